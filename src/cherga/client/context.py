@@ -1,0 +1,238 @@
+"""``ctx``: what a job can see of itself and tell the world while it runs."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from uuid import UUID
+
+import msgspec
+
+from cherga.rules.codec import decode, encode
+from cherga.rules.options import Duration, seconds
+from cherga.words.clock import Clock
+from cherga.words.errors import NoCurrentJob
+from cherga.words.job import EVENTS_KEPT, ClaimedJob, EventKind, JobHead, Progress
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOG_LINE_LIMIT = 16_384
+"""Characters of one log line that are kept."""
+
+_encode_progress = msgspec.msgpack.Encoder().encode
+_decode_head = msgspec.msgpack.Decoder(JobHead).decode
+
+
+class Reporter(Protocol):
+    """Takes what a job tells and stores it, coalesced."""
+
+    def touch(self, context: Context) -> None:
+        """The context has something new."""
+        ...
+
+
+class Context:
+    """One attempt, seen from inside. Safe to use from the threads that the job starts."""
+
+    __slots__ = (
+        "_bell",
+        "_clock",
+        "_meta",
+        "_reporter",
+        "cancel_message",
+        "cancelled",
+        "deadline",
+        "events",
+        "job",
+        "latest_meta",
+        "latest_progress",
+        "queued",
+        "reported_at",
+        "sent_meta",
+        "sent_progress",
+    )
+
+    def __init__(self, job: ClaimedJob, clock: Clock, reporter: Reporter, deadline: float | None = None) -> None:
+        self.job = job
+        self.cancelled = False
+        """Somebody asked this job to stop, or its time is up."""
+        self.cancel_message: str | None = None
+        self.deadline = deadline
+        """When ``max_time`` is over, on the monotonic clock; None: never."""
+        self.latest_progress: bytes | None = None
+        self.sent_progress: bytes | None = None
+        self.latest_meta: bytes | None = None
+        self.sent_meta: bytes | None = None
+        self.events: deque[tuple[EventKind, bytes]] | None = None
+        self.queued = False
+        self.reported_at = 0.0
+        self._clock = clock
+        self._reporter = reporter
+        self._meta: dict[str, Any] | None = None
+        self._bell: threading.Event | None = None
+
+    # --- who am I
+
+    @property
+    def job_id(self) -> UUID:
+        return self.job.id
+
+    @property
+    def task_name(self) -> str:
+        return self.job.task
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try."""
+        return self.job.attempt
+
+    @property
+    def fence(self) -> int:
+        """Grows with every claim of this job: hand it to outside systems that can refuse an older one."""
+        return self.job.claims
+
+    @property
+    def owner(self) -> str | None:
+        return self.job.owner
+
+    @property
+    def head(self) -> JobHead:
+        """Description, tags and headers given at enqueue."""
+        return _decode_head(self.job.head) if self.job.head else JobHead()
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until ``max_time`` is over; None: no limit."""
+        return None if self.deadline is None else self.deadline - self._clock.monotonic()
+
+    # --- telling the world
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far the job is. Cheap: at most ten values a second are stored, and always the last."""
+        self.latest_progress = _encode_progress(Progress(done, total, note))
+        self._reporter.touch(self)
+
+    def track(self, items: Iterable[T], total: int | None = None, note: str = "") -> Iterator[T]:
+        """Yield the items and report progress after each. ``total`` is taken from ``len`` where there is one."""
+        if total is None:
+            total = len(items) if hasattr(items, "__len__") else None
+
+        self.progress(0, total, note)
+
+        for done, item in enumerate(items, 1):
+            yield item
+            self.progress(done, total, note)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Whatever the job wants to keep beside its result; store changes with ``save_meta``."""
+        if self._meta is None:
+            kept = decode(self.job.meta) if self.job.meta else {}
+            self._meta = kept if isinstance(kept, dict) else {}
+
+        return self._meta
+
+    def save_meta(self) -> None:
+        """Store ``meta`` as it is now."""
+        self.latest_meta = encode(self.meta)
+        self._reporter.touch(self)
+
+    def log(self, line: str) -> None:
+        """Add a line to the job's live stream; the last thousand are kept."""
+        if self.events is None:
+            self.events = deque(maxlen=EVENTS_KEPT)
+
+        self.events.append((EventKind.LOG, encode(str(line)[:LOG_LINE_LIMIT])))
+        self._reporter.touch(self)
+
+    def take_unsent(self) -> tuple[bytes | None, bytes | None]:
+        """Progress and meta where they changed since they were last taken; called by the settler thread alone."""
+        progress = meta = None
+
+        # Read once, compare by identity: a value set meanwhile by the job is another object and is taken next time.
+        if (latest := self.latest_progress) is not self.sent_progress:
+            progress = self.sent_progress = latest
+
+        if (latest := self.latest_meta) is not self.sent_meta:
+            meta = self.sent_meta = latest
+
+        return progress, meta
+
+    def take_events(self) -> tuple[tuple[EventKind, bytes], ...]:
+        """The events not yet taken, oldest first."""
+        if not self.events:
+            return ()
+
+        return tuple(self.events.popleft() for _ in range(len(self.events)))
+
+    # --- being stopped
+
+    def cancel_now(self, message: str | None = None) -> None:
+        """Let the job know that it should stop; called by the worker."""
+        self.cancel_message = message
+        self.cancelled = True
+
+        if self._bell is not None:
+            self._bell.set()
+
+    def sleep(self, duration: Duration) -> bool:
+        """Wait, but not longer than until somebody cancels the job. False when that happened.
+
+        For ``def`` tasks; in ``async def`` tasks use ``asyncio.sleep``, which a cancellation ends too.
+        """
+        if self._bell is None:
+            self._bell = threading.Event()
+
+        if self.cancelled:
+            self._bell.set()
+
+        return not self._bell.wait(seconds(duration, "the sleep"))
+
+    def bind(self, function: Callable[P, T]) -> Callable[P, T]:
+        """The function, wrapped to run in a copy of this job's context: for threads and callbacks that start with none."""
+        origin = contextvars.copy_context()
+
+        def bound(*args: P.args, **kwargs: P.kwargs) -> T:
+            return origin.copy().run(function, *args, **kwargs)
+
+        return bound
+
+
+_current: ContextVar[Context] = ContextVar("cherga_job")
+
+set_current = _current.set
+
+
+def current() -> Context:
+    """The context of the job that runs here. Raises ``NoCurrentJob`` outside a job."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise NoCurrentJob(
+            "expected to be called inside a job, but none runs here; a thread or callback that the job started needs ctx.bind(fn)"
+        ) from None
+
+
+class CurrentContext:
+    """``ctx``: stands for the context of whichever job runs here."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current(), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(current(), name, value)
+
+    def __repr__(self) -> str:
+        context = _current.get(None)
+        return f"<ctx of job {context.job_id}>" if context else "<ctx outside a job>"
+
+
+ctx = cast(Context, CurrentContext())
+"""The context of the job that runs here; raises ``NoCurrentJob`` outside a job."""

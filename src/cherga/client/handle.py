@@ -1,0 +1,314 @@
+"""``Job``: a handle on one stored job. Attributes are a snapshot; ``refresh`` reads again; the ``is_*`` properties read live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar, cast
+from uuid import UUID
+
+import msgspec
+
+from cherga.client.submit import Submitter
+from cherga.doors.broker import FullBroker, Topic
+from cherga.rules.codec import decode, decoder
+from cherga.words.clock import Clock, moment
+from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, ResultExpired, ResultTimeout
+from cherga.words.job import Attempt, JobError, JobHead, JobRow, JobState, Progress, Reason
+
+R = TypeVar("R")
+
+_decode_head = msgspec.msgpack.Decoder(JobHead).decode
+_decode_progress = msgspec.msgpack.Decoder(Progress).decode
+_decode_attempts = msgspec.msgpack.Decoder(list[Attempt]).decode
+
+LONGEST_LOOK = 5.0
+"""Seconds between two looks at the broker while waiting, should a wake-up have been lost."""
+
+
+class Source(Protocol):
+    """What a handle needs of its application."""
+
+    @property
+    def broker(self) -> FullBroker: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def submitter(self) -> Submitter: ...
+    def result_type(self, task: str) -> Any: ...
+
+
+class Job(Generic[R]):
+    """One stored request to run a task, as it stood when it was last read."""
+
+    __slots__ = ("_head", "_meta", "_row", "_source", "existing")
+
+    def __init__(self, row: JobRow, source: Source, existing: bool = False) -> None:
+        self._row = row
+        self._source = source
+        self._head: JobHead | None = None
+        self._meta: dict[str, Any] | None = None
+        self.existing = existing
+        """The enqueue found this job holding its unique key, and stored no other."""
+
+    # --- the snapshot
+
+    @property
+    def row(self) -> JobRow:
+        """The stored row."""
+        return self._row
+
+    @property
+    def id(self) -> UUID:
+        return self._row.id
+
+    @property
+    def task_name(self) -> str:
+        return self._row.task
+
+    @property
+    def queue(self) -> str:
+        return self._row.queue
+
+    @property
+    def priority(self) -> int:
+        return self._row.priority
+
+    @property
+    def status(self) -> JobState:
+        return self._row.state
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the job stands where it stands, where the state alone does not say."""
+        return self._row.reason
+
+    @property
+    def message(self) -> str | None:
+        """The words of whoever cancelled the job."""
+        return self._row.message
+
+    @property
+    def owner(self) -> str | None:
+        return self._row.owner
+
+    @property
+    def description(self) -> str | None:
+        return self.head.description
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self.head.tags
+
+    @property
+    def attempt(self) -> int:
+        """Attempts counted so far."""
+        return self._row.attempt
+
+    @property
+    def crashes(self) -> int:
+        return self._row.crashes
+
+    @property
+    def interruptions(self) -> int:
+        return self._row.interruptions
+
+    @property
+    def enqueued_at(self) -> datetime | None:
+        return moment(self._row.enqueued_at)
+
+    @property
+    def run_at(self) -> datetime | None:
+        return moment(self._row.run_at)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the last attempt started."""
+        return moment(self._row.started_at)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        return moment(self._row.finished_at)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        return moment(self._row.expires_at)
+
+    @property
+    def head(self) -> JobHead:
+        """What was set at enqueue and no query needs."""
+        if self._head is None:
+            self._head = _read(_decode_head, self._row.head, JobHead())
+
+        return self._head
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the job is; None before it says so."""
+        return _read(_decode_progress, self._row.progress, None)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the job told about itself with ``ctx.meta``."""
+        if self._meta is None:
+            meta = _read(decode, self._row.meta, {})
+            self._meta = meta if isinstance(meta, dict) else {}
+
+        return self._meta
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The last ten attempts that are over, oldest first, with worker, times and error."""
+        kept = _read(_decode_attempts, self._row.attempts, [])
+        return [*kept, last] if (last := _last_attempt(self._row)) else kept
+
+    @property
+    def error(self) -> JobError | None:
+        """The error of the last attempt that failed."""
+        kept = _read(_decode_attempts, self._row.attempts, [])
+        return kept[-1].error if kept and self._row.state is not JobState.SUCCEEDED else None
+
+    @property
+    def arguments(self) -> Any:
+        """The stored arguments as plain data: by name, or ``[args, kwargs]`` from a sender that knew no signature."""
+        return _read(decode, self._row.payload, None)
+
+    # --- read live
+
+    @property
+    def is_finished(self) -> bool:
+        """In any final state."""
+        return self.refresh().status.final
+
+    @property
+    def is_succeeded(self) -> bool:
+        return self.refresh().status is JobState.SUCCEEDED
+
+    @property
+    def is_failed(self) -> bool:
+        return self.refresh().status is JobState.FAILED
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.refresh().status is JobState.CANCELLED
+
+    @property
+    def is_running(self) -> bool:
+        return self.refresh().status is JobState.RUNNING
+
+    # --- verbs
+
+    def refresh(self) -> Job[R]:
+        """Read the job again and return this handle. Raises ``JobNotFound`` when it is no longer kept."""
+        (row,) = self._source.broker.get([self.id])
+
+        if row is None:
+            raise JobNotFound(f"job {self.id} ({self.task_name}) is not kept any more")
+
+        self._row, self._head, self._meta = row, None, None
+        return self
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for the end and return what the task returned; ``timeout`` in seconds limits the wait, not the job.
+
+        Raises ``JobFailed`` with the remote traceback, ``JobCancelled``, ``ResultTimeout``, ``ResultExpired`` (succeeded
+        with nothing kept) or ``JobNotFound``.
+        """
+        if not self._row.state.final:
+            self._await_end(timeout)
+
+        return self._finished()
+
+    def cancel(self, message: str | None = None) -> bool:
+        """Ask that the job does not run, or stops running. False when it had ended already."""
+        return bool(self._source.broker.move([self.id], JobState.CANCELLED, message))
+
+    def retry(self) -> bool:
+        """Run a final or scheduled job again now, from attempt 0. False when its state or unique key forbids it."""
+        return bool(self._source.broker.move([self.id], JobState.READY))
+
+    async def arefresh(self) -> Job[R]:
+        """The async twin of ``refresh``."""
+        return await self._source.submitter.call(self.refresh)
+
+    async def aresult(self, timeout: float | None = None) -> R:
+        """The async twin of ``result``."""
+        return await self._source.submitter.wait(self.result, timeout)
+
+    async def acancel(self, message: str | None = None) -> bool:
+        """The async twin of ``cancel``."""
+        return await self._source.submitter.call(self.cancel, message)
+
+    async def aretry(self) -> bool:
+        """The async twin of ``retry``."""
+        return await self._source.submitter.call(self.retry)
+
+    def _await_end(self, timeout: float | None) -> None:
+        clock = self._source.clock
+        deadline = None if timeout is None else clock.monotonic() + timeout
+
+        with self._source.broker.listen([Topic.job(self.id)]) as listener:
+            while not self.refresh().status.final:
+                left = LONGEST_LOOK if deadline is None else deadline - clock.monotonic()
+
+                if left <= 0:
+                    raise ResultTimeout(f"job {self.id} ({self.task_name}) is still {self.status} after {timeout} seconds")
+
+                listener.wait(min(left, LONGEST_LOOK))
+
+    def _finished(self) -> R:
+        row = self._row
+
+        if row.state is JobState.SUCCEEDED:
+            return self._value()
+
+        if row.state is JobState.CANCELLED:
+            raise JobCancelled(row.id, row.reason or Reason.ASKED, row.message or "")
+
+        error = self.error or JobError(row.reason or "error", row.message or "no attempt was kept")
+        raise JobFailed(row.id, row.reason or Reason.ERROR, error.type, error.message, error.traceback)
+
+    def _value(self) -> R:
+        if self._row.result is None:
+            raise ResultExpired(f"job {self.id} ({self.task_name}) succeeded, but its result is not kept")
+
+        try:
+            return cast(R, decoder(self._source.result_type(self.task_name)).decode(self._row.result))
+        except (TypeError, msgspec.ValidationError):
+            return cast(R, decode(self._row.result))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.task_name} {self.status}>"
+
+
+V = TypeVar("V")
+
+
+def _read(read: Callable[[bytes], V], data: bytes | None, default: V) -> V:
+    """A packed column, or the default where it is empty or cannot be read: a handle shows, it does not judge."""
+    if data is None:
+        return default
+
+    try:
+        return read(data)
+    except (msgspec.DecodeError, TypeError):
+        return default
+
+
+def _last_attempt(row: JobRow) -> Attempt | None:
+    """The attempt that succeeded, which the row tells without a history entry."""
+    if row.state is not JobState.SUCCEEDED or row.started_at is None or row.finished_at is None:
+        return None
+
+    return Attempt(row.attempt, worker_of(row.session), row.started_at, row.finished_at)
+
+
+def worker_of(session: str | None) -> str:
+    """The worker's name, which a session's id begins with."""
+    return (session or "").rpartition(".")[0]

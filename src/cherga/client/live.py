@@ -1,0 +1,172 @@
+"""Watching a job: one stream of updates per job, from any process, resumable by position."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import UUID
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from msgspec import Struct
+
+from cherga.client.handle import Job, Source
+from cherga.client.ids import as_id
+from cherga.doors.broker import Listener, Topic
+from cherga.rules.codec import decode
+from cherga.words.errors import JobNotFound
+from cherga.words.job import EventKind, Followed, JobState, LiveEvent, Progress, Reason
+
+LONGEST_LOOK = 5.0
+PAGE = 100
+
+
+class LiveUpdate(Struct, frozen=True, kw_only=True):
+    """A job as it stands at ``position``, with the log lines and values that came since the update before."""
+
+    job_id: UUID
+    position: int
+    state: JobState
+    final: bool
+    reason: Reason | None = None
+    progress: Progress | None = None
+    description: str | None = None
+    message: str | None = None
+    meta: dict[str, Any] = {}
+    logs: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+
+    def public(self) -> dict[str, Any]:
+        """What a browser gets, as plain JSON values. Tracebacks and arguments stay at home."""
+        progress = self.progress
+
+        return {
+            "job": str(self.job_id),
+            "position": self.position,
+            "state": self.state.value,
+            "final": self.final,
+            "reason": self.reason and self.reason.value,
+            "progress": progress and {"done": progress.done, "total": progress.total, "percent": progress.percent, "note": progress.note},
+            "description": self.description,
+            "message": self.message,
+            "meta": self.meta,
+            "logs": self.logs,
+            "values": self.values,
+        }
+
+
+def look(source: Source, id: UUID, after: int = 0) -> LiveUpdate:
+    """The job now, with the events after that position. Raises ``JobNotFound``."""
+    followed = source.broker.follow(id, after, PAGE)
+
+    if followed is None:
+        raise JobNotFound(f"job {id} is not kept")
+
+    return _update(followed, source, after)
+
+
+class Watch:
+    """Yields an update now and whenever the job changes, until it is final. Iterate with ``for`` or ``async for``.
+
+    ``after`` resumes: events up to that position are not repeated. Raises ``JobNotFound`` when the job is not kept.
+    """
+
+    def __init__(self, source: Source, id: UUID | str, after: int = 0) -> None:
+        self._source = source
+        self._id = as_id(id)
+        self._after = after
+
+    def __iter__(self) -> Iterator[LiveUpdate]:
+        with self._listen() as listener:
+            seen = None
+
+            while seen is None or not _over(seen):
+                update = self._next(listener, seen)
+
+                if _news(seen, update):
+                    yield update
+
+                seen = update
+
+    async def __aiter__(self) -> AsyncIterator[LiveUpdate]:
+        submitter = self._source.submitter
+        listener = await submitter.call(self._listen)
+        seen = None
+
+        try:
+            while seen is None or not _over(seen):
+                update = await submitter.wait(self._next, listener, seen)
+
+                if _news(seen, update):
+                    yield update
+
+                seen = update
+        finally:
+            listener.wake()
+            await submitter.call(listener.close)
+
+    def _listen(self) -> Listener:
+        return self._source.broker.listen([Topic.job(self._id)])
+
+    def _next(self, listener: Listener, seen: LiveUpdate | None) -> LiveUpdate:
+        """Look at once for the first time and after a full page, else after something may have happened."""
+        if seen is not None and not _full(seen):
+            listener.wait(LONGEST_LOOK)
+
+        update = look(self._source, self._id, self._after)
+        self._after = update.position
+        return update
+
+
+def _news(seen: LiveUpdate | None, update: LiveUpdate) -> bool:
+    return seen is None or update.position != seen.position or update.state is not seen.state
+
+
+def _over(update: LiveUpdate) -> bool:
+    return update.final and not _full(update)
+
+
+def _full(update: LiveUpdate) -> bool:
+    """A full page of events means that there may be another one."""
+    return len(update.logs) + len(update.values) >= PAGE
+
+
+class Pass:
+    """Signed tokens that say which jobs a visitor may watch (itsdangerous, HMAC)."""
+
+    def __init__(self, secret: str | bytes, max_age: float = 86_400.0) -> None:
+        self._serializer = URLSafeTimedSerializer(secret, salt="cherga.live")
+        self._max_age = max_age
+
+    def issue(self, id: UUID) -> str:
+        """A token for one job."""
+        return self._serializer.dumps(id.hex)
+
+    def admits(self, token: str, id: UUID) -> bool:
+        """Whether the token is ours, not too old, and for this job."""
+        try:
+            return bool(self._serializer.loads(token, max_age=int(self._max_age)) == id.hex)
+        except BadSignature:
+            return False
+
+
+def _update(followed: Followed, source: Source, after: int) -> LiveUpdate:
+    job: Job[Any] = Job(followed.job, source)
+    last = followed.events[-1].position if len(followed.events) >= PAGE else followed.job.position
+
+    return LiveUpdate(
+        job_id=job.id,
+        position=max(last, after),
+        state=job.status,
+        final=job.status.final,
+        reason=job.reason,
+        progress=job.progress,
+        description=job.description,
+        message=job.message,
+        meta=job.meta,
+        logs=_of(followed.events, EventKind.LOG),
+        values=_of(followed.events, EventKind.VALUE),
+    )
+
+
+def _of(events: list[LiveEvent], kind: EventKind) -> tuple[Any, ...]:
+    return tuple(decode(event.data) for event in events if event.kind is kind)

@@ -1,0 +1,118 @@
+"""How async callers reach a synchronous broker: one thread that coalesces what arrives, and one that waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import ParamSpec, TypeVar
+
+from cherga.words.errors import EnqueueUnknown
+from cherga.words.job import NewJob, PushAnswer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Push = Callable[[Sequence[Sequence[NewJob]]], list[PushAnswer]]
+Waiting = tuple[Sequence[NewJob], "Future[PushAnswer]"]
+
+MOST_GROUPS = 500
+WAITERS = 64
+"""Threads for async waits at most; further waits queue behind them."""
+
+
+class Submitter:
+    """Serves the async twins. Threads start at the first use and again after a fork."""
+
+    def __init__(self, push: Push) -> None:
+        self._push = push
+        self._lock = threading.Lock()
+        self._pid = 0
+
+    async def push(self, group: Sequence[NewJob], timeout: float) -> PushAnswer:
+        """Push a group together with whatever else is waiting, in one round trip.
+
+        Raises ``EnqueueUnknown`` when no answer came within ``timeout`` seconds.
+        """
+        self._start()
+        answer: Future[PushAnswer] = Future()
+        self._inbox.put((group, answer))
+
+        try:
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answer)), timeout)
+        except TimeoutError as error:
+            raise EnqueueUnknown(
+                f"the broker did not answer within {timeout} seconds; the job may or may not be stored, and enqueueing it "
+                f"again with using(id={str(group[0].id)!r}) is safe",
+                group[0].id,
+            ) from error
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        """Run a short broker call off the event loop."""
+        self._start()
+        return asyncio.wrap_future(self._calls.submit(function, *args, **kwargs))
+
+    def wait(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        """Run a call that may wait long, without holding up the short ones."""
+        self._start()
+        return asyncio.wrap_future(self._waits.submit(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """End the threads; the next use starts them again."""
+        with self._lock:
+            if self._pid != os.getpid():
+                return
+
+            self._pid = 0
+            self._inbox.put(None)
+            self._calls.shutdown(wait=False, cancel_futures=True)
+            self._waits.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self) -> None:
+        if self._pid == os.getpid():
+            return
+
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+
+            self._inbox: SimpleQueue[Waiting | None] = SimpleQueue()
+            self._calls = ThreadPoolExecutor(4, "cherga-call")
+            self._waits = ThreadPoolExecutor(WAITERS, "cherga-wait")
+            threading.Thread(target=self._run, args=(self._inbox,), name="cherga-submit", daemon=True).start()
+            self._pid = os.getpid()
+
+    def _run(self, inbox: SimpleQueue[Waiting | None]) -> None:
+        while (first := inbox.get()) is not None:
+            self._submit([first, *_waiting(inbox)])
+
+    def _submit(self, batch: list[Waiting]) -> None:
+        try:
+            answers = self._push([group for group, _ in batch])
+        except Exception as error:
+            for _, future in batch:
+                future.set_exception(error)
+        else:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                future.set_result(answer)
+
+
+def _waiting(inbox: SimpleQueue[Waiting | None]) -> list[Waiting]:
+    """What else has arrived meanwhile."""
+    more: list[Waiting] = []
+
+    while len(more) < MOST_GROUPS:
+        try:
+            item = inbox.get_nowait()
+        except Empty:
+            break
+
+        if item is None:
+            inbox.put(None)
+            break
+
+        more.append(item)
+
+    return more

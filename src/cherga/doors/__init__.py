@@ -1,0 +1,1 @@
+"""Floor 2, doors: the protocols that brokers fulfil."""

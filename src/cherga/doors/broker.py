@@ -1,0 +1,228 @@
+"""What a broker promises: ``Broker`` for clients and workers, ``Inspector`` for those who look.
+
+Every method is a batch, is safe to call from any thread, says what is true afterwards, and is atomic as a whole unless it
+says otherwise. Time is the broker's own; ``time_offset`` moves it, for tests alone. A broker is finished when
+``cherga.testing.contract`` is green on it.
+
+Errors: ``BrokerUnavailable`` (try again), ``BrokerFull`` (no room for new jobs), ``BrokerUnusable`` (a person has to look).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, Self
+from uuid import UUID
+
+from cherga.words.job import (
+    ClaimAnswer,
+    ClaimWish,
+    Death,
+    Definition,
+    Followed,
+    JobFilter,
+    JobRow,
+    JobState,
+    NewJob,
+    PauseScope,
+    Promoted,
+    PushAnswer,
+    Report,
+    SessionInfo,
+    Settled,
+    Settlement,
+    Shared,
+    Signals,
+    TaskCount,
+    WorkerInfo,
+)
+
+
+class Topic:
+    """What a listener can wait for."""
+
+    READY = "ready"
+    """A job became ready, or something that was closed was opened."""
+    DUE = "due"
+    """A job was scheduled, or dependants wait to be released: the next ``promote`` may be sooner than thought."""
+    CANCEL = "cancel"
+    """A running job is to be cancelled: heartbeat now."""
+
+    @staticmethod
+    def job(id: UUID) -> str:
+        """Something about this job changed."""
+        return f"job-{id.hex}"
+
+
+class Listener(Protocol):
+    """Hears its topics from the moment it was made; nothing that happened since then is missed."""
+
+    def wait(self, timeout: float | None) -> bool:
+        """Return True when something may have happened on a topic since the last wait, False after ``timeout`` seconds.
+
+        A hint, never a promise: look at the broker afterwards either way.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Make the wait of this listener return True now; safe from any thread and signal handler."""
+        ...
+
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+class Broker(Protocol):
+    """Keeps jobs and hands them out to worker sessions under a lease."""
+
+    time_offset: float
+    """Seconds added to the broker's clocks. Tests only."""
+
+    @property
+    def url(self) -> str:
+        """Where the jobs are, without a password."""
+        ...
+
+    def open(self) -> None:
+        """Make ready for use: connect, check or create the schema. Opening twice is one opening."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back. A closed broker may be opened again."""
+        ...
+
+    # --- for those who ask
+
+    def push(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
+        """Store each group whole or not at all, and answer for each in order; one group's refusal harms no other.
+
+        An id that is already kept is not stored again and answered like the first time. A job whose unique key is held
+        is not stored; the holder is answered, marked ``existing`` (or the group refused, as ``Unique.conflict`` says).
+        An edge to a job that is neither kept nor in the same group refuses the group.
+        """
+        ...
+
+    def get(self, ids: Sequence[UUID]) -> list[JobRow | None]:
+        """The jobs in the order asked for; None for one that is not kept."""
+        ...
+
+    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None) -> list[UUID]:
+        """Carry out a person's wish where the lifecycle allows it; return the ids that it touched.
+
+        ``CANCELLED``: scheduled, ready and blocked jobs are cancelled at once (reason ``asked``), running ones are marked
+        and the heartbeat of their session tells its worker. ``READY``: final jobs run again from attempt 0, unless
+        another job holds their unique key; scheduled ones run now.
+        """
+        ...
+
+    def listen(self, topics: Iterable[str]) -> Listener:
+        """Hear of changes on these topics from now on, from any process."""
+        ...
+
+    def follow(self, id: UUID, after: int = 0, limit: int = 100) -> Followed | None:
+        """The job as it stands and the first ``limit`` events after that position; None when it is not kept."""
+        ...
+
+    # --- for those who work
+
+    def register(self, session: SessionInfo) -> None:
+        """Start a session with a fresh lease. A session that is known is renewed."""
+        ...
+
+    def claim(self, wish: ClaimWish) -> ClaimAnswer:
+        """Take up to ``limit`` ready jobs: highest priority, then lowest sequence, within each queue.
+
+        Each gets a fresh token, ``attempt`` + 1 and ``claims`` + 1 and belongs to the session. What is paused, expired,
+        unknown to the worker or suspect is passed over without scanning its jobs. A session that is not registered gets
+        nothing.
+        """
+        ...
+
+    def heartbeat(self, sessions: Sequence[str]) -> Signals:
+        """Renew the leases of these sessions, and say which are lost and which of their running jobs to cancel."""
+        ...
+
+    def report(self, reports: Sequence[Report]) -> list[bool]:
+        """Store what running jobs tell; False for one whose token is not the current one. Each report stands alone."""
+        ...
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Write what became of each attempt whose token is the current one; each settlement stands or falls alone.
+
+        In the same atomic write its unique key is released, its children are pushed and the release of its dependants
+        is recorded: no instant exists at which a release can be lost. The dependants themselves go in pages of 100,
+        the first in this call, the others by ``promote``.
+        """
+        ...
+
+    # --- for those who tidy: any worker, at any time, without a leader
+
+    def promote(self, limit: int = 1000) -> Promoted:
+        """Due jobs become ready, expired ones cancelled, recorded releases are carried out; at most ``limit`` of each."""
+        ...
+
+    def reap(self, deaths: Sequence[Death] = (), limit: int = 1000) -> list[UUID]:
+        """End the sessions named in ``deaths`` and those that are provably dead, and free their running jobs.
+
+        A job whose user code had begun is charged a crash and becomes ready as a suspect; at the crash cap it fails
+        (reason ``poison``), and one marked to be cancelled is cancelled. What never began goes back uncharged. After an
+        outage longer than two sweeps no lease is taken for expired until one full lease has passed.
+        """
+        ...
+
+    def prune(self, limit: int = 500) -> int:
+        """Delete final jobs past their time or over the caps, never one that a dependant waits for; return how many."""
+        ...
+
+    def tick(self, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:
+        """Push the group for this firing if the schedule's next due time is still ``due``, and set it to ``following``.
+
+        False when another was first. A schedule that is not known counts as due.
+        """
+        ...
+
+    # --- for those who declare
+
+    def define(self, definitions: Sequence[Definition]) -> None:
+        """Store what workers declare; a lower version never replaces a higher one."""
+        ...
+
+    def definitions(self, kind: str, names: Sequence[str] = ()) -> list[Definition]:
+        """The stored definitions of a kind, all or those named."""
+        ...
+
+    def load(self, keys: Sequence[str]) -> list[Shared]:
+        """The shared values in the order asked for."""
+        ...
+
+    def swap(self, key: str, version: int, value: bytes | None) -> bool:
+        """Set the value (None deletes it) if its version is still ``version``."""
+        ...
+
+
+class Inspector(Protocol):
+    """What a dashboard or a command line may ask and order."""
+
+    def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
+        """One page of jobs, newest first, with ``sequence`` below ``before``."""
+        ...
+
+    def counts(self) -> list[TaskCount]:
+        """How many jobs stand where; rows with a count of 0 are left out."""
+        ...
+
+    def workers(self) -> list[WorkerInfo]:
+        """The sessions whose lease has not ended, oldest first."""
+        ...
+
+    def pause(self, scope: PauseScope, paused: bool) -> None:
+        """Stop or go on handing out jobs of this scope; what runs goes on. Twice is once."""
+        ...
+
+    def paused(self) -> list[PauseScope]:
+        """What is paused now."""
+        ...
+
+
+class FullBroker(Broker, Inspector, Protocol):
+    """Both sides in one class, as every shipped broker offers them."""

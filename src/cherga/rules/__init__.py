@@ -1,0 +1,1 @@
+"""Floor 1, rules: pure functions and the values they work on. ``now`` and randomness are arguments."""

@@ -1,0 +1,68 @@
+"""Options as users write them, checked and turned into plain numbers."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from collections.abc import Iterable
+
+from cherga.words.errors import ConfigError
+
+Duration = float | int | timedelta
+"""Seconds, or a ``timedelta``."""
+
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
+NAME = re.compile(r"[\w.:/-]{1,200}")
+
+
+def seconds(value: Duration, what: str) -> float:
+    """A duration as seconds, 0 or more."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0:
+        raise ConfigError(f"expected {what} to be seconds or a timedelta, 0 or more, got {value!r}")
+
+    return float(number)
+
+
+def timestamp(value: datetime, what: str) -> float:
+    """An aware datetime as seconds since 1970."""
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise ConfigError(f"expected {what} to be a datetime with a time zone, got {value!r}")
+
+    return value.timestamp()
+
+
+def priority(value: int, what: str = "priority") -> int:
+    """A whole number from -100 to 100; higher runs first."""
+    if isinstance(value, bool) or not isinstance(value, int) or not LOWEST_PRIORITY <= value <= HIGHEST_PRIORITY:
+        raise ConfigError(f"expected {what} to be a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, got {value!r}")
+
+    return value
+
+
+def count(value: int, what: str) -> int:
+    """A whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"expected {what} to be a whole number, 0 or more, got {value!r}")
+
+    return value
+
+
+def name(value: str, what: str) -> str:
+    """1 to 200 letters, digits, or any of ``_ . : / -``: safe in logs, URLs and file names."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ConfigError(f"expected {what} to be 1 to 200 letters, digits or any of _ . : / -, got {value!r}")
+
+    return value
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean "…"?`` where a known word is close, else what is known."""
+    words = sorted(known)
+
+    if close := get_close_matches(word, words, n=1):
+        return f"; did you mean {close[0]!r}?"
+
+    return f"; known: {', '.join(words[:20])}" if words else "; none is declared"

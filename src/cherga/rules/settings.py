@@ -1,0 +1,88 @@
+"""Settings with their defaults and limits. Durations are seconds; every interval works down to 0.05."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from cherga.words.errors import ConfigError
+
+SHORTEST_INTERVAL = 0.05
+
+
+class BrokerSettings(Struct, frozen=True, kw_only=True):
+    """What a broker needs to know beside its URL."""
+
+    namespace: str = "cherga"
+    """The application's name. Two namespaces never see each other's jobs."""
+    lease: float = 30.0
+    """How long a session is taken to be alive after its last heartbeat."""
+    heartbeat: float = 5.0
+    """How often a session is renewed."""
+    sweep: float = 5.0
+    """How often dead sessions are looked for."""
+    crash_cap: int = 3
+    """A job whose process died this often fails (reason ``poison``)."""
+    crash_backoff: tuple[float, ...] = (0.0, 10.0, 60.0)
+    """Wait after the first, second, … crash; the last one repeats."""
+    succeeded_cap: int = 100_000
+    """Succeeded jobs kept at most."""
+    failed_cap: int = 100_000
+    """Failed and cancelled jobs kept at most."""
+    busy_timeout: float = 5.0
+    """How long a call waits for a broker that is held by another process before ``BrokerUnavailable``."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What an application may set; each field has a keyword of the same name in ``QueueTasks(...)``."""
+
+    enqueue_timeout: float = 5.0
+    """After this long an enqueue raises ``EnqueueUnknown``."""
+    max_payload: int = 1 << 20
+    """Bytes of encoded arguments, and of an encoded result, at most."""
+    result_ttl: float = 86_400.0
+    """How long a succeeded job and its result are kept."""
+    failure_ttl: float = 30 * 86_400.0
+    """How long failed and cancelled jobs are kept."""
+    max_time: float | None = 3600.0
+    """Limit of one run for tasks that set none; None: no limit."""
+    grace: float = 25.0
+    """How long a stopping worker lets running jobs finish."""
+    report_interval: float = 0.1
+    """Least time between two stored progress values of one job."""
+    lookahead: float = 0.05
+    """A worker claims what will start within about this long."""
+    claim_limit: int = 1000
+    """Jobs in one claim at most."""
+    poll_interval: float = 5.0
+    """How often an idle worker looks at the broker without being woken."""
+    broker: BrokerSettings = BrokerSettings()
+
+
+def check(settings: Settings) -> None:
+    """Raise ``ConfigError`` that names every setting out of its limits."""
+    faults = [*_faults(settings), *_faults(settings.broker)]
+
+    if settings.broker.heartbeat * 2 > settings.broker.lease:
+        faults.append(f"expected lease to be at least twice heartbeat, got {settings.broker.lease} and {settings.broker.heartbeat}")
+
+    if faults:
+        raise ConfigError("; ".join(faults))
+
+
+_INTERVALS = frozenset(
+    {"lease", "heartbeat", "sweep", "busy_timeout", "enqueue_timeout", "poll_interval", "report_interval", "lookahead"}
+)
+
+
+def _faults(settings: Settings | BrokerSettings) -> list[str]:
+    faults: list[str] = []
+
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+
+        if name in _INTERVALS and not (isinstance(value, int | float) and value >= SHORTEST_INTERVAL):
+            faults.append(f"expected {name} to be at least {SHORTEST_INTERVAL} seconds, got {value!r}")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+            faults.append(f"expected {name} not to be negative, got {value!r}")
+
+    return faults

@@ -1,0 +1,45 @@
+"""Where time comes from. Nobody else in Cherga calls ``time`` or ``datetime.now``."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Three clocks: one that people read, one that only measures, one that goes on while the machine sleeps."""
+
+    def now(self) -> float:
+        """Wall clock: seconds since 1970 in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; for durations within one process."""
+        ...
+
+    def uptime(self) -> float:
+        """Seconds since the machine started, shared by all its processes; for leases on one host."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+
+    if hasattr(time, "CLOCK_BOOTTIME"):
+
+        @staticmethod
+        def uptime() -> float:
+            """Seconds since boot, suspended time included (Linux ``CLOCK_BOOTTIME``)."""
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    else:  # macOS, Windows: monotonic is shared by the host's processes there
+        uptime = staticmethod(time.monotonic)
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """The stored seconds as an aware datetime in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
