@@ -1,0 +1,255 @@
+"""``MemoryBroker``: takes the lock, reads the clock, and wakes the listeners once the change can be seen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from heapq import nlargest
+from itertools import islice
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from cherga.brokers.memory import claiming, leases, moving, pruning, settling
+from cherga.brokers.memory.listening import MemoryListener
+from cherga.brokers.memory.pushing import push_group
+from cherga.brokers.memory.store import Store
+from cherga.doors.broker import Topic
+from cherga.rules.settings import BrokerSettings
+from cherga.words.clock import SystemClock
+from cherga.words.job import (
+    ClaimAnswer,
+    ClaimWish,
+    Death,
+    Definition,
+    Followed,
+    JobFilter,
+    JobRow,
+    JobState,
+    NewJob,
+    PauseScope,
+    Promoted,
+    PushAnswer,
+    Report,
+    SessionInfo,
+    Settled,
+    Settlement,
+    Shared,
+    Signals,
+    TaskCount,
+    WorkerInfo,
+)
+
+_STORES: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
+_STORES_LOCK = threading.Lock()
+
+
+class MemoryBroker:
+    """Keeps jobs in this process. ``memory://name`` is shared by name and namespace, ``memory://`` is private.
+
+    See ``cherga.doors.broker`` for what each method promises.
+    """
+
+    def __init__(self, url: str, settings: BrokerSettings) -> None:
+        self.time_offset = 0.0
+        self._url = url
+        self._settings = settings
+        self._clock = SystemClock()
+        self._store = _store_named(url.partition("://")[2], settings.namespace)
+
+    @property
+    def url(self) -> str:
+        """The URL it was made with."""
+        return self._url
+
+    def open(self) -> None:
+        """There is nothing to open."""
+
+    def close(self) -> None:
+        """There is nothing to close; the jobs stay as long as this object, or another of the same name."""
+
+    # --- for those who ask
+
+    def push(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
+        with self._held() as store:
+            return [push_group(store, group, self._now()) for group in groups]
+
+    def get(self, ids: Sequence[UUID]) -> list[JobRow | None]:
+        with self._held() as store:
+            return [store.rows.get(id) for id in ids]
+
+    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None) -> list[UUID]:
+        now = self._now()
+
+        with self._held() as store:
+            if to is JobState.CANCELLED:
+                return [id for id in ids if moving.cancel(store, id, message, now)]
+
+            if to is JobState.READY:
+                return [id for id in ids if moving.retry(store, id, now)]
+
+        raise ValueError(f"expected a move to cancelled or ready, got {to}")
+
+    def listen(self, topics: Iterable[str]) -> MemoryListener:
+        listener = MemoryListener(frozenset(topics), self._leave)
+
+        with self._held() as store:
+            store.bells.add(listener)
+
+        return listener
+
+    def follow(self, id: UUID, after: int = 0, limit: int = 100) -> Followed | None:
+        with self._held() as store:
+            row = store.rows.get(id)
+
+            if row is None:
+                return None
+
+            events = (event for event in store.streams.get(id, ()) if event.position > after)
+            return Followed(row, list(islice(events, limit)))
+
+    # --- for those who work
+
+    def register(self, session: SessionInfo) -> None:
+        with self._held() as store:
+            leases.register(store, session, self._uptime(), self._settings.lease)
+
+    def claim(self, wish: ClaimWish) -> ClaimAnswer:
+        with self._held() as store:
+            return claiming.claim(store, wish, self._now())
+
+    def heartbeat(self, sessions: Sequence[str]) -> Signals:
+        with self._held() as store:
+            return leases.heartbeat(store, sessions, self._uptime(), self._settings.lease)
+
+    def report(self, reports: Sequence[Report]) -> list[bool]:
+        with self._held() as store:
+            return [settling.report(store, report) for report in reports]
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        with self._held() as store:
+            return [settling.settle(store, settlement, self._now()) for settlement in settlements]
+
+    # --- for those who tidy
+
+    def promote(self, limit: int = 1000) -> Promoted:
+        with self._held() as store:
+            return moving.promote(store, self._now(), limit)
+
+    def reap(self, deaths: Sequence[Death] = (), limit: int = 1000) -> list[UUID]:
+        with self._held() as store:
+            leases.bury(store, deaths)
+            leases.sweep(store, self._uptime(), self._settings)
+            return leases.free(store, self._now(), limit, self._settings)
+
+    def prune(self, limit: int = 500) -> int:
+        with self._held() as store:
+            return pruning.prune(store, self._now(), limit, self._settings)
+
+    def tick(self, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:
+        with self._held() as store:
+            if store.schedules.get(schedule, due) != due:
+                return False
+
+            store.schedules[schedule] = following
+            push_group(store, group, self._now())
+            return True
+
+    # --- for those who declare
+
+    def define(self, definitions: Sequence[Definition]) -> None:
+        with self._held() as store:
+            for definition in definitions:
+                key = (definition.kind, definition.name)
+                kept = store.definitions.setdefault(key, definition)
+
+                if definition.version >= kept.version:
+                    store.definitions[key] = definition
+
+    def definitions(self, kind: str, names: Sequence[str] = ()) -> list[Definition]:
+        with self._held() as store:
+            of_kind = [each for each in store.definitions.values() if each.kind == kind]
+            return [each for each in of_kind if not names or each.name in names]
+
+    def load(self, keys: Sequence[str]) -> list[Shared]:
+        with self._held() as store:
+            return [store.shared.get(key, Shared(None, 0)) for key in keys]
+
+    def swap(self, key: str, version: int, value: bytes | None) -> bool:
+        with self._held() as store:
+            if store.shared.get(key, Shared(None, 0)).version != version:
+                return False
+
+            if value is None:
+                store.shared.pop(key, None)
+            else:
+                store.shared[key] = Shared(value, version + 1)
+
+            return True
+
+    # --- for those who look
+
+    def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
+        with self._held() as store:
+            fitting = [row for row in store.rows.values() if _fits(row, where) and (before is None or row.sequence < before)]
+
+        return nlargest(limit, fitting, key=lambda row: row.sequence)
+
+    def counts(self) -> list[TaskCount]:
+        with self._held() as store:
+            return [TaskCount(queue, task, state, count) for (queue, task, state), count in store.counts.items()]
+
+    def workers(self) -> list[WorkerInfo]:
+        with self._held() as store:
+            return leases.workers(store, self._uptime())
+
+    def pause(self, scope: PauseScope, paused: bool) -> None:
+        with self._held() as store:
+            if paused:
+                store.paused.add(scope)
+            elif scope in store.paused:
+                store.paused.discard(scope)
+                store.bells.strike(Topic.READY)
+
+    def paused(self) -> list[PauseScope]:
+        with self._held() as store:
+            return list(store.paused)
+
+    # --- inside
+
+    @contextmanager
+    def _held(self) -> Iterator[Store]:
+        with self._store.lock:
+            yield self._store
+            struck = self._store.bells.take()
+
+        for listener in struck:
+            listener.wake()
+
+    def _leave(self, listener: MemoryListener) -> None:
+        with self._held() as store:
+            store.bells.remove(listener)
+
+    def _now(self) -> float:
+        return self._clock.now() + self.time_offset
+
+    def _uptime(self) -> float:
+        return self._clock.uptime() + self.time_offset
+
+
+def _store_named(name: str, namespace: str) -> Store:
+    if not name:
+        return Store()
+
+    with _STORES_LOCK:
+        return _STORES.setdefault((name, namespace), Store())
+
+
+def _fits(row: JobRow, where: JobFilter) -> bool:
+    return (
+        (not where.states or row.state in where.states)
+        and (where.queue is None or row.queue == where.queue)
+        and (where.task is None or row.task == where.task)
+        and (where.owner is None or row.owner == where.owner)
+        and not (where.unfinished and row.state.final)
+    )

@@ -1,0 +1,176 @@
+"""Handing out ready jobs."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heapify, heappop, heapreplace
+from uuid import UUID
+
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import asdict
+
+from cherga.brokers.memory.ending import end_unasked
+from cherga.brokers.memory.store import LaneKey, Place, Store
+from cherga.words.job import ClaimAnswer, ClaimedJob, ClaimWish, JobRow, JobState, PauseScope, Reason
+
+HandOut = Callable[[UUID], ClaimedJob | None]
+
+
+class _View(Struct, frozen=True):
+    """The lanes with ready jobs that this wish may look at."""
+
+    open: list[LaneKey]
+    suspects: list[LaneKey]
+    unknown: frozenset[str]
+
+
+def claim(store: Store, wish: ClaimWish, now: float) -> ClaimAnswer:
+    """Take what the wish asks for."""
+    session = store.sessions.get(wish.session)
+
+    if session is None or session.death:
+        return ClaimAnswer([])
+
+    def hand_out(id: UUID) -> ClaimedJob | None:
+        return _hand_out(store, store.rows[id], wish.session, now)
+
+    view = _view(store, wish)
+    jobs = _draw(store, view.suspects, min(1, wish.limit), hand_out) if wish.alone else []
+    jobs = jobs or _fill(store, view.open, wish, hand_out)
+    return ClaimAnswer(jobs, any(store.best(key) for key in view.suspects), view.unknown)
+
+
+def shares(limit: int, weights: Sequence[int], chance: Callable[[int], int] = random.randrange) -> list[int]:
+    """The limit split by weight. What does not divide goes to a queue by chance, so that over time each gets its share."""
+    total = sum(weights)
+    split = [limit * weight // total for weight in weights]
+
+    for _ in range(limit - sum(split)):
+        split[_pick(weights, chance(total))] += 1
+
+    return split
+
+
+def _view(store: Store, wish: ClaimWish) -> _View:
+    here = [key for key in list(store.lanes) if _is_open(store, key, wish.queues) and store.best(key)]
+    known = [key for key in here if key.task in wish.tasks]
+
+    return _View(
+        open=[key for key in known if not key.suspect],
+        suspects=[key for key in known if key.suspect],
+        unknown=frozenset(key.task for key in here if key.task not in wish.tasks),
+    )
+
+
+def _is_open(store: Store, key: LaneKey, queues: Sequence[str]) -> bool:
+    if queues and key.queue not in queues:
+        return False
+
+    scopes = (PauseScope(), PauseScope(key.queue), PauseScope(None, key.task), PauseScope(key.queue, key.task))
+    return not any(scope in store.paused for scope in scopes)
+
+
+def _fill(store: Store, lanes: list[LaneKey], wish: ClaimWish, hand_out: HandOut) -> list[ClaimedJob]:
+    if not wish.queues:
+        return _draw(store, lanes, wish.limit, hand_out)
+
+    if not wish.weights:
+        return _draw_in_turn(store, lanes, wish.queues, [wish.limit] * len(wish.queues), wish.limit, hand_out)
+
+    jobs = _draw_in_turn(store, lanes, wish.queues, shares(wish.limit, wish.weights), wish.limit, hand_out)
+    jobs += _draw(store, lanes, wish.limit - len(jobs), hand_out)  # what one queue cannot use, the others may
+    return sorted(jobs, key=lambda job: (-job.priority, job.sequence))
+
+
+def _draw_in_turn(
+    store: Store, lanes: list[LaneKey], queues: Sequence[str], most: Iterable[int], limit: int, hand_out: HandOut
+) -> list[ClaimedJob]:
+    jobs: list[ClaimedJob] = []
+
+    for queue, share in zip(queues, most, strict=True):
+        jobs += _draw(store, [key for key in lanes if key.queue == queue], min(share, limit - len(jobs)), hand_out)
+
+    return jobs
+
+
+def _draw(store: Store, lanes: Iterable[LaneKey], limit: int, hand_out: HandOut) -> list[ClaimedJob]:
+    """The best jobs of these lanes together."""
+    tops: list[tuple[Place, LaneKey]] = [(place, key) for key in lanes if (place := store.best(key))]
+    heapify(tops)
+    jobs: list[ClaimedJob] = []
+
+    while tops and len(jobs) < limit:
+        place, key = tops[0]
+
+        if job := hand_out(place[2]):
+            jobs.append(job)
+
+        if following := store.best(key):
+            heapreplace(tops, (following, key))
+        else:
+            heappop(tops)
+
+    return jobs
+
+
+def _hand_out(store: Store, row: JobRow, session: str, now: float) -> ClaimedJob | None:
+    """The job with a token of its own; None when it has expired or cannot be read, and has ended thereby."""
+    try:
+        convert(asdict(row), JobRow)
+    except ValidationError as error:
+        end_unasked(store, row, JobState.FAILED, Reason.MALFORMED, now, message=f"the stored job cannot be read: {error}")
+        return None
+
+    if row.expires_at is not None and row.expires_at <= now:
+        end_unasked(store, row, JobState.CANCELLED, Reason.EXPIRED, now)
+        return None
+
+    return _claimed(_start(store, row, session, now), now)
+
+
+def _start(store: Store, row: JobRow, session: str, now: float) -> JobRow:
+    return store.change(
+        row,
+        state=JobState.RUNNING,
+        reason=None,
+        attempt=row.attempt + 1,
+        claims=row.claims + 1,
+        session=session,
+        token=secrets.randbits(63),
+        first_started_at=row.first_started_at or now,
+        started_at=now,
+    )
+
+
+def _claimed(row: JobRow, now: float) -> ClaimedJob:
+    return ClaimedJob(
+        id=row.id,
+        sequence=row.sequence,
+        token=row.token or 0,
+        task=row.task,
+        queue=row.queue,
+        priority=row.priority,
+        payload=row.payload,
+        head=row.head,
+        attempt=row.attempt,
+        claims=row.claims,
+        crashes=row.crashes,
+        interruptions=row.interruptions,
+        enqueued_at=row.enqueued_at,
+        started_at=now,
+        owner=row.owner,
+        unique_key=row.unique.key if row.unique else None,
+        meta=row.meta,
+    )
+
+
+def _pick(weights: Sequence[int], ticket: int) -> int:
+    for index, weight in enumerate(weights):
+        ticket -= weight
+
+        if ticket < 0:
+            return index
+
+    return len(weights) - 1

@@ -1,0 +1,100 @@
+"""Ends of jobs, and what they mean for the jobs that wait for them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from cherga.brokers.memory.store import Store
+from cherga.doors.broker import Topic
+from cherga.rules.settings import Settings
+from cherga.words.job import EdgePolicy, JobHead, JobRow, JobState, Overrides, Reason
+
+RELEASE_PAGE = 100
+FAILURE_TTL = Settings().failure_ttl
+
+_decode_head = msgspec.msgpack.Decoder(JobHead).decode
+
+
+def make_ready(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
+    """The job may run, behind those that were ready before it."""
+    return store.change(row, state=JobState.READY, ready_at=now, sequence=store.next_sequence(), **fields)
+
+
+def make_ready_at(store: Store, row: JobRow, at: float | None, now: float, **fields: Any) -> JobRow:
+    """The job may run from that time on."""
+    if at is None or at <= now:
+        return make_ready(store, row, now, **fields)
+
+    return store.change(row, state=JobState.SCHEDULED, run_at=at, **fields)
+
+
+def end(store: Store, row: JobRow, to: JobState, now: float, keep: float, **fields: Any) -> JobRow:
+    """The job is final; the release of those that wait for it is recorded."""
+    after = store.change(row, state=to, finished_at=now, prune_at=now + keep, **fields)
+    record_release(store, after)
+    return after
+
+
+def end_unasked(store: Store, row: JobRow, to: JobState, reason: Reason, now: float, **fields: Any) -> JobRow:
+    """An end that no worker wrote; it is kept as long as a failure."""
+    overrides = overrides_of(row)
+    keep = FAILURE_TTL if overrides.failure_ttl is None else overrides.failure_ttl
+    return end(store, row, to, now, keep, reason=reason, **fields)
+
+
+def record_release(store: Store, row: JobRow) -> None:
+    """Note that a job has ended, if others wait for it."""
+    if row.id in store.waiting:
+        store.releases[row.id] = row.state
+        store.bells.strike(Topic.DUE)
+
+
+def release_page(store: Store, parent: UUID, now: float, limit: int = RELEASE_PAGE) -> int:
+    """Carry out the recorded release for at most ``limit`` of those that wait; return how many."""
+    state = store.releases.get(parent)
+
+    if state is None:
+        return 0
+
+    children = store.waiting[parent]
+    page = list(children)[:limit]
+
+    for id in page:
+        _release(store, id, satisfied(children.pop(id), state), now)
+
+    if not children:
+        del store.waiting[parent], store.releases[parent]
+
+    return len(page)
+
+
+def satisfied(policy: EdgePolicy, state: JobState) -> bool:
+    """Whether a parent that ended like this lets the waiting job go on."""
+    return policy is EdgePolicy.ENDED or state is JobState.SUCCEEDED
+
+
+def overrides_of(row: JobRow) -> Overrides:
+    """What ``using(...)`` set for this job; nothing when its head cannot be read."""
+    try:
+        head = _decode_head(row.head or b"\x80")
+    except (msgspec.DecodeError, TypeError):
+        return Overrides()
+
+    return head.overrides or Overrides()
+
+
+def _release(store: Store, id: UUID, satisfied: bool, now: float) -> None:
+    row = store.rows.get(id)
+
+    if row is None or row.state is not JobState.BLOCKED:
+        return  # a person was faster
+
+    if not satisfied:
+        end_unasked(store, row, JobState.CANCELLED, Reason.UPSTREAM, now)
+    elif row.pending > 1:
+        store.change(row, pending=row.pending - 1)
+    else:
+        make_ready_at(store, row, row.run_at, now, pending=0)

@@ -1,0 +1,152 @@
+"""Leases of worker sessions, and what becomes of their jobs when a session dies. Leases are on the uptime clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from cherga.brokers.memory.ending import end_unasked, make_ready, make_ready_at, overrides_of
+from cherga.brokers.memory.settling import charge, with_attempt
+from cherga.brokers.memory.store import Session, Store
+from cherga.rules.settings import BrokerSettings
+from cherga.words.job import (
+    Attempt,
+    Cancel,
+    Charge,
+    Death,
+    JobError,
+    JobRow,
+    JobState,
+    OnCrash,
+    Reason,
+    SessionInfo,
+    Signals,
+    WorkerInfo,
+)
+
+_CRASHED = JobError("Crashed", "the process died while the job ran")
+_INTERRUPTED = JobError("Interrupted", "the worker was stopped while the job ran")
+
+
+def register(store: Store, info: SessionInfo, uptime: float, lease: float) -> None:
+    """Start or renew a session."""
+    store.sessions[info.id] = Session(info, uptime + lease)
+
+
+def heartbeat(store: Store, ids: Sequence[str], uptime: float, lease: float) -> Signals:
+    """Renew the sessions that are known."""
+    alive = [id for id in ids if (session := store.sessions.get(id)) and not session.death]
+
+    for id in alive:
+        store.sessions[id].expires = uptime + lease
+
+    cancels = tuple(cancel for id in alive for cancel in _cancels(store, id))
+    return Signals(tuple(id for id in ids if id not in alive), cancels)
+
+
+def workers(store: Store, uptime: float) -> list[WorkerInfo]:
+    """The sessions that are taken to be alive."""
+    alive = [session for session in store.sessions.values() if session.expires > uptime and not session.death]
+    alive.sort(key=lambda session: session.info.started_at)
+    return [WorkerInfo(session=each.info, expires_in=each.expires - uptime, running=_running(store, each)) for each in alive]
+
+
+def sweep(store: Store, uptime: float, settings: BrokerSettings) -> None:
+    """Mark the sessions whose lease has run out, unless nobody could renew it."""
+    if store.swept is not None and uptime - store.swept > 2 * settings.sweep:
+        store.grace_until = uptime + settings.lease
+
+    store.swept = uptime
+
+    if uptime < store.grace_until:
+        return
+
+    for id, session in store.sessions.items():
+        if session.expires <= uptime:
+            session.death = session.death or Death(id)
+
+
+def bury(store: Store, deaths: Sequence[Death]) -> None:
+    """Mark the sessions that somebody saw end."""
+    for death in deaths:
+        if session := store.sessions.get(death.session):
+            session.death = session.death or death
+
+
+def free(store: Store, now: float, limit: int, settings: BrokerSettings) -> list[UUID]:
+    """Free at most ``limit`` jobs of dead sessions; a session goes with its last job."""
+    freed: list[UUID] = []
+
+    for id, session in list(store.sessions.items()):
+        if session.death:
+            freed += _free_some(store, session, session.death, now, limit - len(freed), settings)
+
+        if session.death and not store.running.get(id):
+            store.running.pop(id, None)
+            del store.sessions[id]
+
+    return freed
+
+
+def _cancels(store: Store, session: str) -> list[Cancel]:
+    rows = [store.rows[id] for id in store.running.get(session, {})]
+    return [Cancel(session, row.id, row.token or 0) for row in rows if row.cancel_requested]
+
+
+def _running(store: Store, session: Session) -> int:
+    return len(store.running.get(session.info.id, {}))
+
+
+def _free_some(store: Store, session: Session, death: Death, now: float, limit: int, settings: BrokerSettings) -> list[UUID]:
+    page = list(store.running.get(session.info.id, {}))[:limit]
+
+    for id in page:
+        row = store.rows[id]
+        _free(store, row, _cost(row, death), session.info.worker, now, settings)
+
+    return page
+
+
+def _free(store: Store, row: JobRow, cost: Charge, worker: str, now: float, settings: BrokerSettings) -> None:
+    row = replace(row, token=None, **charge(row, cost), **_history(row, cost, worker, now))
+
+    if row.cancel_requested:
+        end_unasked(store, row, JobState.CANCELLED, Reason.ASKED, now, message=row.message)
+    elif cost is Charge.REFUND:
+        make_ready(store, row, now, session=None)
+    elif overrides_of(row).on_crash is OnCrash.FAIL:
+        end_unasked(store, row, JobState.FAILED, _reason(cost), now)
+    elif cost is Charge.INTERRUPTION:
+        make_ready(store, row, now, session=None, reason=Reason.INTERRUPTED)
+    elif row.crashes >= settings.crash_cap:
+        end_unasked(store, row, JobState.FAILED, Reason.POISON, now, message=f"its process died {row.crashes} times")
+    else:
+        at = now + _backoff(settings.crash_backoff, row.crashes)
+        make_ready_at(store, row, at, now, session=None, reason=Reason.CRASHED)
+
+
+def _cost(row: JobRow, death: Death) -> Charge:
+    if death.started is not None and row.token not in death.started:
+        return Charge.REFUND
+
+    return Charge.INTERRUPTION if death.orderly else Charge.CRASH
+
+
+def _history(row: JobRow, cost: Charge, worker: str, now: float) -> dict[str, bytes]:
+    if cost is Charge.REFUND:
+        return {}
+
+    error = _CRASHED if cost is Charge.CRASH else _INTERRUPTED
+    attempt = Attempt(row.attempt, worker, row.started_at or now, now, _reason(cost), error)
+    return {"attempts": with_attempt(row, attempt)}
+
+
+def _reason(cost: Charge) -> Reason:
+    return Reason.CRASHED if cost is Charge.CRASH else Reason.INTERRUPTED
+
+
+def _backoff(waits: tuple[float, ...], crashes: int) -> float:
+    """The wait after this many crashes; the last one repeats."""
+    return waits[min(crashes, len(waits)) - 1] if waits else 0.0

@@ -1,0 +1,111 @@
+"""What people wish, and what time brings."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from cherga.brokers.memory.ending import end_unasked, make_ready, release_page
+from cherga.brokers.memory.store import WAITING, Store
+from cherga.doors.broker import Topic
+from cherga.rules.lifecycle import Move, sources
+from cherga.words.job import JobRow, JobState, Promoted, Reason
+
+
+def cancel(store: Store, id: UUID, message: str | None, now: float) -> bool:
+    """Cancel what has not been handed out, mark what runs."""
+    row = store.rows.get(id)
+
+    if row is None or row.state.final:
+        return False
+
+    if row.state in WAITING:
+        end_unasked(store, row, JobState.CANCELLED, Reason.ASKED, now, message=message)
+        release_page(store, id, now)
+    else:
+        store.change(row, cancel_requested=True, message=message)
+        store.bells.strike(Topic.CANCEL)
+
+    return True
+
+
+def retry(store: Store, id: UUID, now: float) -> bool:
+    """Run a final or scheduled job again, unless another job holds its unique key."""
+    row = store.rows.get(id)
+
+    if row is None or row.state not in sources(Move.RETRY) or _is_superseded(store, row, now):
+        return False
+
+    if row.state is JobState.SCHEDULED:
+        make_ready(store, row, now, run_at=now)
+    else:
+        _start_over(store, row, now)
+
+    return True
+
+
+def promote(store: Store, now: float, limit: int) -> Promoted:
+    """Carry out what is due."""
+    count = _promote_due(store, now, limit) + _expire(store, now, limit) + _release(store, now, limit)
+    following = store.due.first()
+
+    if store.releases:
+        return Promoted(count, 0.0)
+
+    return Promoted(count, max(0.0, following[0] - now) if following else None)
+
+
+def _is_superseded(store: Store, row: JobRow, now: float) -> bool:
+    holder = store.holder(row.unique.key, now) if row.unique else None
+    return holder is not None and holder.id != row.id
+
+
+def _start_over(store: Store, row: JobRow, now: float) -> None:
+    make_ready(
+        store,
+        row,
+        now,
+        reason=None,
+        message=None,
+        result=None,
+        progress=None,
+        pending=0,
+        attempt=0,
+        crashes=0,
+        interruptions=0,
+        session=None,
+        cancel_requested=False,
+        run_at=None,
+        finished_at=None,
+        prune_at=None,
+        expires_at=row.expires_at if row.expires_at and row.expires_at > now else None,
+    )
+
+
+def _promote_due(store: Store, now: float, limit: int) -> int:
+    ids = store.due.take(now, limit)
+
+    for id in ids:
+        make_ready(store, store.rows[id], now)
+
+    return len(ids)
+
+
+def _expire(store: Store, now: float, limit: int) -> int:
+    ids = store.expiring.take(now, limit)
+
+    for id in ids:
+        end_unasked(store, store.rows[id], JobState.CANCELLED, Reason.EXPIRED, now)
+
+    return len(ids)
+
+
+def _release(store: Store, now: float, limit: int) -> int:
+    count = 0
+
+    for parent in list(store.releases):
+        count += release_page(store, parent, now, limit - count)
+
+        if count >= limit:
+            break
+
+    return count

@@ -1,0 +1,119 @@
+"""What workers write about their attempts. Nothing is written without the current token."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from cherga.brokers.memory.ending import end, make_ready, make_ready_at, release_page
+from cherga.brokers.memory.pushing import push_group
+from cherga.brokers.memory.store import Store
+from cherga.words.job import (
+    ATTEMPTS_KEPT,
+    EVENTS_KEPT,
+    Attempt,
+    Charge,
+    JobRow,
+    JobState,
+    LiveEvent,
+    Reason,
+    Report,
+    Settled,
+    Settlement,
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_attempts = msgspec.msgpack.Decoder(list[Attempt]).decode
+
+
+def settle(store: Store, settlement: Settlement, now: float) -> Settled:
+    """Write the settlement if its token is the current one."""
+    row = store.rows.get(settlement.id)
+
+    if row is None or row.token != settlement.token:
+        return Settled.REFUSED
+
+    if row.state is not JobState.RUNNING:
+        return Settled.WRITTEN  # the token outlives its attempt until the next claim: this is a repeated call
+
+    after = _move_on(store, row, settlement, now)
+
+    for group in settlement.children:
+        push_group(store, group, now)
+
+    release_page(store, row.id, now)
+
+    if after.state.final and settlement.keep <= 0:
+        store.drop(after)
+
+    return Settled.WRITTEN
+
+
+def report(store: Store, report: Report) -> bool:
+    """Store what a running job tells if its token is the current one."""
+    row = store.rows.get(report.id)
+
+    if row is None or row.state is not JobState.RUNNING or row.token != report.token:
+        return False
+
+    position = row.position
+
+    for kind, data in report.events:
+        position += 1
+        _stream(store, row).append(LiveEvent(position, kind, data))
+
+    store.change(row, position=position, **_last_values(report))
+    return True
+
+
+def charge(row: JobRow, how: Charge) -> dict[str, Any]:
+    """The counters after this charge. The claim counted the attempt already."""
+    match how:
+        case Charge.ATTEMPT:
+            return {}
+        case Charge.REFUND:
+            return {"attempt": row.attempt - 1}
+        case Charge.INTERRUPTION:
+            return {"attempt": row.attempt - 1, "interruptions": row.interruptions + 1}
+        case Charge.CRASH:
+            return {"crashes": row.crashes + 1}
+
+
+def with_attempt(row: JobRow, attempt: Attempt) -> bytes:
+    """The packed history with one more attempt."""
+    kept = _decode_attempts(row.attempts) if row.attempts else []
+    return _encode([*kept, attempt][-ATTEMPTS_KEPT:])
+
+
+def _move_on(store: Store, row: JobRow, settlement: Settlement, now: float) -> JobRow:
+    fields = charge(row, settlement.charge) | _last_values(settlement)
+    fields |= {"reason": settlement.reason, "message": settlement.message}
+
+    if settlement.to is JobState.CANCELLED:
+        fields["message"] = settlement.message or row.message
+
+    if settlement.attempt:
+        fields["attempts"] = with_attempt(row, settlement.attempt)
+
+    if settlement.to.final:
+        return end(store, row, settlement.to, now, settlement.keep, result=settlement.result, **fields)
+
+    if row.cancel_requested:  # asked for after the worker had decided
+        fields |= {"reason": Reason.ASKED, "message": row.message}
+        return end(store, row, JobState.CANCELLED, now, settlement.keep, **fields)
+
+    if settlement.to is JobState.SCHEDULED:
+        return make_ready_at(store, row, now + (settlement.delay or 0.0), now, session=None, **fields)
+
+    return make_ready(store, row, now, session=None, **fields)
+
+
+def _last_values(source: Settlement | Report) -> dict[str, Any]:
+    values = {"progress": source.progress, "meta": source.meta}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _stream(store: Store, row: JobRow) -> deque[LiveEvent]:
+    return store.streams.setdefault(row.id, deque(maxlen=EVENTS_KEPT))
