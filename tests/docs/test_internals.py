@@ -1,0 +1,30 @@
+"""What the documentation points at exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT, name_of, pages
+
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+SOURCE = re.compile(r"`((?:src|tests|docs|examples|benchmarks)/[\w./-]+)`")
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    links = [page.parent / link for link in LINK.findall(text) if "://" not in link]
+    missing = [str(path) for path in [*links, *(ROOT / name for name in SOURCE.findall(text))] if not path.exists()]
+
+    assert not missing
+
+
+def test_the_main_path_is_told_in_six_paragraphs() -> None:
+    told = (ROOT / "docs" / "internals.md").read_text().partition("## The main path")[2].partition("\n## ")[0]
+    paragraphs = [part for part in told.split("\n\n") if part.startswith("**")]
+
+    assert len(paragraphs) == 6
+    assert all(SOURCE.search(part) for part in paragraphs)
