@@ -1,0 +1,19 @@
+"""The extensions, made without an application; ``create_app`` binds them."""
+
+from __future__ import annotations
+
+from cherga.contrib.flask import Cherga
+from flask_babel import Babel
+from flask_login import LoginManager
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase
+
+
+class Model(DeclarativeBase):
+    """What every table's class inherits."""
+
+
+db = SQLAlchemy(model_class=Model)
+login = LoginManager()
+babel = Babel()
+cherga = Cherga()
