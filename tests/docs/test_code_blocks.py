@@ -36,15 +36,8 @@ def test_the_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path
 
 
 def _unresolved(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names if _ours(alias.name) and not import_module(alias.name)]
+    if not isinstance(node, ast.ImportFrom) or not node.module or not node.module.startswith("cherga"):
+        return []
 
-    if isinstance(node, ast.ImportFrom) and node.module and _ours(node.module):
-        module = import_module(node.module)
-        return [f"{node.module}.{alias.name}" for alias in node.names if not hasattr(module, alias.name)]
-
-    return []
-
-
-def _ours(module: str) -> bool:
-    return module.partition(".")[0] == "cherga"
+    module = import_module(node.module)
+    return [f"{node.module}.{alias.name}" for alias in node.names if not hasattr(module, alias.name)]

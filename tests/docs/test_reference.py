@@ -25,7 +25,8 @@ def test_every_error_stands_in_the_reference_under_its_parent() -> None:
 
 
 def test_the_tree_drawn_in_the_module_is_the_tree_of_classes() -> None:
-    drawn = [line.lstrip("│├└─ ").split()[0] for line in (errors.__doc__ or "").splitlines() if line.startswith(("Cherga", "│", "├", "└", "   "))]
+    lines = (errors.__doc__ or "").splitlines()
+    drawn = [line.lstrip("│├└─ ").split()[0] for line in lines if line.startswith(("Cherga", "│", "├", "└", "   "))]
 
     assert sorted(drawn) == sorted(name for name, _ in _errors(errors.ChergaError))
 

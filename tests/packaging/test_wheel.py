@@ -1,0 +1,86 @@
+"""The built wheel, in an environment that holds nothing else, works as the checkout does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "cherga"
+
+pytestmark = pytest.mark.timeout(180)
+
+APPLICATION = """
+from cherga import QueueTasks
+
+app = QueueTasks("letters", "sqlite:///letters.db")
+
+
+@app.task
+def write(name: str) -> str:
+    return f"Dear {name}"
+
+
+@app.task
+async def sign(name: str) -> str:
+    return f"Yours, {name}"
+"""
+
+ENQUEUE = "import letters; print(letters.write.enqueue('Ada').id, letters.sign.enqueue('Grace').id)"
+READ = "import sys, letters; print([letters.app.get(id).result(timeout=0) for id in sys.argv[1:]])"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    _run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder, cwd=ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``bin`` of an environment into which nothing but the wheel was installed."""
+    folder = tmp_path_factory.mktemp("empty environment")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--retries", "1", wheel, cwd=folder)
+    return python.parent
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
+    kept = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*") if path.is_file()}
+    expected = {name for name in kept if "__pycache__" not in name}
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+    assert packed == expected
+    assert "cherga/py.typed" in packed
+
+
+def test_the_wheel_carries_its_licence(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_a_job_runs_from_the_wheel_alone(programs: Path, tmp_path: Path) -> None:
+    (tmp_path / "letters.py").write_text(APPLICATION)
+    ids = _run(programs / "python", "-c", ENQUEUE, cwd=tmp_path).split()
+    _run(programs / "cherga", "worker", "-A", "letters:app", "--burst", cwd=tmp_path)
+
+    assert _run(programs / "python", "-c", READ, *ids, cwd=tmp_path).strip() == "['Dear Ada', 'Yours, Grace']"
+
+
+def _run(*command: str | Path, cwd: Path) -> str:
+    """What the command printed. The checkout stays out of its sight."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CHERGA", "VIRTUAL_ENV"))}
+    ran = subprocess.run([str(word) for word in command], cwd=cwd, env=kept, capture_output=True, text=True, timeout=120)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
