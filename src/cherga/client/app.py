@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -76,16 +77,22 @@ class QueueTasks:
     def __init__(self, name: str = "cherga", broker_url: str | None = None, **settings: Any) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.aliases: dict[str, str] = {}
+        self._options: dict[str, TaskOptions] = {}
         self.around_job: list[Callable[[], AbstractContextManager[object]]] = []
         """Makes the context managers that each job runs in, outermost first."""
         self.clock: Clock = SystemClock()
+        self.job_logger = logging.getLogger("cherga.job")
+        """Where failures and ends of jobs are logged; an application may put its own logger here."""
         self._lock = threading.RLock()
         self._broker: FullBroker | None = None
         self.configure(name, broker_url, **settings)
         self.submitter = Submitter(lambda groups: self.broker.push(groups))
 
     def configure(self, name: str | None = None, broker_url: str | None = None, **settings: Any) -> None:
-        """Set name, broker and settings before the first use. Raises ``ConfigError`` that names what is wrong."""
+        """Set name, broker and settings before the first use. Raises ``ConfigError`` that names what is wrong.
+
+        Tasks that were declared before take their defaults (``max_time`` and how long jobs are kept) from these settings.
+        """
         if self._broker is not None:
             raise ConfigError(f"expected {self.name} to be configured before its broker was opened")
 
@@ -93,6 +100,9 @@ class QueueTasks:
         self.broker_url = broker_url or os.environ.get(BROKER_URL) or DEFAULT_URL
         self.settings = make_settings(self.name, settings)
         self.max_payload = self.settings.max_payload
+
+        for task in self.tasks.values():
+            task.policy = replace(self._policy(self._options[task.name]), retry=task.policy.retry)
 
     name = "cherga"
 
@@ -129,7 +139,9 @@ class QueueTasks:
             raise ConfigError(f"task {name}{where}: {error}") from None
 
         make = CoroutineTask if inspect.iscoroutinefunction(function) else FunctionTask
-        return self._add(make(function, name, self, policy, order), options.get("aliases", ()))
+        task = self._add(make(function, name, self, policy, order), options.get("aliases", ()))
+        self._options[name] = options
+        return task
 
     def _add(self, task: Task[Any, Any], aliases: Iterable[str]) -> Task[Any, Any]:
         for name in (task.name, *aliases):

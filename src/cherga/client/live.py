@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +34,20 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
     meta: dict[str, Any] = {}
     logs: tuple[str, ...] = ()
     values: tuple[Any, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Final, and nothing more to tell: a full page of events may be followed by another one."""
+        return self.final and not self.full
+
+    @property
+    def full(self) -> bool:
+        """Whether this is a full page of events, with more of them perhaps waiting."""
+        return len(self.logs) + len(self.values) >= PAGE
+
+    def differs(self, seen: LiveUpdate | None) -> bool:
+        """Whether the job has moved since the update seen before."""
+        return seen is None or self.position != seen.position or self.state is not seen.state
 
     def public(self) -> dict[str, Any]:
         """What a browser gets, as plain JSON values. Tracebacks and arguments stay at home."""
@@ -67,22 +81,24 @@ def look(source: Source, id: UUID, after: int = 0) -> LiveUpdate:
 class Watch:
     """Yields an update now and whenever the job changes, until it is final. Iterate with ``for`` or ``async for``.
 
-    ``after`` resumes: events up to that position are not repeated. Raises ``JobNotFound`` when the job is not kept.
+    ``after`` resumes: events up to that position are not repeated. ``pulse`` yields the job again, unmoved, after that many
+    quiet seconds (5 at most), for those who have to show that they are alive. Raises ``JobNotFound`` when the job is not kept.
     """
 
-    def __init__(self, source: Source, id: UUID | str, after: int = 0) -> None:
+    def __init__(self, source: Source, id: UUID | str, after: int = 0, pulse: float | None = None) -> None:
         self._source = source
         self._id = as_id(id)
         self._after = after
+        self._pulse = pulse
 
     def __iter__(self) -> Iterator[LiveUpdate]:
         with self._listen() as listener:
             seen = None
 
-            while seen is None or not _over(seen):
+            while seen is None or not seen.over:
                 update = self._next(listener, seen)
 
-                if _news(seen, update):
+                if self._pulse is not None or update.differs(seen):
                     yield update
 
                 seen = update
@@ -93,10 +109,10 @@ class Watch:
         seen = None
 
         try:
-            while seen is None or not _over(seen):
+            while seen is None or not seen.over:
                 update = await submitter.wait(self._next, listener, seen)
 
-                if _news(seen, update):
+                if self._pulse is not None or update.differs(seen):
                     yield update
 
                 seen = update
@@ -109,31 +125,21 @@ class Watch:
 
     def _next(self, listener: Listener, seen: LiveUpdate | None) -> LiveUpdate:
         """Look at once for the first time and after a full page, else after something may have happened."""
-        if seen is not None and not _full(seen):
-            listener.wait(LONGEST_LOOK)
+        if seen is not None and not seen.full:
+            listener.wait(min(LONGEST_LOOK, self._pulse or LONGEST_LOOK))
 
         update = look(self._source, self._id, self._after)
         self._after = update.position
         return update
 
 
-def _news(seen: LiveUpdate | None, update: LiveUpdate) -> bool:
-    return seen is None or update.position != seen.position or update.state is not seen.state
-
-
-def _over(update: LiveUpdate) -> bool:
-    return update.final and not _full(update)
-
-
-def _full(update: LiveUpdate) -> bool:
-    """A full page of events means that there may be another one."""
-    return len(update.logs) + len(update.values) >= PAGE
-
-
 class Pass:
-    """Signed tokens that say which jobs a visitor may watch (itsdangerous, HMAC)."""
+    """Signed tokens that say which jobs a visitor may watch (itsdangerous, HMAC).
 
-    def __init__(self, secret: str | bytes, max_age: float = 86_400.0) -> None:
+    Of several secrets the last one signs; the others, older ones, are still accepted.
+    """
+
+    def __init__(self, secret: str | bytes | Sequence[str | bytes], max_age: float = 86_400.0) -> None:
         self._serializer = URLSafeTimedSerializer(secret, salt="cherga.live")
         self._max_age = max_age
 
