@@ -20,7 +20,7 @@ _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 
 def make_ready(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
     """The job may run, behind those that were ready before it."""
-    return store.change(row, state=JobState.READY, ready_at=now, sequence=store.next_sequence(), **fields)
+    return store.change(row, state=JobState.READY, ready_at=now, **fields)
 
 
 def make_ready_at(store: Store, row: JobRow, at: float | None, now: float, **fields: Any) -> JobRow:

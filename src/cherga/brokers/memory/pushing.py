@@ -98,7 +98,7 @@ def _row(store: Store, job: NewJob, now: float) -> JobRow:
 
     return JobRow(
         id=job.id,
-        sequence=store.next_sequence(),
+        sequence=store.next_number(),
         task=job.task,
         queue=job.queue,
         priority=job.priority,

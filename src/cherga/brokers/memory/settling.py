@@ -32,7 +32,10 @@ def settle(store: Store, settlement: Settlement, now: float) -> Settled:
     """Write the settlement if its token is the current one."""
     row = store.rows.get(settlement.id)
 
-    if row is None or row.token != settlement.token:
+    if row is None:
+        return Settled.WRITTEN if settlement.token in store.forgotten else Settled.REFUSED
+
+    if row.token != settlement.token:
         return Settled.REFUSED
 
     if row.state is not JobState.RUNNING:
@@ -46,7 +49,7 @@ def settle(store: Store, settlement: Settlement, now: float) -> Settled:
     release_page(store, row.id, now)
 
     if after.state.final and settlement.keep <= 0:
-        store.drop(after)
+        store.forget(after)
 
     return Settled.WRITTEN
 

@@ -30,8 +30,10 @@ from cherga.words.job import (
 WAITING = frozenset({JobState.SCHEDULED, JobState.READY, JobState.BLOCKED})
 """States in which a job has not been handed out."""
 
+FORGOTTEN_KEPT = 10_000
+
 Place = tuple[int, int, UUID]
-"""Where a ready job stands in its lane: priority (negated), sequence, id."""
+"""Where a ready job stands in its lane: priority (negated), a number that rises, id."""
 
 
 class LaneKey(Struct, frozen=True, order=True):
@@ -60,6 +62,8 @@ class Store:
         self.streams: dict[UUID, deque[LiveEvent]] = {}
         self.counts: Counter[tuple[str, str, JobState]] = Counter()
         self.lanes: dict[LaneKey, list[Place]] = {}
+        self.places: dict[UUID, int] = {}
+        """The number under which a ready job stands in its lane: a new one each time it becomes ready."""
         self.due = Agenda(self._is_due)
         self.expiring = Agenda(self._is_expiring)
         self.outdated = Agenda(self._is_outdated)
@@ -74,16 +78,18 @@ class Store:
         self.sessions: dict[str, Session] = {}
         self.swept: float | None = None
         self.grace_until = 0.0
+        self.forgotten: OrderedDict[int, None] = OrderedDict()
+        """Tokens of attempts whose job was deleted by their settlement, so that a repeated call is recognised."""
         self.paused: set[PauseScope] = set()
         self.schedules: dict[str, float | None] = {}
         self.definitions: dict[tuple[str, str], Definition] = {}
         self.shared: dict[str, Shared] = {}
-        self._sequence = 0
+        self._last_number = 0
 
-    def next_sequence(self) -> int:
-        """The next place in the order of all jobs."""
-        self._sequence += 1
-        return self._sequence
+    def next_number(self) -> int:
+        """A number above all before it, for sequences and places."""
+        self._last_number += 1
+        return self._last_number
 
     def change(self, row: JobRow, **fields: Any) -> JobRow:
         """Put the row with these fields changed, one position further in its stream."""
@@ -100,6 +106,14 @@ class Store:
         self._hold_key(row)
         self.bells.strike(Topic.job(row.id))
         return row
+
+    def forget(self, row: JobRow) -> None:
+        """Delete a job whose last settlement may be repeated."""
+        self.drop(row)
+        self.forgotten[row.token or 0] = None
+
+        if len(self.forgotten) > FORGOTTEN_KEPT:
+            self.forgotten.popitem(last=False)
 
     def drop(self, row: JobRow) -> None:
         """Delete the row and all that belongs to it."""
@@ -143,8 +157,9 @@ class Store:
             self.expiring.add(row.expires_at, row.id)
 
         if row.state is JobState.READY:
+            self.places[row.id] = self.next_number()
             lane = self.lanes.setdefault(LaneKey(row.queue, row.task, row.crashes > 0), [])
-            heappush(lane, (-row.priority, row.sequence, row.id))
+            heappush(lane, (-row.priority, self.places[row.id], row.id))
             self.bells.strike(Topic.READY)
         elif row.state is JobState.SCHEDULED:
             self.due.add(row.run_at or 0.0, row.id)
@@ -162,7 +177,9 @@ class Store:
         if not self.counts[key]:
             del self.counts[key]
 
-        if row.state is JobState.RUNNING:
+        if row.state is JobState.READY:
+            del self.places[row.id]
+        elif row.state is JobState.RUNNING:
             del self.running[row.session or ""][row.id]
         elif row.state.final:
             del self.finals[row.state is JobState.SUCCEEDED][row.id]
@@ -177,8 +194,7 @@ class Store:
             del self.holders[row.unique.key]
 
     def _stands(self, place: Place) -> bool:
-        row = self.rows.get(place[2])
-        return row is not None and row.state is JobState.READY and row.sequence == place[1]
+        return self.places.get(place[2]) == place[1]
 
     def _is_due(self, at: float, id: UUID) -> bool:
         row = self.rows.get(id)
