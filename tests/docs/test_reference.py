@@ -5,8 +5,10 @@ from __future__ import annotations
 from ast import literal_eval
 from collections.abc import Iterator
 
+from cherga.cli.exits import ExitCode
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.words import errors
+from cherga.worker.options import Exit
 from tests.docs.pages import ROOT, code, rows
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -29,6 +31,18 @@ def test_the_tree_drawn_in_the_module_is_the_tree_of_classes() -> None:
     drawn = [line.lstrip("│├└─ ").split()[0] for line in lines if line.startswith(("Cherga", "│", "├", "└", "   "))]
 
     assert sorted(drawn) == sorted(name for name, _ in _errors(errors.ChergaError))
+
+
+def test_every_exit_code_stands_in_the_reference() -> None:
+    documented = {code(row[1]): int(code(row[0])) for row in rows(REFERENCE / "exit-codes.md")}
+
+    assert documented == {code.name: code.value for code in ExitCode}
+
+
+def test_the_worker_and_the_command_line_agree_on_their_codes() -> None:
+    shared = {code.value for code in ExitCode} | {Exit.RECYCLE}
+
+    assert {code.value for code in Exit} <= shared
 
 
 def _settings() -> Iterator[tuple[str, object]]:

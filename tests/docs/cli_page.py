@@ -1,0 +1,58 @@
+"""Makes ``docs/reference/cli.md`` from the commands themselves: ``python -m tests.docs.cli_page``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from cherga.cli import root
+from tests.docs.pages import ROOT
+
+PAGE = ROOT / "docs" / "reference" / "cli.md"
+HEAD = """# Command line
+
+Every command ends with one of the [exit codes](exit-codes.md). On a terminal it prints tables and progress bars, in a pipe
+plain lines, with `--json` JSON.
+
+This page is made from the commands' own help.
+"""
+
+
+def render() -> str:
+    """The page as it should be."""
+    context = click.Context(root, info_name="cherga")
+    return "\n".join([HEAD, *_command(context)])
+
+
+def _command(context: click.Context) -> Iterator[str]:
+    command = context.command
+    yield f"## `{context.command_path}`\n"
+    yield f"```text\n{' '.join([context.command_path, *command.collect_usage_pieces(context)])}\n```\n"
+    yield f"{_text(command.help)}\n"
+    yield from _options(context)
+
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from _command(click.Context(child, info_name=name, parent=context))
+
+
+def _options(context: click.Context) -> Iterator[str]:
+    records = [record for parameter in context.command.get_params(context) if (record := parameter.get_help_record(context))]
+    yield "| option | meaning |\n| --- | --- |"
+    yield from (f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in records)
+    yield ""
+
+
+def _text(help: str | None) -> str:
+    return (help or "").replace("\b\n", "").strip()
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render())
