@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from cherga import ChergaError, Job
 from flask import Flask, current_app, g, session
 from flask_login import current_user
 
+from cherga import ChergaError, Job
 from microblog.extensions import cherga
 from microblog.models import utc_now
 
@@ -43,7 +43,7 @@ def _recent_jobs() -> list[Job[Any]]:
         return []
 
     try:
-        return cherga.jobs(owner=current_user.owner, limit=20)
+        return list(cherga.jobs(owner=current_user.owner, limit=20))
     except ChergaError:
         current_app.logger.exception("the jobs of %s cannot be read; the page is shown without them", current_user.owner)
         return []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
-from cherga import ChergaError
 from flask import Blueprint, current_app, flash, redirect, render_template, request, session, url_for
 from flask_babel import gettext, refresh
 from flask_login import current_user, login_required
@@ -11,6 +12,7 @@ from flask_sqlalchemy.pagination import Pagination
 from sqlalchemy.orm import joinedload
 from werkzeug import Response
 
+from cherga import ChergaError
 from microblog import alerts
 from microblog.extensions import db
 from microblog.languages import LANGUAGES
@@ -104,7 +106,7 @@ def switch_language() -> Response:
     return redirect(safe_path(request.form.get("next")) or url_for("main.index"))
 
 
-def _page_of(posts: sa.Select[tuple[Post]]) -> Pagination:
+def _page_of(posts: sa.Select[Any]) -> Pagination:
     newest_first = posts.options(joinedload(Post.author)).order_by(Post.created_at.desc(), Post.id.desc())
     return db.paginate(newest_first, per_page=current_app.config["POSTS_PER_PAGE"], max_per_page=100)
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from flask import Flask, render_template
 from flask_babel import format_date, format_datetime, format_timedelta
 from markupsafe import Markup
+from werkzeug import Response
 from werkzeug.exceptions import HTTPException
 
 from microblog.models import ABOUT_LENGTH, POST_LENGTH, utc_now
@@ -28,9 +29,9 @@ def ago(moment: datetime) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact, words)
 
 
-def show_error(error: HTTPException) -> tuple[str, int | None] | HTTPException:
+def show_error(error: HTTPException) -> tuple[str, int] | Response:
     if error.code is None or error.code < 400:
-        return error
+        return error.get_response()
 
     return render_template("error.html", error=error), error.code
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from cherga import ctx
 from flask import current_app, render_template
 from flask_babel import force_locale, gettext
 
+from cherga import ctx
 from microblog.extensions import cherga, db
 from microblog.mail import Attachment, send_mail
 from microblog.models import Post, User

@@ -1,0 +1,175 @@
+"""A real browser watches an export of the demonstration: the alert appears, moves and ends without a reload."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+ROOT = Path(__file__).parents[2]
+ARTIFACTS = ROOT / "artifacts"
+PATIENCE = 30_000
+SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+if os.environ.get("CI"):
+    pytest.skip("browser tests are not run in CI", allow_module_level=True)
+
+if CHROMIUM is None:
+    pytest.skip("there is no chromium (Debian: apt install chromium)", allow_module_level=True)
+
+playwright = pytest.importorskip("playwright.sync_api", reason="there is no playwright (pip install playwright)")
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+SEE_EVERY_CHANGE = """
+() => {
+  const element = document.querySelector("cherga-progress");
+  const text = element.querySelector('[data-cherga="percent"]');
+  window.seen = [];
+  const note = () => window.seen.push(parseInt(text.textContent));
+  new MutationObserver(note).observe(text, {childList: true, characterData: true, subtree: true});
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[dict[str, str]]:
+    """The addresses of a running demonstration."""
+    command = [sys.executable, ROOT / "examples/microblog/run_demo.py", "--posts-delay", "0.001"]
+
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+
+        try:
+            yield dict(_addresses(process))
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, demo: dict[str, str]) -> Iterator[Any]:
+    context = browser.new_context(base_url=demo["Microblog"], viewport={"width": 1000, "height": 800}, locale="en")
+    context.set_default_timeout(PATIENCE)
+    yield context.new_page()
+    context.close()
+
+
+def test_the_alert_appears_moves_and_ends_without_a_reload(page: Any) -> None:
+    _log_in(page, "jane")
+    page.get_by_role("button", name="Export your posts").click()
+    alert = page.locator("cherga-progress")
+    alert.wait_for()
+    page.evaluate(SEE_EVERY_CHANGE)
+    loads: list[str] = []
+    page.on("load", lambda: loads.append(page.url))
+    assert not page.get_by_role("button", name="Export your posts").is_visible()
+
+    page.wait_for_function("window.seen.some(percent => percent >= 40)")
+    _keep(page, "export-runs")
+    page.locator('cherga-progress[state="succeeded"]').wait_for()
+    page.get_by_text("Your posts are on their way to jane@microblog.example.").wait_for()
+    page.get_by_role("button", name="Export your posts").wait_for()
+    _keep(page, "export-ended")
+
+    seen = page.evaluate("window.seen")
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 5
+    assert not loads
+
+
+def test_the_alert_goes_along_to_other_pages(page: Any) -> None:
+    _log_in(page, "jane")
+    page.get_by_role("button", name="Export your posts").click()
+    page.locator("cherga-progress").wait_for()
+
+    page.goto("/")
+    page.locator('cherga-progress[state="running"]').wait_for()
+    page.locator('cherga-progress[state="succeeded"]').wait_for()
+
+
+def test_the_alert_turns_red_and_the_user_tries_again(page: Any, demo: dict[str, str]) -> None:
+    _switch_mail_server(page, demo, "Refuse mail")
+    _log_in(page, "ambrose")
+    page.get_by_role("button", name="Export your posts").click()
+
+    page.get_by_text("Your posts could not be exported.").wait_for()
+    assert page.get_by_role("button", name="Export your posts").is_visible()
+    _keep(page, "export-failed")
+
+    address = page.url
+    _switch_mail_server(page, demo, "Accept mail")
+    page.goto(address)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("Your posts are on their way to ambrose@microblog.example.").wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_keep_within_a_narrow_screen(browser: Any, demo: dict[str, str], scheme: str) -> None:
+    context = browser.new_context(
+        base_url=demo["Microblog"], viewport={"width": 360, "height": 740}, color_scheme=scheme, locale="ru"
+    )
+    page = context.new_page()
+
+    for path in ("/", "/login", "/signup", "/user/jane"):
+        page.goto(path)
+        _keep(page, f"narrow-{scheme}{path.replace('/', '-')}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+    context.close()
+
+
+def _addresses(process: subprocess.Popen[str]) -> Iterator[tuple[str, str]]:
+    """The lines ``Microblog http://…`` and ``Mail http://…`` that the demonstration prints when it is ready."""
+    assert process.stdout is not None
+    found = 0
+
+    for line in process.stdout:
+        if match := re.fullmatch(r"\s+(\w+)\s+(http://\S+)\s*", line):
+            found += 1
+            yield match[1], match[2]
+
+        if found == 2:
+            return
+
+
+def _log_in(page: Any, username: str) -> None:
+    page.goto("/login")
+    page.get_by_label("User name").fill(username)
+    page.get_by_label("Password").fill("open sesame")
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+    page.goto(f"/user/{username}")
+
+
+def _switch_mail_server(page: Any, demo: dict[str, str], button: str) -> None:
+    page.goto(demo["Mail"])
+    page.get_by_role("button", name=button).click()
+    page.get_by_role("button", name=button).wait_for(state="detached")
+
+
+def _keep(page: Any, name: str) -> None:
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"{name}.png")
