@@ -31,7 +31,10 @@ def connect(url: str, settings: BrokerSettings) -> FullBroker:
 
     try:
         broker = getattr(import_module(module), name)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if (error.name or "cherga").partition(".")[0] == "cherga":
+            raise
+
         raise MissingExtra(f"the broker {scheme}:// needs {error.name}; pip install 'cherga[{extra or scheme}]'") from error
 
     return cast(FullBroker, broker(url, settings))

@@ -60,8 +60,9 @@ class TaskOptions(TypedDict, total=False):
 class TaskDecorator(Protocol):
     """What ``@app.task(...)`` gives: it turns a function into a task and keeps its types."""
 
+    # Every coroutine function is also a function: the first overload that fits is meant.
     @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
 
@@ -98,6 +99,7 @@ class QueueTasks:
 
         self.name = check.name(name or self.name, "the application's name")
         self.broker_url = broker_url or os.environ.get(BROKER_URL) or DEFAULT_URL
+        self.given_settings = settings
         self.settings = make_settings(self.name, settings)
         self.max_payload = self.settings.max_payload
 
@@ -109,13 +111,13 @@ class QueueTasks:
     # --- declaring
 
     @overload
-    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def task(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
     @overload
-    def task(self, name: str | None = None, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+    def task(self, name_: str, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
     @overload
-    def task(self, *, name: str, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+    def task(self, *, name: str | None = None, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
 
     def task(self, function: Any = None, /, *, name: str | None = None, **options: Unpack[TaskOptions]) -> Any:
         """Declare a function as a task: ``@app.task``, ``@app.task("name")`` or ``@app.task(retry=5, …)``.
@@ -151,7 +153,7 @@ class QueueTasks:
                 raise DuplicateTask(f"the task name {name!r} is taken: {other.place} and {task.place}")
 
         self.tasks[task.name] = task
-        self.aliases.update({alias: task.name for alias in aliases})
+        self.aliases.update(dict.fromkeys(aliases, task.name))
         return task
 
     def _policy(self, options: TaskOptions) -> Policy:
@@ -171,7 +173,9 @@ class QueueTasks:
             word = min(unknown)
             raise ConfigError(f"unknown option {word!r}{check.nearest(word, TaskOptions.__annotations__)}")
 
-        shared = {key: options[key] for key in ("queue", "priority", "unique", "tags", "description") if key in options}  # type: ignore[literal-required]
+        shared: dict[str, Any] = {
+            key: options[key] for key in ("queue", "priority", "unique", "tags", "description") if key in options
+        }
 
         if options.get("on_crash") == "fail":
             shared["on_crash"] = "fail"
@@ -196,7 +200,9 @@ class QueueTasks:
         answer = await self.submitter.push(jobs, self.settings.enqueue_timeout)
         return self._handles(jobs, answer)
 
-    def add_task(self, name: str, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any) -> Job[Any]:
+    def add_task(
+        self, name: str, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
+    ) -> Job[Any]:
         """Enqueue by name; the task need not be declared here.
 
         ``priority`` overrides the task's; ``timeout`` waits that long for the end of the job and returns it refreshed
@@ -227,7 +233,9 @@ class QueueTasks:
             return task.build(order, args, kwargs)
 
         payload = encode_argument([args, kwargs], f"an argument of task {name}")
-        return new_job(check.name(name, "a task's name"), check_size(payload, self.max_payload, f"arguments of task {name}"), order, None)
+        return new_job(
+            check.name(name, "a task's name"), check_size(payload, self.max_payload, f"arguments of task {name}"), order, None
+        )
 
     def _published_order(self, name: str) -> Order:
         """What workers have published about a task that is not declared here, else the defaults."""
@@ -244,7 +252,10 @@ class QueueTasks:
             raise EnqueueRefused(answer.refused)
 
         now = self.clock.now()
-        return [Job(_snapshot(job, pushed.id, pushed.state, now), self, pushed.existing) for job, pushed in zip(jobs, answer.jobs, strict=True)]
+        return [
+            Job(_snapshot(job, pushed.id, pushed.state, now), self, pushed.existing)
+            for job, pushed in zip(jobs, answer.jobs, strict=True)
+        ]
 
     # --- looking
 
@@ -374,9 +385,9 @@ def _retry(options: TaskOptions) -> Retry:
 
 def _definition(task: Task[Any, Any]) -> Definition:
     head = task.order.head
-    facts = {"queue": task.queue, "priority": task.priority, "tags": head.tags, "description": head.description}
+    facts: dict[str, Any] = {"queue": task.queue, "priority": task.priority, "tags": head.tags, "description": head.description}
 
-    if head.overrides and head.overrides.on_crash:
+    if head.overrides is not None and head.overrides.on_crash is not None:
         facts["on_crash"] = head.overrides.on_crash
 
     return Definition("task", task.name, msgspec.msgpack.encode({k: v for k, v in facts.items() if v is not None}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
@@ -120,7 +120,7 @@ class Context:
     def track(self, items: Iterable[T], total: int | None = None, note: str = "") -> Iterator[T]:
         """Yield the items and report progress after each. ``total`` is taken from ``len`` where there is one."""
         if total is None:
-            total = len(items) if hasattr(items, "__len__") else None
+            total = len(items) if isinstance(items, Sized) else None
 
         self.progress(0, total, note)
 
@@ -214,7 +214,7 @@ def current() -> Context:
         return _current.get()
     except LookupError:
         raise NoCurrentJob(
-            "expected to be called inside a job, but none runs here; a thread or callback that the job started needs ctx.bind(fn)"
+            "expected to be called inside a job, but none runs here; threads and callbacks that a job starts need ctx.bind"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""``Job``: a handle on one stored job. Attributes are a snapshot; ``refresh`` reads again; the ``is_*`` properties read live."""
+"""``Job``: a handle on one stored job. Attributes are a snapshot, ``refresh`` reads again, the ``is_*`` properties read live."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class Job(Generic[R]):
     def meta(self) -> dict[str, Any]:
         """What the job told about itself with ``ctx.meta``."""
         if self._meta is None:
-            meta = _read(decode, self._row.meta, {})
+            meta: Any = _read(decode, self._row.meta, None)
             self._meta = meta if isinstance(meta, dict) else {}
 
         return self._meta
@@ -159,13 +159,13 @@ class Job(Generic[R]):
     @property
     def attempts(self) -> list[Attempt]:
         """The last ten attempts that are over, oldest first, with worker, times and error."""
-        kept = _read(_decode_attempts, self._row.attempts, [])
+        kept = self._kept_attempts()
         return [*kept, last] if (last := _last_attempt(self._row)) else kept
 
     @property
     def error(self) -> JobError | None:
         """The error of the last attempt that failed."""
-        kept = _read(_decode_attempts, self._row.attempts, [])
+        kept = self._kept_attempts()
         return kept[-1].error if kept and self._row.state is not JobState.SUCCEEDED else None
 
     @property
@@ -243,6 +243,9 @@ class Job(Generic[R]):
         """The async twin of ``retry``."""
         return await self._source.submitter.call(self.retry)
 
+    def _kept_attempts(self) -> list[Attempt]:
+        return _read(_decode_attempts, self._row.attempts, None) or []
+
     def _await_end(self, timeout: float | None) -> None:
         clock = self._source.clock
         deadline = None if timeout is None else clock.monotonic() + timeout
@@ -288,9 +291,10 @@ class Job(Generic[R]):
 
 
 V = TypeVar("V")
+D = TypeVar("D")
 
 
-def _read(read: Callable[[bytes], V], data: bytes | None, default: V) -> V:
+def _read(read: Callable[[bytes], V], data: bytes | None, default: D) -> V | D:
     """A packed column, or the default where it is empty or cannot be read: a handle shows, it does not judge."""
     if data is None:
         return default

@@ -59,7 +59,8 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
             "state": self.state.value,
             "final": self.final,
             "reason": self.reason and self.reason.value,
-            "progress": progress and {"done": progress.done, "total": progress.total, "percent": progress.percent, "note": progress.note},
+            "progress": progress
+            and {"done": progress.done, "total": progress.total, "percent": progress.percent, "note": progress.note},
             "description": self.description,
             "message": self.message,
             "meta": self.meta,

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, TypedDict, Unpack, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 import msgspec
@@ -21,8 +21,8 @@ from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.options import Duration
 from cherga.rules.signature import Signature
-from cherga.words.errors import ConfigError, TaskError
-from cherga.words.job import Edge, JobHead, NewJob, OnConflict, OnCrash, Overrides, Unique, UniqueWhile
+from cherga.words.errors import ConfigError
+from cherga.words.job import Edge, JobHead, NewJob, OnCrash, Overrides, Unique
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -166,7 +166,7 @@ class Task(Generic[P, R]):
         if callable(wish):
             return Unique(f"{self.name}:{wish(*args, **kwargs)}")
 
-        if wish is not True:
+        if not isinstance(wish, bool):
             named = self.signature.named(args, kwargs)
             payload = _encode([repr(named[name]) for name in wish])
 
@@ -282,7 +282,7 @@ def _order_fields(given: UsingOptions) -> dict[str, Any]:
     if "after" in given:
         fields["edges"] = tuple(job if isinstance(job, Edge) else Edge(job.id) for job in given["after"])
 
-    fields.update({name: given[name] for name in ("owner", "unique") if name in given})  # type: ignore[literal-required]
+    fields.update({name: given[name] for name in ("owner", "unique") if name in given})
     return fields | _time_fields(given)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from collections.abc import Iterable
 
 from cherga.words.errors import ConfigError
 

@@ -55,6 +55,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Jobs in one claim at most."""
     poll_interval: float = 5.0
     """How often an idle worker looks at the broker without being woken."""
+    stuck_after: float = 10.0
+    """How long a thread may go on after its time-out or cancellation before its worker process is replaced."""
+    stall_limit: float = 60.0
+    """How long the engine of a worker process may stand still before its supervisor kills it."""
     broker: BrokerSettings = BrokerSettings()
 
 
@@ -63,7 +67,9 @@ def check(settings: Settings) -> None:
     faults = [*_faults(settings), *_faults(settings.broker)]
 
     if settings.broker.heartbeat * 2 > settings.broker.lease:
-        faults.append(f"expected lease to be at least twice heartbeat, got {settings.broker.lease} and {settings.broker.heartbeat}")
+        faults.append(
+            f"expected lease to be at least twice heartbeat, got {settings.broker.lease} and {settings.broker.heartbeat}"
+        )
 
     if faults:
         raise ConfigError("; ".join(faults))

@@ -1,0 +1,53 @@
+"""One claimed job on its way through a worker process."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cherga.client.context import Context
+from cherga.client.task import Task
+from cherga.rules.decide import Policy
+from cherga.words.job import ClaimedJob
+from cherga.words.outcomes import Outcome
+
+
+class Assignment:
+    """A job with what is needed to run it. Whoever takes it out of ``Running`` settles it, and nobody else."""
+
+    __slots__ = ("context", "coroutine", "deadline", "job", "policy", "slot", "started", "task", "verdict")
+
+    def __init__(self, job: ClaimedJob, task: Task[..., object], policy: Policy) -> None:
+        self.job = job
+        self.task = task
+        self.policy = policy
+        self.context: Context | None = None
+        self.coroutine: asyncio.Task[None] | None = None
+        self.slot = -1
+        self.started = 0.0
+        self.deadline = float("inf")
+        """On the monotonic clock."""
+        self.verdict: Outcome | None = None
+        """What the attempt ends as, whatever the function still does: set by a time-out or a cancellation."""
+
+
+class Running:
+    """The assignments whose user code runs, by claim token. Safe from any thread: each step is one dict operation."""
+
+    def __init__(self) -> None:
+        self._by_token: dict[int, Assignment] = {}
+
+    def add(self, assignment: Assignment) -> None:
+        self._by_token[assignment.job.token] = assignment
+
+    def take(self, assignment: Assignment) -> bool:
+        """Whether the caller is the one who settles it: true once."""
+        return self._by_token.pop(assignment.job.token, None) is not None
+
+    def find(self, token: int) -> Assignment | None:
+        return self._by_token.get(token)
+
+    def all(self) -> list[Assignment]:
+        return list(self._by_token.values())
+
+    def __len__(self) -> int:
+        return len(self._by_token)

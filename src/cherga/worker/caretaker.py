@@ -1,0 +1,112 @@
+"""The caretaker: what is due becomes ready, what is dead is freed, what is old goes. Any number may run; none is the leader."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from cherga.doors.broker import Broker, Topic
+from cherga.rules.settings import BrokerSettings
+from cherga.words.clock import Clock
+from cherga.words.errors import BrokerError
+from cherga.words.job import Death
+
+logger = logging.getLogger("cherga.worker")
+
+PAGE = 1000
+PRUNE_PAGE = 500
+SWEEPS_PER_PRUNE = 6
+
+
+class Caretaker:
+    """One thread. It sleeps until the next job is due, a sweep is, or somebody schedules something sooner."""
+
+    def __init__(self, broker: Broker, settings: BrokerSettings, clock: Clock) -> None:
+        self._broker = broker
+        self._sweep_interval = settings.sweep
+        self._clock = clock
+        self._listener = broker.listen([Topic.DUE])
+        self._deaths: list[Death] = []
+        self._lock = threading.Lock()
+        self._sweeps = 0
+        self._next_sweep = clock.monotonic()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="cherga-caretaker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def bury(self, deaths: Sequence[Death]) -> None:
+        """Free the jobs of sessions that have ended, now."""
+        with self._lock:
+            self._deaths.extend(deaths)
+
+        self._listener.wake()
+
+    def stop(self) -> None:
+        """End the thread; what was buried is still freed."""
+        self._stopping = True
+        self._listener.wake()
+        self._thread.join()
+        self._guard(self._reap)
+        self._listener.close()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._guard(self._reap)
+            next_in = self._guard(self._promote)
+            self._guard(self._sweep)
+            left = max(0.0, self._next_sweep - self._clock.monotonic())
+            self._listener.wait(left if next_in is None else min(left, next_in))
+
+    def _guard(self, work: Callable[[], float | None]) -> float | None:
+        """A broker that is away is tried again at the next turn."""
+        try:
+            return work()
+        except BrokerError as error:
+            logger.warning("caretaker: %s", error, extra={"action": "caretaker.retry"})
+        except Exception:
+            logger.exception("caretaker failed", extra={"action": "caretaker.retry"})
+
+        return 1.0
+
+    def _promote(self) -> float | None:
+        """Seconds until the next job is due; 0 when there may be more to do now."""
+        promoted = self._broker.promote(PAGE)
+        return 0.0 if promoted.count >= PAGE else promoted.next_in
+
+    def _reap(self) -> None:
+        with self._lock:
+            deaths, self._deaths = self._deaths, []
+
+        if not deaths:
+            return
+
+        try:
+            freed = self._broker.reap(deaths)
+        except BaseException:
+            with self._lock:
+                self._deaths[:0] = deaths
+
+            raise
+
+        _log_freed(len(freed))
+
+    def _sweep(self) -> None:
+        if self._clock.monotonic() < self._next_sweep:
+            return
+
+        self._next_sweep = self._clock.monotonic() + self._sweep_interval
+        _log_freed(len(self._broker.reap()))
+
+        if self._sweeps % SWEEPS_PER_PRUNE == 0:
+            while self._broker.prune(PRUNE_PAGE) >= PRUNE_PAGE and not self._stopping:
+                pass
+
+        self._sweeps += 1
+
+
+def _log_freed(count: int) -> None:
+    if count:
+        logger.warning("%d jobs of dead sessions were freed", count, extra={"action": "reap"})

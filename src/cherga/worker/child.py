@@ -1,0 +1,86 @@
+"""A worker process as its supervisor sees it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+from cherga.words.clock import Clock
+from cherga.words.job import Death
+from cherga.worker.options import WorkerOptions
+from cherga.worker.slots import SlotTable, shared_memory
+from cherga.worker.wire import Drain, Hello, Message, Start, Wire
+
+KILL_DELAY = 3.0
+
+
+class Child:
+    """One worker process with its pipe, its slot table and what it said."""
+
+    def __init__(self, options: WorkerOptions, name: str, clock: Clock) -> None:
+        self.name = name
+        self.hello: Hello | None = None
+        self.sessions: list[str] = []
+        self.draining = False
+        self.told_to_die = False
+        self.replace = False
+        """It ends because another one takes its place."""
+        self.kill_at = float("inf")
+        self.started_at = clock.monotonic()
+        self._clock = clock
+        self._tick = -1
+        self._tick_seen = self.started_at
+        count = options.threads + options.concurrency
+        slots_fd = shared_memory(count)
+        self.slots = SlotTable.shared(slots_fd, count)
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "cherga.worker.process", str(theirs.fileno()), str(slots_fd)]
+        # A group of its own: Ctrl-C in a terminal reaches the supervisor alone, which then drains in order.
+        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno(), slots_fd], start_new_session=True)
+        self.end_fd = os.pidfd_open(self.process.pid) if hasattr(os, "pidfd_open") else None
+        """Becomes readable when the process has ended."""
+        theirs.close()
+        os.close(slots_fd)
+        self.wire = Wire(ours)
+        self.wire.send(Start(options, name, count))
+
+    def receive(self) -> list[Message] | None:
+        return self.wire.receive()
+
+    def drain(self, grace: float) -> None:
+        """Ask it to finish and exit; it is killed some time after the grace time."""
+        self.draining = True
+        self.kill_at = self._clock.monotonic() + grace + KILL_DELAY
+        self.wire.send(Drain(grace))
+
+    def kill(self) -> None:
+        """End it now; its running jobs are given back once it is gone."""
+        self.told_to_die = True
+        self.process.kill()
+
+    def stalled(self, limit: float) -> bool:
+        """Whether its engine has stood still for longer than ``limit`` seconds."""
+        now = self._clock.monotonic()
+
+        if (tick := self.slots.tick) != self._tick:
+            self._tick, self._tick_seen = tick, now
+
+        return self.hello is not None and now - self._tick_seen > limit
+
+    def deaths(self) -> list[Death]:
+        """What to tell the broker once the process is gone."""
+        orderly = self.draining or self.told_to_die
+        return [Death(session, self.slots.started(), orderly) for session in self.sessions]
+
+    def close(self) -> None:
+        self.wire.socket.close()
+
+        if self.end_fd is not None:
+            os.close(self.end_fd)
+
+
+def describe_exit(code: int) -> str:
+    """An exit code in words."""
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,171 @@
+"""The claimer: keeps the runners supplied, with as few claims as will do, and sleeps while there is nothing to do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from msgspec import Struct
+
+from cherga.doors.broker import Broker, Topic
+from cherga.words.errors import BrokerError
+from cherga.words.job import ClaimAnswer, ClaimWish
+from cherga.worker.executor import Executor
+from cherga.worker.runners import NOT_WAITED_FOR, Runner
+from cherga.worker.slots import SlotTable
+
+logger = logging.getLogger("cherga.worker")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+class Lane(Struct, frozen=True):
+    """A runner and the names of the tasks that it runs."""
+
+    runner: Runner
+    tasks: frozenset[str]
+
+
+class ClaimPlan(Struct, frozen=True, kw_only=True):
+    """From which queues, and how much at once."""
+
+    queues: tuple[str, ...]
+    weights: tuple[int, ...]
+    limit: int
+    poll_interval: float
+
+
+class Claimer:
+    """One thread. ``session`` names who claims; it may be replaced while the thread runs."""
+
+    def __init__(self, broker: Broker, lanes: list[Lane], executor: Executor, slots: SlotTable, plan: ClaimPlan) -> None:
+        self.session = ""
+        self.idle = threading.Event()
+        """The last look found nothing to claim."""
+        self._broker = broker
+        self.lanes = lanes
+        self._executor = executor
+        self._slots = slots
+        self._plan = plan
+        self._listener = broker.listen([Topic.READY])
+        self._stopping = False
+        self._clearing = False
+        self._told: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="cherga-claimer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look again now."""
+        self._listener.wake()
+
+    def stop(self) -> None:
+        """Claim nothing more; returns when a claim under way has been taken in."""
+        self._stopping = True
+        self.wake()
+        self._thread.join()
+        self._listener.close()
+
+    def in_hand(self) -> int:
+        """Jobs that run or wait in this process."""
+        return sum(lane.runner.in_hand() for lane in self.lanes)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+
+        while not self._stopping:
+            self._slots.beat()
+
+            try:
+                if not self._round():
+                    self._listener.wait(self._plan.poll_interval)
+
+                pause = FIRST_PAUSE
+            except BrokerError as error:
+                logger.warning("nothing can be claimed: %s", error, extra={"action": "claim.retry"})
+                self._listener.wait(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+            except Exception:
+                logger.exception("a claim failed", extra={"action": "claim.retry"})
+                self._listener.wait(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _round(self) -> bool:
+        """Claim once for each lane with room. True when it is worth looking again at once."""
+        if self._clearing and not self._cleared():
+            return False
+
+        again = False
+        found = 0
+
+        for lane in self.lanes:
+            room = min(lane.runner.room(), self._plan.limit)
+
+            if room > 0:
+                count = self._claim(lane, room)
+                found += count
+                again = again or count == room
+
+            if self._clearing:
+                return False
+
+        if not found:
+            self.idle.set()
+
+        return (again and self._has_room()) or self._wait_for_room(again)
+
+    def _cleared(self) -> bool:
+        """A suspect runs alone: before it starts and while it runs nothing else is claimed."""
+        for lane in self.lanes:
+            lane.runner.refill_below = 0
+
+        if self.in_hand():
+            return False
+
+        self._clearing = False
+        return True
+
+    def _claim(self, lane: Lane, limit: int) -> int:
+        alone = not self.in_hand()
+        answer = self._broker.claim(
+            ClaimWish(
+                session=self.session,
+                limit=limit,
+                tasks=lane.tasks,
+                queues=self._plan.queues,
+                weights=self._plan.weights,
+                alone=alone,
+            )
+        )
+        self._tell_unknown(answer)
+        self._clearing = (answer.suspects and not alone) or any(job.crashes for job in answer.jobs)
+
+        if answer.jobs:
+            self.idle.clear()
+            prepare = self._executor.prepare
+            lane.runner.submit([ready for job in answer.jobs if (ready := prepare(job)) is not None])
+
+        return len(answer.jobs)
+
+    def _has_room(self) -> bool:
+        return any(lane.runner.room() > 0 for lane in self.lanes)
+
+    def _wait_for_room(self, more: bool) -> bool:
+        """Where more jobs are ready than fit, let the runners ring when half of what waits has started."""
+        for lane in self.lanes:
+            lane.runner.refill_below = lane.runner.half if more else NOT_WAITED_FOR
+
+        # They may have finished before they knew that they should ring.
+        return more and self._has_room()
+
+    def _tell_unknown(self, answer: ClaimAnswer) -> None:
+        known = frozenset[str]().union(*(lane.tasks for lane in self.lanes))
+
+        for name in answer.unknown - known - self._told:
+            self._told.add(name)
+            logger.warning(
+                "jobs of task %r are ready, but this worker has no task of that name; it leaves them alone",
+                name,
+                extra={"action": "claim.unknown_task", "task_name": name},
+            )

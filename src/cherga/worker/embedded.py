@@ -1,0 +1,74 @@
+"""Embedded mode: the engine in threads of the calling process.
+
+For development servers, tests and small deployments. It has neither hog-proof leases (a task that keeps the interpreter
+busy can hold up the heartbeat) nor recycling (a thread that does not end is lost until the process ends).
+"""
+
+from __future__ import annotations
+
+import platform
+from types import TracebackType
+from typing import Self
+
+from cherga.client.app import QueueTasks
+from cherga.words.job import Cancel, Death
+from cherga.worker.caretaker import Caretaker
+from cherga.worker.engine import Engine, EngineOptions
+from cherga.worker.keeper import Keeper
+from cherga.worker.options import DEFAULT_CONCURRENCY, DEFAULT_THREADS
+from cherga.worker.slots import SlotTable
+
+
+class EmbeddedWorker:
+    """Runs the application's jobs for as long as the ``with`` block lasts; leaving it drains."""
+
+    def __init__(
+        self,
+        app: QueueTasks,
+        *,
+        threads: int = DEFAULT_THREADS,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        queues: tuple[str, ...] | list[str] = (),
+        name: str | None = None,
+    ) -> None:
+        self.app = app
+        self.options = EngineOptions(
+            name=name or f"{platform.node()}-embedded", threads=threads, concurrency=concurrency, queues=tuple(queues)
+        )
+
+    def __enter__(self) -> Self:
+        app, settings = self.app, self.app.settings.broker
+        self.engine = Engine(app, self.options, SlotTable.private(Engine.slot_count(self.options)))
+        self._caretaker = Caretaker(app.broker, settings, app.clock)
+        self._keeper = Keeper(app.broker, settings, app.clock, self)
+        self.engine.register()
+        self.engine.start()
+        self._caretaker.start()
+        self._keeper.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        # An error in the block does not wait for jobs: they are given back.
+        finished = self.engine.drain(self.app.settings.grace if kind is None else 0.0)
+
+        if not finished:
+            self.engine.interrupt()
+
+        self.engine.stop()
+        self._keeper.stop()
+        self._caretaker.bury([Death(self.engine.session.id, frozenset(), orderly=True)])
+        self._caretaker.stop()
+
+    # --- what the keeper says
+
+    def sessions(self) -> list[str]:
+        return [self.engine.session.id]
+
+    def renewed(self, session: str, lease_until: float) -> None:
+        self.engine.slots.lease_until = lease_until
+
+    def lost(self, session: str) -> None:
+        self.engine.renew()
+
+    def cancel(self, cancel: Cancel) -> None:
+        self.engine.cancel(cancel)

@@ -1,0 +1,292 @@
+"""The engine: one session's claimer, runners, settler and deadlines, wired together; start, drain, stop.
+
+The same engine runs in a worker process and, in embedded mode, in threads of the application.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from cherga.client.app import QueueTasks
+from cherga.version import __version__
+from cherga.words.errors import ConfigError
+from cherga.words.job import Cancel, JobState, PauseScope, Reason, SessionInfo, TaskCount
+from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome
+from cherga.worker.assignment import Assignment
+from cherga.worker.claimer import Claimer, ClaimPlan, Lane
+from cherga.worker.deadlines import NEVER, Deadlines
+from cherga.worker.executor import Executor, timed_out
+from cherga.worker.runners import LoopRunner, ThreadRunner
+from cherga.worker.settler import Settler
+from cherga.worker.slots import SlotTable
+
+logger = logging.getLogger("cherga.worker")
+
+LAST_CALL = 5.0
+"""Seconds before the end of the grace time at which running jobs are asked to stop."""
+LOOK = 0.02
+LEASE_SHARE = 0.9
+"""Share of a lease in which new jobs are started, so that a slow clock harms nobody."""
+
+
+class EngineOptions(Struct, frozen=True, kw_only=True):
+    """What one engine is to run."""
+
+    name: str
+    threads: int
+    concurrency: int
+    queues: tuple[str, ...] = ()
+    weights: tuple[int, ...] = ()
+
+
+class Engine:
+    """Runs jobs of ``app`` until it is drained. ``stuck`` is called once when a thread outlives its attempt too long."""
+
+    def __init__(
+        self, app: QueueTasks, options: EngineOptions, slots: SlotTable, stuck: Callable[[], None] | None = None
+    ) -> None:
+        if not app.tasks:
+            raise ConfigError(f"the application {app.name!r} has no tasks; declare one with @app.task, and import its module")
+
+        self.app = app
+        self.options = options
+        self.slots = slots
+        self.session = new_session(options)
+        self._stuck = stuck
+        self._clock = app.clock
+        self._deadlines = Deadlines(app.clock)
+        self._settler = Settler(app.broker, app.clock, app.settings.report_interval, slots)
+        self.executor = Executor(app, options.name, self._settler, slots, self._deadlines)
+        self._threads = ThreadRunner(self.executor, range(options.threads), app.settings.lookahead, self._ring)
+        self._loop = LoopRunner(self.executor, self._loop_slots(), app.settings.lookahead, self._ring)
+        self._claimer = Claimer(app.broker, self._lanes(), self.executor, slots, self._plan())
+        self._drained = threading.Event()
+
+    @staticmethod
+    def slot_count(options: EngineOptions) -> int:
+        """Slots that the table of such an engine needs."""
+        return options.threads + options.concurrency
+
+    def register(self) -> None:
+        """Begin the session; from here on its lease has to be renewed."""
+        settings = self.app.settings.broker
+        sent = self._clock.uptime()
+        self.app.broker.register(self.session)
+        self.slots.lease_until = sent + settings.lease * LEASE_SHARE
+        self._claimer.session = self.session.id
+
+    def start(self) -> None:
+        """Begin to claim, once registered."""
+        self.app.publish()
+        self._settler.start()
+        self._deadlines.start(self._expire)
+
+        for lane in self._claimer.lanes:
+            lane.runner.start()
+
+        self._claimer.start()
+
+    # --- what comes from outside
+
+    def cancel(self, cancel: Cancel) -> None:
+        """Somebody asked to cancel a running job."""
+        assignment = self.executor.running.find(cancel.token)
+
+        if assignment is not None and assignment.verdict is None:
+            self._end(assignment, Cancelled("", Reason.ASKED))
+
+    def renew(self) -> None:
+        """The session was lost: what it ran may run elsewhere, so it is stopped here; go on as a new session."""
+        for assignment in self.executor.running.all():
+            self._end(assignment, Interrupted())
+
+        self.session = new_session(self.options)
+        self.register()
+        self._claimer.session = self.session.id
+
+    @property
+    def idle(self) -> bool:
+        """The last look found nothing, nothing runs, and everything is written."""
+        return self._claimer.idle.is_set() and not self._claimer.in_hand() and self._settler.idle
+
+    def exhausted(self) -> bool:
+        """No job that this worker could run is ready or running anywhere; for burst mode."""
+        if not self.idle:
+            return False
+
+        paused = self.app.broker.paused()
+        return not any(self._concerns(row) and not _covered(row, paused) for row in self.app.broker.counts())
+
+    def _concerns(self, row: TaskCount) -> bool:
+        known = row.task in self.app.tasks or row.task in self.app.aliases
+        listened = not self.options.queues or row.queue in self.options.queues
+        return known and listened and row.state in (JobState.READY, JobState.RUNNING)
+
+    # --- the end
+
+    def drain(self, grace: float) -> bool:
+        """Claim nothing more, give back what never started, and let the rest finish; False when something still runs.
+
+        Shortly before the grace time is over, running jobs are asked to stop.
+        """
+        self._claimer.stop()
+        self._give_back()
+
+        if self._wait(max(0.0, grace - LAST_CALL)):
+            return True
+
+        self._ask_to_stop()
+        return self._wait(min(grace, LAST_CALL))
+
+    def stop(self, timeout: float = 10.0) -> bool:
+        """End the threads; settle what has a verdict. False when something could not be written."""
+        for assignment in self.executor.running.all():
+            self.executor.abandon(assignment)
+
+        for lane in self._claimer.lanes:
+            lane.runner.stop()
+
+        self._deadlines.stop()
+        return self._settler.stop(timeout)
+
+    def interrupt(self) -> None:
+        """Write down as interrupted what still runs; for embedded mode, where nobody can end it."""
+        for assignment in self.executor.running.all():
+            assignment.verdict = assignment.verdict or Interrupted()
+
+    def hurry(self) -> None:
+        """Cut a drain short."""
+        self._drained.set()
+
+    def _give_back(self) -> None:
+        for lane in self._claimer.lanes:
+            for assignment in lane.runner.take_back():
+                self.executor.give_back(assignment)
+
+    def _wait(self, seconds: float) -> bool:
+        end = self._clock.monotonic() + seconds
+
+        while self._claimer.in_hand():
+            if self._clock.monotonic() >= end or self._drained.wait(LOOK):
+                return not self._claimer.in_hand()
+
+        return True
+
+    def _ask_to_stop(self) -> None:
+        """Coroutines are cancelled; threads are told, and what they still return counts."""
+        for assignment in self.executor.running.all():
+            if assignment.context is not None:
+                assignment.context.cancel_now("the worker is stopping")
+
+            if not assignment.task.is_async:
+                continue
+
+            assignment.verdict = assignment.verdict or Interrupted()
+            self._loop.cancel(assignment)
+
+    # --- verdicts
+
+    def _expire(self, now: float) -> float:
+        """End what is past its time; return the next deadline."""
+        following = NEVER
+
+        for assignment in self.executor.running.all():
+            if assignment.deadline > now:
+                following = min(following, assignment.deadline)
+            elif assignment.verdict is None:
+                following = min(following, now + self.app.settings.stuck_after)
+                self._end(assignment, timed_out(assignment))
+            else:
+                self._tell_stuck(assignment)
+
+        return following
+
+    def _end(self, assignment: Assignment, verdict: Outcome) -> None:
+        """Fix what the attempt ends as, and end it as far as that is possible.
+
+        A thread cannot be stopped. Its attempt is settled at once when nothing may start again on its account; a retry
+        and a unique key wait until the thread ends or its process is replaced.
+        """
+        assignment.verdict = verdict
+        assignment.deadline = self._clock.monotonic() + self.app.settings.stuck_after
+
+        if assignment.context is not None:
+            assignment.context.cancel_now()
+
+        if assignment.task.is_async:
+            self._loop.cancel(assignment)
+        elif _settles_now(assignment, verdict):
+            self.executor.abandon(assignment)
+
+        self._deadlines.watch(assignment.deadline)
+
+    def _tell_stuck(self, assignment: Assignment) -> None:
+        assignment.deadline = NEVER
+        logger.error(
+            "job %s (%s) does not stop; %s",
+            assignment.job.id,
+            assignment.job.task,
+            "its worker process will be replaced" if self._stuck else "its thread is lost until this process ends",
+            extra={"action": "job.stuck", "job_id": str(assignment.job.id)},
+        )
+
+        if self._stuck is not None:
+            self._stuck()
+
+    # --- wiring
+
+    def _lanes(self) -> list[Lane]:
+        lanes = [Lane(self._threads, self._names(is_async=False)), Lane(self._loop, self._names(is_async=True))]
+        return [lane for lane in lanes if lane.tasks]
+
+    def _names(self, is_async: bool) -> frozenset[str]:
+        names = {name for name, task in self.app.tasks.items() if task.is_async is is_async}
+        return frozenset(names | {alias for alias, name in self.app.aliases.items() if name in names})
+
+    def _loop_slots(self) -> range:
+        return range(self.options.threads, self.options.threads + self.options.concurrency)
+
+    def _plan(self) -> ClaimPlan:
+        settings, options = self.app.settings, self.options
+        return ClaimPlan(
+            queues=options.queues, weights=options.weights, limit=settings.claim_limit, poll_interval=settings.poll_interval
+        )
+
+    def _ring(self) -> None:
+        self._claimer.wake()
+
+
+def new_session(options: EngineOptions) -> SessionInfo:
+    """A session that nobody had before; its id begins with the worker's name."""
+    return SessionInfo(
+        id=f"{options.name}.{secrets.token_hex(8)}",
+        worker=options.name,
+        host=platform.node(),
+        pid=os.getpid(),
+        queues=options.queues,
+        concurrency=options.threads + options.concurrency,
+        release=__version__,
+    )
+
+
+def _settles_now(assignment: Assignment, verdict: Outcome) -> bool:
+    if assignment.job.unique_key is not None:
+        return False
+
+    again = isinstance(verdict, Failed) and verdict.retryable and assignment.job.attempt <= assignment.policy.retry.max
+    return not again and not isinstance(verdict, Interrupted)
+
+
+def _covered(row: TaskCount, paused: list[PauseScope]) -> bool:
+    """A ready job in a paused scope will not run; one that runs there goes on."""
+    if row.state is not JobState.READY:
+        return False
+
+    return any(scope.queue in (None, row.queue) and scope.task in (None, row.task) for scope in paused)

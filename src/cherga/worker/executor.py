@@ -1,0 +1,288 @@
+"""The executor: runs one job and says what became of it. The longest way through this file is the life of an attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+
+from cherga.client.app import QueueTasks
+from cherga.client.context import Context, set_current
+from cherga.client.current import set_source
+from cherga.client.task import Task
+from cherga.rules.codec import ENCODE_ERRORS, check_size, encode
+from cherga.rules.decide import Run, decide
+from cherga.words.errors import PayloadTooLarge
+from cherga.words.job import ClaimedJob, JobError, JobHead, JobState, Reason, Settlement
+from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
+from cherga.worker.assignment import Assignment, Running
+from cherga.worker.deadlines import Deadlines
+from cherga.worker.failure import UNREADABLE, outcome_of, unencodable, unreadable
+from cherga.worker.pace import Pace
+from cherga.worker.settler import Settler
+from cherga.worker.slots import SlotTable
+
+_decode_head = msgspec.msgpack.Decoder(JobHead).decode
+
+
+class Executor:
+    """Runs assignments on whichever thread or loop calls it, and puts down what became of them."""
+
+    def __init__(self, app: QueueTasks, worker: str, settler: Settler, slots: SlotTable, deadlines: Deadlines) -> None:
+        self.running = Running()
+        self._app = app
+        self._worker = worker
+        self._clock = app.clock
+        self._settler = settler
+        self._slots = slots
+        self._deadlines = deadlines
+        self._around = app.around_job
+        self._limit = app.settings.max_payload
+        self._logger = app.job_logger
+        self._origin = contextvars.copy_context()
+        self._origin.run(set_source, app)
+
+    def fresh(self) -> contextvars.Context:
+        """A context for one job: that in which the worker started, and nothing of any other job."""
+        return self._origin.copy()
+
+    # --- before
+
+    def prepare(self, job: ClaimedJob) -> Assignment | None:
+        """What is needed to run the job; None when it cannot be run, which is settled then and there."""
+        task = self._find(job.task)
+
+        try:
+            overrides = _decode_head(job.head).overrides if job.head is not None else None
+        except (msgspec.DecodeError, TypeError) as error:
+            self._put_down(Assignment(job, task, task.policy), unreadable(error))
+            return None
+
+        return Assignment(job, task, task.policy.overridden(overrides) if overrides else task.policy)
+
+    def _find(self, name: str) -> Task[..., object]:
+        tasks = self._app.tasks
+        return tasks[name] if name in tasks else tasks[self._app.aliases[name]]
+
+    def give_back(self, assignment: Assignment) -> None:
+        """The job never started: back it goes, uncharged."""
+        self._put_down(assignment, GivenBack())
+
+    # --- during
+
+    def run(self, assignment: Assignment, slot: int, pace: Pace) -> None:
+        """Run a ``def`` task on this thread."""
+        if not self._begin(assignment, slot):
+            return
+
+        outcome = self.fresh().run(self._call, assignment)
+        self._end(assignment, slot, outcome, pace)
+
+    async def arun(self, assignment: Assignment, slot: int, pace: Pace) -> None:
+        """Run an ``async def`` task on this loop, in a context of its own."""
+        if not self._begin(assignment, slot):
+            return
+
+        outcome = await self._acall(assignment)
+        self._end(assignment, slot, outcome, pace)
+
+    def _begin(self, assignment: Assignment, slot: int) -> bool:
+        """Past the lease somebody else may hold the job: nothing is started then."""
+        if self._clock.uptime() > self._slots.lease_until:
+            self.give_back(assignment)
+            return False
+
+        now = self._clock.monotonic()
+        limit = assignment.policy.max_time
+        deadline = None if limit is None else now + limit
+        assignment.context = Context(assignment.job, self._clock, self._settler, deadline)
+        assignment.started = now
+        assignment.slot = slot
+        self._slots.begin(slot, assignment.job.token)
+        self.running.add(assignment)
+
+        if deadline is not None:
+            assignment.deadline = deadline
+            self._deadlines.watch(deadline)
+
+        return True
+
+    def _call(self, assignment: Assignment) -> Outcome:
+        """Decode, call, encode: each with failures of its own."""
+        set_current(assignment.context)  # type: ignore[arg-type]
+
+        try:
+            args, kwargs = self._arguments(assignment)
+        except UNREADABLE as error:
+            return unreadable(error)
+
+        try:
+            if self._around:
+                value = self._call_inside(assignment.task.function, args, kwargs)
+            else:
+                value = assignment.task.function(*args, **kwargs)
+        except BaseException as error:
+            return self._raised(assignment, error)
+
+        return self._returned(value)
+
+    async def _acall(self, assignment: Assignment) -> Outcome:
+        set_current(assignment.context)  # type: ignore[arg-type]
+
+        try:
+            args, kwargs = self._arguments(assignment)
+        except UNREADABLE as error:
+            return unreadable(error)
+
+        try:
+            if self._around:
+                value = await self._acall_inside(assignment.task.function, args, kwargs)
+            else:
+                value = await assignment.task.function(*args, **kwargs)
+        except asyncio.CancelledError as error:
+            return assignment.verdict or self._raised(assignment, error)
+        except BaseException as error:
+            return self._raised(assignment, error)
+
+        return self._returned(value)
+
+    def _arguments(self, assignment: Assignment) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        task = assignment.task
+        args, kwargs = task.signature.unpack(assignment.job.payload)
+
+        if task.injected:
+            kwargs = self._with_context(task, args, kwargs, assignment.context)
+            args = ()
+
+        return args, kwargs
+
+    @staticmethod
+    def _with_context(
+        task: Task[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], context: Context | None
+    ) -> dict[str, Any]:
+        named = dict(task.signature.signature.bind(*args, **kwargs).arguments)
+        return named | dict.fromkeys(task.injected, context)
+
+    def _call_inside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Inside the application's own context, made anew for each job; what is raised passes through it."""
+        with ExitStack() as stack:
+            for make in self._around:
+                stack.enter_context(make())
+
+            return function(*args, **kwargs)
+
+    async def _acall_inside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with ExitStack() as stack:
+            for make in self._around:
+                stack.enter_context(make())
+
+            return await function(*args, **kwargs)
+
+    # --- after
+
+    def _returned(self, value: object) -> Outcome:
+        try:
+            result = encode(value)
+        except ENCODE_ERRORS as error:
+            return unencodable(error)
+
+        if len(result) > self._limit:
+            try:
+                check_size(result, self._limit, "the result")
+            except PayloadTooLarge as error:
+                return unencodable(error)
+
+        return Succeeded(result)
+
+    def _raised(self, assignment: Assignment, error: BaseException) -> Outcome:
+        outcome = outcome_of(error, assignment.policy.retry)
+
+        if type(outcome) is Failed:
+            self._log_failure(assignment, outcome, error)
+
+        return outcome
+
+    def _end(self, assignment: Assignment, slot: int, outcome: Outcome, pace: Pace) -> None:
+        self._slots.end(slot)
+        pace.took(self._clock.monotonic() - assignment.started)
+
+        if self.running.take(assignment):
+            self._put_down(assignment, assignment.verdict or outcome)
+
+    def abandon(self, assignment: Assignment) -> None:
+        """Settle by its verdict what still runs; what the function returns later is ignored."""
+        if assignment.verdict is not None and self.running.take(assignment):
+            self._put_down(assignment, assignment.verdict)
+
+    def _put_down(self, assignment: Assignment, outcome: Outcome) -> None:
+        job = assignment.job
+        run = Run(self._worker, self._clock.now())
+        settlement = decide(job, outcome, assignment.policy, run, random.random())
+        context = assignment.context
+
+        if context is not None and (context.latest_progress is not None or context.latest_meta is not None or context.events):
+            settlement = self._with_last_words(context, settlement)
+
+        self._settler.settle(settlement)
+        self._log_end(assignment, settlement)
+
+    def _with_last_words(self, context: Context, settlement: Settlement) -> Settlement:
+        self._settler.flush(context)
+        progress, meta = context.take_unsent()
+
+        if progress is None and meta is None:
+            return settlement
+
+        return msgspec.structs.replace(settlement, progress=progress, meta=meta)
+
+    # --- logging: nothing is taken over, everything carries the job's id
+
+    def _log_failure(self, assignment: Assignment, outcome: Failed, error: BaseException) -> None:
+        """A last failure is an error; one that will be tried again a warning. Both carry the traceback."""
+        job, policy = assignment.job, assignment.policy
+        again = outcome.retryable and job.attempt <= policy.retry.max
+        self._logger.log(
+            logging.WARNING if again else logging.ERROR,
+            "job %s (%s): attempt %d failed%s",
+            job.id,
+            job.task,
+            job.attempt,
+            ", it will be tried again" if again else "",
+            exc_info=error,
+            extra={"action": "job.failed", "job_id": str(job.id), "task_name": job.task, "attempt": job.attempt},
+        )
+
+    def _log_end(self, assignment: Assignment, settlement: Settlement) -> None:
+        if not self._logger.isEnabledFor(logging.INFO):
+            return
+
+        job = assignment.job
+        seconds = self._clock.monotonic() - assignment.started if assignment.context else 0.0
+        self._logger.info(
+            "%s %s %s in %.3f s",
+            job.task,
+            job.id,
+            _PAST.get(settlement.to, settlement.to.value),
+            seconds,
+            extra={
+                "action": f"job.{settlement.to.value}",
+                "job_id": str(job.id),
+                "task_name": job.task,
+                "attempt": job.attempt,
+            },
+        )
+
+
+_PAST = {JobState.READY: "given back", JobState.SCHEDULED: "will run again"}
+
+
+def timed_out(assignment: Assignment) -> Outcome:
+    """The verdict on an attempt past its ``max_time``."""
+    limit = assignment.policy.max_time
+    return Failed(JobError("TimeLimitExceeded", f"the job ran longer than its max_time of {limit:g} seconds"), Reason.TIMEOUT)

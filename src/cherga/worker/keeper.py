@@ -1,0 +1,89 @@
+"""The keeper: renews the leases of sessions and passes on what the broker answers.
+
+It runs in the supervisor, which no user code can hold up, or, in embedded mode, in a thread of the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Protocol
+
+from cherga.doors.broker import Broker, Topic
+from cherga.rules.settings import BrokerSettings
+from cherga.words.clock import Clock
+from cherga.words.errors import BrokerError
+from cherga.words.job import Cancel
+
+logger = logging.getLogger("cherga.worker")
+
+MARGIN = 0.9
+"""Share of the lease that a worker trusts, counted from before the heartbeat was sent."""
+
+
+class Watched(Protocol):
+    """Whose sessions are kept, and who hears what becomes of them (on the keeper's thread)."""
+
+    def sessions(self) -> list[str]: ...
+
+    def renewed(self, session: str, lease_until: float) -> None:
+        """The session may start jobs until this uptime."""
+        ...
+
+    def lost(self, session: str) -> None:
+        """The broker no longer knows the session: its jobs may be running elsewhere."""
+        ...
+
+    def cancel(self, cancel: Cancel) -> None: ...
+
+
+class Keeper:
+    """One thread: a heartbeat at each interval, and at once when somebody asks to cancel a running job."""
+
+    def __init__(self, broker: Broker, settings: BrokerSettings, clock: Clock, watched: Watched) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._clock = clock
+        self._watched = watched
+        self._listener = broker.listen([Topic.CANCEL])
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="cherga-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._listener.wake()
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._beat()
+            except BrokerError as error:
+                logger.warning("leases not renewed: %s", error, extra={"action": "heartbeat.retry"})
+            except Exception:
+                logger.exception("leases not renewed", extra={"action": "heartbeat.retry"})
+
+            self._listener.wait(self._settings.heartbeat)
+
+    def _beat(self) -> None:
+        sessions = self._watched.sessions()
+
+        if not sessions:
+            return
+
+        sent = self._clock.uptime()
+        signals = self._broker.heartbeat(sessions)
+
+        for session in sessions:
+            if session in signals.lost:
+                logger.error("session %s was taken for dead", session, extra={"action": "session.lost"})
+                self._watched.lost(session)
+            else:
+                self._watched.renewed(session, sent + self._settings.lease * MARGIN)
+
+        for cancel in signals.cancels:
+            self._watched.cancel(cancel)

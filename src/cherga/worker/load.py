@@ -1,0 +1,122 @@
+"""Finding the application that a worker is to run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cherga.client.app import QueueTasks
+from cherga.rules.options import nearest
+from cherga.words.errors import LoadError
+
+
+def load_app(target: str) -> QueueTasks:
+    """The ``QueueTasks`` behind ``module:attribute``.
+
+    The attribute may be a ``QueueTasks``, an application that carries one (``app.extensions["cherga"]``), or a factory
+    without required arguments that returns either; without an attribute the module's only ``QueueTasks`` is taken.
+    ``flask:TARGET`` asks Flask to load ``TARGET``. Raises ``LoadError`` with one clear line; the cause is chained.
+    """
+    if target.startswith("flask:"):
+        return _from_object(_load_flask(target.removeprefix("flask:")), target)
+
+    module_name, _, attribute = target.partition(":")
+    module = _import(module_name, target)
+
+    return _from_object(_attribute(module, attribute, target) if attribute else _only_app(module, target), target)
+
+
+def _import(name: str, target: str) -> Any:
+    here = str(Path.cwd())
+
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise LoadError(
+                f"expected a module named {name!r} (from {target!r}), but there is none in {here} or on the path"
+            ) from error
+
+        raise LoadError(f"importing {name!r} failed: it needs a module named {error.name!r}, which is not installed") from error
+    except Exception as error:
+        raise LoadError(f"importing {name!r} failed: {type(error).__name__}: {error}") from error
+    except SystemExit as error:
+        raise LoadError(f"importing {name!r} ended the interpreter (SystemExit: {error})") from error
+
+
+def _attribute(module: Any, path: str, target: str) -> Any:
+    found = module
+
+    for name in path.removesuffix("()").split("."):
+        if not hasattr(found, name):
+            known = [key for key in vars(module) if not key.startswith("_")]
+            raise LoadError(f"module {module.__name__!r} has no {path!r} (from {target!r}){nearest(path, known)}")
+
+        found = getattr(found, name)
+
+    return found
+
+
+def _only_app(module: Any, target: str) -> Any:
+    found = {id(value): value for value in vars(module).values() if isinstance(value, QueueTasks)}
+
+    if len(found) == 1:
+        return next(iter(found.values()))
+
+    for name in ("create_app", "app"):
+        if not found and hasattr(module, name):
+            return getattr(module, name)
+
+    count = "none" if not found else len(found)
+    raise LoadError(f"expected one QueueTasks in module {target!r}, found {count}; name it: {target}:NAME")
+
+
+def _from_object(found: Any, target: str) -> QueueTasks:
+    if isinstance(found, QueueTasks):
+        return found
+
+    if (carried := _carried(found)) is not None:
+        return carried
+
+    if callable(found):
+        made = _call(found, target)
+
+        if isinstance(made, QueueTasks):
+            return made
+
+        if (carried := _carried(made)) is not None:
+            return carried
+
+        found = made
+
+    raise LoadError(
+        f"expected {target!r} to be a QueueTasks, a factory of one, or an application initialised with Cherga's "
+        f"init_app; got a {type(found).__name__}"
+    )
+
+
+def _carried(application: Any) -> QueueTasks | None:
+    extensions = getattr(application, "extensions", None)
+    carried = extensions.get("cherga") if isinstance(extensions, dict) else None
+    return carried if isinstance(carried, QueueTasks) else getattr(carried, "cherga", None)
+
+
+def _call(factory: Any, target: str) -> Any:
+    try:
+        return factory()
+    except Exception as error:
+        raise LoadError(f"the factory {target!r} failed: {type(error).__name__}: {error}") from error
+
+
+def _load_flask(target: str) -> Any:
+    try:
+        info = import_module("flask.cli").ScriptInfo(app_import_path=target or os.environ.get("FLASK_APP"))
+        return info.load_app()
+    except Exception as error:
+        raise LoadError(f"Flask could not load {target or 'the application'!r}: {error}") from error

@@ -1,0 +1,86 @@
+"""A small table in shared memory: what a worker process runs, readable by its supervisor after its death.
+
+It replaces messages per job: 8 bytes written at the start of user code and 8 at its end.
+
+    0   lease_until   float64, seconds of uptime: past it nothing new is started
+    8   tick          int64, counted up by the engine: silence means that it hangs
+    16  tokens        int64 each, one a slot: the claim token whose user code runs, 0 when idle
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from pathlib import Path
+from struct import Struct
+from typing import Self
+
+_FLOAT, _INT = Struct("<d"), Struct("<q")
+_HEAD = 16
+NEVER = float("inf")
+
+
+class SlotTable:
+    """``count`` slots over a buffer of ``size(count)`` bytes."""
+
+    def __init__(self, memory: mmap.mmap | bytearray, count: int) -> None:
+        self._memory = memory
+        self.count = count
+        self._tick = 0
+
+    @staticmethod
+    def size(count: int) -> int:
+        return _HEAD + 8 * count
+
+    @classmethod
+    def private(cls, count: int) -> Self:
+        """A table of this process alone, for embedded mode."""
+        return cls(bytearray(cls.size(count)), count)
+
+    @classmethod
+    def shared(cls, fd: int, count: int) -> Self:
+        """The table behind a file descriptor, made by ``shared_memory``."""
+        return cls(mmap.mmap(fd, cls.size(count)), count)
+
+    @property
+    def lease_until(self) -> float:
+        return float(_FLOAT.unpack_from(self._memory, 0)[0])
+
+    @lease_until.setter
+    def lease_until(self, uptime: float) -> None:
+        _FLOAT.pack_into(self._memory, 0, uptime)
+
+    @property
+    def tick(self) -> int:
+        return int(_INT.unpack_from(self._memory, 8)[0])
+
+    def beat(self) -> None:
+        """Show that the engine still turns."""
+        self._tick += 1
+        _INT.pack_into(self._memory, 8, self._tick)
+
+    def begin(self, slot: int, token: int) -> None:
+        """User code begins under this token."""
+        _INT.pack_into(self._memory, _HEAD + 8 * slot, token)
+
+    def end(self, slot: int) -> None:
+        """The slot is idle."""
+        _INT.pack_into(self._memory, _HEAD + 8 * slot, 0)
+
+    def started(self) -> frozenset[int]:
+        """The tokens under which user code runs, or ran when the process died."""
+        tokens = (_INT.unpack_from(self._memory, _HEAD + 8 * slot)[0] for slot in range(self.count))
+        return frozenset(token for token in tokens if token)
+
+
+def shared_memory(count: int) -> int:
+    """A file descriptor of zeroed memory for ``count`` slots, to be passed to a child process."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("cherga-slots")
+    else:
+        fd, path = tempfile.mkstemp(prefix="cherga-slots-")
+        Path(path).unlink()
+
+    os.ftruncate(fd, SlotTable.size(count))
+    return fd
