@@ -119,16 +119,17 @@ class QueueTasks:
     @overload
     def task(self, *, name: str | None = None, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
 
-    def task(self, function: Any = None, /, *, name: str | None = None, **options: Unpack[TaskOptions]) -> Any:
+    def task(self, function: Any = None, /, **options: Any) -> Any:
         """Declare a function as a task: ``@app.task``, ``@app.task("name")`` or ``@app.task(retry=5, …)``.
 
         Raises ``DuplicateTask`` for a name that is taken and ``ConfigError`` for an option that is wrong, both with the
         place in the code.
         """
         if callable(function):
-            return self._declare(function, None, options)
+            return self._declare(function, None, cast(TaskOptions, options))
 
-        return lambda real: self._declare(real, name or function, options)
+        name = options.pop("name", function)
+        return lambda real: self._declare(real, name, cast(TaskOptions, options))
 
     def _declare(self, function: Callable[..., Any], name: str | None, options: TaskOptions) -> Task[Any, Any]:
         name = check.name(name or function.__name__, "a task's name")
@@ -344,6 +345,9 @@ class QueueTasks:
         return f"<{type(self).__name__} {self.name}: {len(self.tasks)} tasks>"
 
 
+_ENQUEUE_OPTIONS = frozenset({"queue", "priority", "unique", "tags", "description"})
+"""Options of a task that are stored with each of its jobs."""
+
 _PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 
 
@@ -374,7 +378,7 @@ def _retry(options: TaskOptions) -> Retry:
     if "retry_on_exc" not in options:
         return retry
 
-    kinds = tuple(options["retry_on_exc"])
+    kinds: tuple[Any, ...] = tuple(options["retry_on_exc"])
 
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):

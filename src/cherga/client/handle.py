@@ -1,4 +1,4 @@
-"""``Job``: a handle on one stored job. Attributes are a snapshot, ``refresh`` reads again, the ``is_*`` properties read live."""
+"""``Job``: a handle on one stored job. Attributes are a snapshot; ``refresh`` reads again, the ``is_*`` read live."""
 
 from __future__ import annotations
 

@@ -96,24 +96,24 @@ class Claimer:
         if self._clearing and not self._cleared():
             return False
 
-        again = False
-        found = 0
+        hungry = [lane for lane in self.lanes if self._supply(lane)]
+        # They may have finished before they knew that they should ring.
+        return any(lane.runner.room() > 0 for lane in hungry)
 
-        for lane in self.lanes:
-            room = min(lane.runner.room(), self._plan.limit)
+    def _supply(self, lane: Lane) -> bool:
+        """Claim what the lane has room for. True when more may be ready than fit; the runner then rings at half."""
+        if self._clearing:
+            return False
 
-            if room > 0:
-                count = self._claim(lane, room)
-                found += count
-                again = again or count == room
+        room = min(lane.runner.room(), self._plan.limit)
+        count = self._claim(lane, room) if room > 0 else 0
+        more = count == room or room <= 0
+        lane.runner.refill_below = lane.runner.half if more else NOT_WAITED_FOR
 
-            if self._clearing:
-                return False
-
-        if not found:
+        if not count and not more:
             self.idle.set()
 
-        return (again and self._has_room()) or self._wait_for_room(again)
+        return more
 
     def _cleared(self) -> bool:
         """A suspect runs alone: before it starts and while it runs nothing else is claimed."""
@@ -147,17 +147,6 @@ class Claimer:
             lane.runner.submit([ready for job in answer.jobs if (ready := prepare(job)) is not None])
 
         return len(answer.jobs)
-
-    def _has_room(self) -> bool:
-        return any(lane.runner.room() > 0 for lane in self.lanes)
-
-    def _wait_for_room(self, more: bool) -> bool:
-        """Where more jobs are ready than fit, let the runners ring when half of what waits has started."""
-        for lane in self.lanes:
-            lane.runner.refill_below = lane.runner.half if more else NOT_WAITED_FOR
-
-        # They may have finished before they knew that they should ring.
-        return more and self._has_room()
 
     def _tell_unknown(self, answer: ClaimAnswer) -> None:
         known = frozenset[str]().union(*(lane.tasks for lane in self.lanes))
