@@ -1,0 +1,59 @@
+"""What a ``sqlite://`` URL says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from msgspec import Struct
+
+from cherga.words.errors import ConfigError
+
+FORM = "sqlite:///relative.db or sqlite:////absolute/path.db"
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """Where the file is and how it is kept."""
+
+    url: str
+    path: Path
+    """Absolute, fixed when the URL was read: a later change of directory does not matter."""
+    durable: bool = True
+    """Whether a write that was acknowledged survives a power cut, and not only the end of the process."""
+    watermark: int | None = None
+    """Bytes that must be free before new jobs are taken; None: what ``place.required_space`` says."""
+
+
+def read_address(url: str) -> Address:
+    """The address in ``url``; ``ConfigError`` says what is wrong with it."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)[1:]
+
+    if parts.netloc or not path or path == ":memory:":
+        raise ConfigError(f"expected a broker URL like {FORM}; got {url!r} (for jobs in memory alone use memory://)")
+
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    durable = _read_durability(options.pop("durability", "full"), url)
+    watermark = _read_watermark(options.pop("watermark", None), url)
+
+    if options:
+        raise ConfigError(f"expected only durability and watermark after the ? of {url!r}; got {', '.join(sorted(options))}")
+
+    return Address(url=url, path=Path.cwd() / path, durable=durable, watermark=watermark)
+
+
+def _read_durability(value: str, url: str) -> bool:
+    if value not in {"full", "process"}:
+        raise ConfigError(f"expected durability=full or durability=process in {url!r}; got {value!r}")
+
+    return value == "full"
+
+
+def _read_watermark(value: str | None, url: str) -> int | None:
+    if value is None:
+        return None
+
+    if not value.isdecimal():
+        raise ConfigError(f"expected watermark to be a number of bytes in {url!r}; got {value!r}")
+
+    return int(value)

@@ -1,0 +1,248 @@
+"""``SQLiteBroker``: the broker's promises, each carried out in one transaction on the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from uuid import UUID
+
+from cherga.brokers.sqlite import declare, live, look, moves, reap, sessions, tidy
+from cherga.brokers.sqlite.address import read_address
+from cherga.brokers.sqlite.claim import ANY_READY, NOTHING, claim
+from cherga.brokers.sqlite.coalesce import Coalescer
+from cherga.brokers.sqlite.door import Door
+from cherga.brokers.sqlite.doorbell import PollingListener
+from cherga.brokers.sqlite.place import check_space
+from cherga.brokers.sqlite.push import push_groups
+from cherga.brokers.sqlite.settle import NotPlain, settle_singly, settle_together
+from cherga.brokers.sqlite.store import Store
+from cherga.brokers.sqlite.write import Write
+from cherga.doors.broker import Listener
+from cherga.rules.settings import BrokerSettings
+from cherga.words.clock import SystemClock
+from cherga.words.job import (
+    ClaimAnswer,
+    ClaimWish,
+    Death,
+    Definition,
+    Followed,
+    JobFilter,
+    JobRow,
+    JobState,
+    NewJob,
+    PauseScope,
+    Promoted,
+    PushAnswer,
+    Report,
+    SessionInfo,
+    Settled,
+    Settlement,
+    Shared,
+    Signals,
+    TaskCount,
+    WorkerInfo,
+)
+
+
+class SQLiteBroker:
+    """Keeps the jobs of one application in one SQLite file, for all its processes on this machine."""
+
+    def __init__(self, url: str, settings: BrokerSettings) -> None:
+        self.time_offset = 0.0
+        self._address = read_address(url)
+        self._settings = settings
+        self._door = Door(self._address, settings)
+        self._pushes = Coalescer(self._push_all)
+        self._busy = False
+
+    @property
+    def url(self) -> str:
+        """Where the jobs are."""
+        return self._address.url
+
+    def open(self) -> None:
+        """Open the file, or make it; a second time does nothing."""
+        self._door.open()
+
+    def close(self) -> None:
+        """Close the file and let go of the sessions registered here."""
+        self._door.close()
+
+    # --- for those who ask
+
+    def push(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
+        """Store each group whole or not at all; callers at the same moment share one transaction."""
+        return self._pushes.push(self._store.turn, groups)
+
+    def get(self, ids: Sequence[UUID]) -> list[JobRow | None]:
+        """The jobs in the order asked for; None for one that is not kept."""
+        with self._store.read() as db:
+            return look.get(db, ids)
+
+    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None) -> list[UUID]:
+        """Cancel jobs, or make them ready; return the ids that it touched."""
+        with self._write() as write:
+            return moves.move(write, ids, to, message)
+
+    def listen(self, topics: Iterable[str]) -> Listener:
+        """Hear of changes on these topics: by doorbell, or by looking often where there is none."""
+        store = self._store
+        return store.doorbell.listen(list(topics)) or PollingListener(store.watch())
+
+    def follow(self, id: UUID, after: int = 0, limit: int = 100) -> Followed | None:
+        """The job as it stands and the first ``limit`` events after that position; None when it is not kept."""
+        with self._store.read() as db:
+            return live.follow(db, id, after, limit)
+
+    # --- for those who work
+
+    def register(self, session: SessionInfo) -> None:
+        """Start a session, or renew it. This process holds its death lock from here on."""
+        inode = self._store.lifelines.hold(session.id)
+
+        with self._write(lasting=False) as write:
+            sessions.register(write, session, inode)
+
+    def lifeline(self, session: str) -> int | None:
+        """The descriptor that a child running this session's jobs must inherit; None when it is not registered here."""
+        return self._store.lifelines.descriptor(session)
+
+    def claim(self, wish: ClaimWish) -> ClaimAnswer:
+        """Take up to ``limit`` ready jobs for a registered session. An idle claim writes nothing."""
+        if not self._busy and not self._any_ready():
+            return NOTHING
+
+        with self._write(lasting=False) as write:
+            answer = claim(write, wish, self._store.plain)
+
+        self._busy = len(answer.jobs) == wish.limit
+        return answer
+
+    def heartbeat(self, sessions_: Sequence[str]) -> Signals:
+        """Renew the leases, and say which sessions are lost and which running jobs to cancel."""
+        with self._write(lasting=False) as write:
+            return sessions.heartbeat(write, sessions_)
+
+    def report(self, reports: Sequence[Report]) -> list[bool]:
+        """Store what running jobs tell; False for one whose token is not the current one."""
+        with self._write(lasting=False) as write:
+            return live.report(write, reports)
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Write what became of each attempt whose token is the current one."""
+        plain = self._store.plain
+
+        try:
+            with self._write() as write:
+                answers = settle_together(write, settlements, plain)
+        except NotPlain:
+            with self._write() as write:
+                answers = settle_singly(write, settlements)
+
+        for settlement in settlements:
+            plain.pop(settlement.token, None)
+
+        return answers
+
+    # --- for those who tidy
+
+    def promote(self, limit: int = 1000) -> Promoted:
+        """Due jobs become ready, expired ones cancelled, recorded releases are carried out."""
+        now = SystemClock.now() + self.time_offset
+
+        with self._store.read() as db:
+            if not tidy.has_work(db, now):
+                return Promoted(0, tidy.find_next(db, now))
+
+        with self._write(lasting=False) as write:
+            return tidy.promote(write, limit)
+
+    def reap(self, deaths: Sequence[Death] = (), limit: int = 1000) -> list[UUID]:
+        """End the sessions named and those provably dead, and free their jobs."""
+        lifelines = self._store.lifelines
+
+        with self._write(lasting=False) as write:
+            reaped = reap.reap(write, deaths, limit, lifelines)
+
+        lifelines.clear(reaped.kept)
+        return reaped.freed
+
+    def prune(self, limit: int = 500) -> int:
+        """Delete final jobs past their time or over the caps; return how many."""
+        with self._write(lasting=False) as write:
+            return tidy.prune(write, limit)
+
+    def tick(self, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:
+        """Push the group for this firing unless another was first."""
+        check_space(self._address.path, self._address.watermark)
+
+        with self._write() as write:
+            return declare.tick(write, schedule, due, following, group)
+
+    # --- for those who declare
+
+    def define(self, definitions: Sequence[Definition]) -> None:
+        """Store what workers declare."""
+        with self._write() as write:
+            declare.define(write, definitions)
+
+    def definitions(self, kind: str, names: Sequence[str] = ()) -> list[Definition]:
+        """The stored definitions of a kind, all or those named."""
+        with self._store.read() as db:
+            return declare.list_definitions(db, kind, names)
+
+    def load(self, keys: Sequence[str]) -> list[Shared]:
+        """The shared values in the order asked for."""
+        with self._store.read() as db:
+            return declare.load(db, keys)
+
+    def swap(self, key: str, version: int, value: bytes | None) -> bool:
+        """Set the value (None deletes it) if its version is still ``version``."""
+        with self._write() as write:
+            return declare.swap(write, key, version, value)
+
+    # --- for those who look
+
+    def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
+        """One page of jobs, newest first."""
+        store = self._store
+
+        with store.read() as db:
+            return look.find(db, store.lanes, where, limit, before)
+
+    def counts(self) -> list[TaskCount]:
+        """How many jobs stand where."""
+        with self._store.read() as db:
+            return look.counts(db)
+
+    def workers(self) -> list[WorkerInfo]:
+        """The sessions whose lease has not ended, oldest first."""
+        with self._store.read() as db:
+            return look.workers(db, SystemClock.uptime() + self.time_offset)
+
+    def pause(self, scope: PauseScope, paused: bool) -> None:
+        """Stop or go on handing out jobs of this scope."""
+        with self._write() as write:
+            look.pause(write, scope, paused)
+
+    def paused(self) -> list[PauseScope]:
+        """What is paused now."""
+        with self._store.read() as db:
+            return look.list_paused(db)
+
+    @property
+    def _store(self) -> Store:
+        return self._door.store
+
+    def _write(self, lasting: bool = True) -> AbstractContextManager[Write]:
+        return self._store.write(self.time_offset, lasting)
+
+    def _any_ready(self) -> bool:
+        with self._store.read() as db:
+            return bool(db.execute(ANY_READY).get)
+
+    def _push_all(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
+        check_space(self._address.path, self._address.watermark)
+
+        with self._write() as write:
+            return push_groups(write, groups)

@@ -1,0 +1,116 @@
+"""Connections to the file, and the one turn in which a process writes to it."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from cherga.words.clock import SystemClock
+
+CACHE_KIB = 8192
+LOG_LIMIT = 64 << 20
+"""Bytes that the write-ahead log is cut back to once it has been copied into the file."""
+CHECKPOINT_PAGES = 2000
+SHORTEST_NAP = 0.0002
+LONGEST_NAP = 0.005
+READERS_KEPT = 8
+
+
+class Patience:
+    """What SQLite calls while another process holds the file: short jittered naps until the time is up."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._since = 0.0
+
+    def __call__(self, calls: int) -> bool:
+        now = SystemClock.monotonic()
+
+        if calls == 0:
+            self._since = now
+
+        if now - self._since >= self.limit:
+            return False
+
+        time.sleep(random.uniform(SHORTEST_NAP, min(LONGEST_NAP, SHORTEST_NAP * (calls + 2))))
+        return True
+
+
+def connect(path: Path, patience: float, reading: bool = False) -> apsw.Connection:
+    """A connection to an existing file. Nothing is written, whatever the file holds."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    db.set_busy_handler(Patience(patience))
+    db.execute(f"pragma trusted_schema = off; pragma cache_size = -{CACHE_KIB}; pragma temp_store = memory")
+    db.execute(f"pragma journal_size_limit = {LOG_LIMIT}; pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
+
+    if reading:
+        db.execute("pragma query_only = on")
+
+    return db
+
+
+class Readers:
+    """Connections that only read, lent to one thread at a time; a reader never waits for the writer."""
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self._path = path
+        self._patience = patience
+        self._idle: list[apsw.Connection] = []
+
+    @contextmanager
+    def borrow(self) -> Iterator[apsw.Connection]:
+        """A connection within one read transaction: every statement sees the same state of the file."""
+        db = self._take()
+
+        try:
+            db.execute("begin")
+            yield db
+        finally:
+            self._give_back(db)
+
+    def close(self) -> None:
+        """Close those that are not lent."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> apsw.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return connect(self._path, self._patience, reading=True)
+
+    def _give_back(self, db: apsw.Connection) -> None:
+        if db.in_transaction:
+            db.execute("rollback")
+
+        if len(self._idle) < READERS_KEPT:
+            self._idle.append(db)
+        else:
+            db.close()
+
+
+def find_turn(path: Path) -> threading.RLock:
+    """The lock that all writers of this process to this file take, so that its threads never wait inside SQLite."""
+    with _turns_lock:
+        return _turns.setdefault(path.resolve(), threading.RLock())
+
+
+def _forget_turns() -> None:
+    """In a forked child: locks that some thread of the parent held are held for ever here."""
+    global _turns_lock
+    _turns_lock = threading.Lock()
+    _turns.clear()
+
+
+_turns: dict[Path, threading.RLock] = {}
+_turns_lock = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_turns)

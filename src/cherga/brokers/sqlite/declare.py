@@ -1,0 +1,70 @@
+"""What workers declare and share: definitions, firings of schedules, shared values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+import msgspec
+
+from cherga.brokers.sqlite.push import push_groups
+from cherga.brokers.sqlite.write import Write
+from cherga.words.job import Definition, NewJob, Shared
+
+_write_json = msgspec.json.Encoder().encode
+
+
+def define(write: Write, definitions: Sequence[Definition]) -> None:
+    """Store what is declared; a lower version never replaces a higher one."""
+    rows = [(one.kind, one.name, one.version, one.data) for one in definitions]
+
+    for row in rows:
+        write.run(
+            "insert into definitions (kind, name, version, data) values (?, ?, ?, ?) on conflict (kind, name) do update "
+            "set version = excluded.version, data = excluded.data where excluded.version >= version",
+            row,
+        )
+
+
+def list_definitions(db: apsw.Connection, kind: str, names: Sequence[str]) -> list[Definition]:
+    """The definitions of a kind, all or those named."""
+    restriction = "and name in (select value from json_each(?2))" if names else ""
+    bindings = (kind, _write_json(list(names)).decode()) if names else (kind,)
+    rows = db.execute(f"select name, data, version from definitions where kind = ?1 {restriction} order by name", bindings)
+    return [Definition(kind, name, data, version) for name, data, version in rows]
+
+
+def tick(write: Write, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:
+    """Push the group if this firing is still due, and set the next one."""
+    known = write.row("select due from ticks where schedule = ?", (schedule,))
+
+    if known is not None and known[0] != due:
+        return False
+
+    write.run("insert or replace into ticks (schedule, due) values (?, ?)", (schedule, following))
+    push_groups(write, [group])
+    return True
+
+
+def load(db: apsw.Connection, keys: Sequence[str]) -> list[Shared]:
+    """The shared values in the order asked for."""
+    packed = _write_json(list(keys)).decode()
+    rows = db.execute("select key, value, version from shared where key in (select value from json_each(?))", (packed,))
+    found = {key: Shared(value, version) for key, value, version in rows}
+    return [found.get(key, Shared(None, 0)) for key in keys]
+
+
+def swap(write: Write, key: str, version: int, value: bytes | None) -> bool:
+    """Set the value if its version is still this one. A version is never used twice, even after the key was deleted."""
+    current = write.value("select version from shared where key = ?", (key,)) or 0
+
+    if current != version:
+        return False
+
+    if value is None:
+        write.run("delete from shared where key = ?", (key,))
+    else:
+        row = (key, write.take_numbers(1), value)
+        write.run("insert or replace into shared (key, version, value) values (?, ?, ?)", row)
+
+    return True

@@ -1,0 +1,57 @@
+"""The folder beside the file in which living processes keep their locks and their doorbells."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+LONGEST_SOCKET_PATH = 100
+"""A socket's path must fit 108 bytes on Linux and 104 elsewhere."""
+
+
+class LiveFolder:
+    """``<file>-live``, made private; ``usable`` is False where it cannot be made, and then nothing in it is offered."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+        with suppress(OSError):
+            path.mkdir(mode=0o700, exist_ok=True)
+
+        self.usable = os.access(path, os.W_OK | os.X_OK)
+
+    def names(self) -> list[str]:
+        """What is in it now."""
+        try:
+            return os.listdir(self.path)
+        except OSError:
+            return []
+
+    def join(self, name: str) -> str:
+        """The full path of ``name``."""
+        return f"{self.path}{os.sep}{name}"
+
+    def remove(self, name: str) -> None:
+        """Unlink ``name``, unless it is gone."""
+        with suppress(OSError):
+            Path(self.join(name)).unlink()
+
+    def socket_path(self, name: str) -> str:
+        """A path to ``name`` that is short enough for a socket: by way of a descriptor where the full one is too long."""
+        path = self.join(name)
+
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+
+        return f"/proc/self/fd/{self._descriptor}/{name}"
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,109 @@
+"""What a dashboard or a command line asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import apsw
+import msgspec
+
+from cherga.brokers.sqlite.lanes import Lanes
+from cherga.brokers.sqlite.rows import CODES, COLUMNS, FIRST_FINAL, STATES, to_row
+from cherga.brokers.sqlite.sessions import BOOT_ID, read_info
+from cherga.brokers.sqlite.write import Write
+from cherga.doors.broker import Topic
+from cherga.words.job import JobFilter, JobRow, PauseScope, TaskCount, WorkerInfo
+
+_SELECT = f"select {COLUMNS} from jobs as j left join lanes as l on l.number = j.lane"
+
+_COUNTS = """
+select l.queue, l.task, c.state, sum(c.count) as total from counters c join lanes l on l.number = c.lane
+group by l.queue, l.task, c.state having total > 0 order by l.queue, l.task, c.state
+"""
+
+_WORKERS = """
+select s.id, s.info, s.expires - ?1, (select count(*) from jobs indexed by jobs_running where session = s.number and state = 4)
+from sessions as s where s.boot = ?2 and s.expires > ?1 and s.death is null order by s.number
+"""
+
+_write_json = msgspec.json.Encoder().encode
+_read_scope = msgspec.json.Decoder(tuple[str | None, str | None]).decode
+
+
+def select_rows(db: apsw.Connection, clauses: str, bindings: Sequence[Any]) -> list[JobRow]:
+    """The jobs that these clauses find; the table is called ``j``."""
+    rows = (to_row(raw) for raw in db.execute(f"{_SELECT} {clauses}", bindings))
+    return [row for row in rows if row is not None]
+
+
+def get(db: apsw.Connection, ids: Sequence[UUID]) -> list[JobRow | None]:
+    """The jobs in the order asked for."""
+    packed = _write_json([id.hex for id in ids]).decode()
+    rows = select_rows(db, "where j.id in (select unhex(value) from json_each(?))", (packed,))
+    found = {row.id: row for row in rows}
+    return [found.get(id) for id in ids]
+
+
+def find(db: apsw.Connection, lanes: Lanes, where: JobFilter, limit: int, before: int | None) -> list[JobRow]:
+    """One page, newest first."""
+    clauses, bindings = _restrict(db, lanes, where, before)
+    restriction = " and ".join(clauses) or "true"
+    return select_rows(db, f"where {restriction} order by j.sequence desc limit ?", (*bindings, limit))
+
+
+def counts(db: apsw.Connection) -> list[TaskCount]:
+    """How many jobs stand where, from the counters: nothing is scanned."""
+    return [TaskCount(queue, task, STATES[state], count) for queue, task, state, count in db.execute(_COUNTS)]
+
+
+def workers(db: apsw.Connection, uptime: float) -> list[WorkerInfo]:
+    """The sessions whose lease has not ended, oldest first."""
+    rows = db.execute(_WORKERS, (uptime, BOOT_ID))
+    alive = [WorkerInfo(session=read_info(info, id), expires_in=left, running=running) for id, info, left, running in rows]
+    return sorted(alive, key=lambda worker: worker.session.started_at)
+
+
+def pause(write: Write, scope: PauseScope, paused: bool) -> None:
+    """Close or open the lanes of this scope."""
+    key = _write_json((scope.queue, scope.task)).decode()
+
+    if paused:
+        write.run("insert or ignore into pauses (scope) values (?)", (key,))
+    else:
+        write.run("delete from pauses where scope = ?", (key,))
+        write.bells.topics.add(Topic.READY)
+
+
+def list_paused(db: apsw.Connection) -> list[PauseScope]:
+    """What is paused now."""
+    return [PauseScope(*_read_scope(scope)) for (scope,) in db.execute("select scope from pauses order by scope")]
+
+
+def _restrict(db: apsw.Connection, lanes: Lanes, where: JobFilter, before: int | None) -> tuple[list[str], list[Any]]:
+    clauses: list[str] = []
+    bindings: list[Any] = []
+
+    if where.owner is not None:
+        clauses.append("j.owner = ?")
+        bindings.append(where.owner)
+
+    if where.unfinished:
+        clauses.append(f"j.state < {FIRST_FINAL}")
+
+    if before is not None:
+        clauses.append("j.sequence < ?")
+        bindings.append(before)
+
+    if where.states:
+        clauses.append(_one_of("j.state", [CODES[state] for state in where.states]))
+
+    if where.queue is not None or where.task is not None:
+        clauses.append(_one_of("j.lane", lanes.matching(db, where.queue, where.task)))
+
+    return clauses, bindings
+
+
+def _one_of(column: str, numbers: Sequence[int]) -> str:
+    return f"{column} in ({', '.join(map(str, sorted(numbers)))})"

@@ -1,0 +1,81 @@
+"""Carrying out what a person wants of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+import msgspec
+
+from cherga.brokers.sqlite.endings import Ending, end
+from cherga.brokers.sqlite.held import Held, select_held
+from cherga.brokers.sqlite.releases import release_ended
+from cherga.brokers.sqlite.rows import CANCELLED, FIRST_FINAL, READY, RUNNING, STATES
+from cherga.brokers.sqlite.uniques import retake_key
+from cherga.brokers.sqlite.write import Write
+from cherga.doors.broker import Topic
+from cherga.rules.lifecycle import Move, allowed
+from cherga.words.job import JobState, Reason
+
+_MARK = "update jobs set cancel = 1, message = ifnull(?, message), position = position + 1 where sequence = ?"
+
+_AGAIN = """
+update jobs set
+    state = 2, lane = ?, place = ?, ready_at = ?, token = null, attempt = 0, crashes = 0, interruptions = 0, cancel = 0,
+    pending = 0, run_at = iif(state = 1, ?3, null), reason = null, message = null,
+    result = null, progress = null, finished_at = null, prune_at = null,
+    expires_at = iif(expires_at <= ?3, null, expires_at), position = position + 1
+where sequence = ?
+"""
+
+_write_json = msgspec.json.Encoder().encode
+
+
+def move(write: Write, ids: Sequence[UUID], to: JobState, message: str | None) -> list[UUID]:
+    """Cancel the jobs, or make them ready, where the lifecycle allows it; return those that were touched."""
+    if to not in {JobState.CANCELLED, JobState.READY}:
+        raise ValueError(f"expected a move to cancelled or ready, got {to}")
+
+    touched = []
+
+    for held in _select(write, ids):
+        if _cancel(write, held, message) if to is JobState.CANCELLED else _run_again(write, held):
+            touched.append(held.id)
+
+    release_ended(write)
+    return touched
+
+
+def _select(write: Write, ids: Sequence[UUID]) -> Iterator[Held]:
+    packed = _write_json([id.hex for id in dict.fromkeys(ids)]).decode()
+    return select_held(write, "where id in (select unhex(value) from json_each(?)) order by sequence", (packed,))
+
+
+def _cancel(write: Write, held: Held, message: str | None) -> bool:
+    if held.state == RUNNING:
+        write.run(_MARK, (message, held.sequence))
+        write.bells.topics.add(Topic.CANCEL)
+        write.bells.jobs.append(held.packed_id)
+        return True
+
+    if not allowed(Move.CANCEL, STATES[held.state], JobState.CANCELLED):
+        return False
+
+    end(write, held, Ending(to=CANCELLED, reason=Reason.ASKED, message=message))
+    return True
+
+
+def _run_again(write: Write, held: Held) -> bool:
+    if not allowed(Move.RETRY, STATES[held.state], JobState.READY):
+        return False
+
+    if held.state >= FIRST_FINAL and not retake_key(write, held.ties.unique, held.sequence, held.packed_id):
+        return False
+
+    lane = write.lanes.suspect_twin(write.db, held.lane, suspect=False)
+    write.run(_AGAIN, (lane, write.take_numbers(1), write.now, held.sequence))
+    write.count(held.lane, held.state, -1)
+    write.count(lane, READY, 1)
+    write.bells.jobs.append(held.packed_id)
+    write.bells.topics.add(Topic.READY)
+    return True

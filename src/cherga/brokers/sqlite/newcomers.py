@@ -1,0 +1,119 @@
+"""Rows for new jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, FAILURE_KEPT, READY, SCHEDULED, pack_ties, read_head
+from cherga.brokers.sqlite.write import Write
+from cherga.doors.broker import Topic
+from cherga.words.job import NewJob, Reason
+
+Row = tuple[Any, ...]
+"""One row of ``COLUMNS``."""
+
+COLUMNS = """
+    sequence, id, state, lane, rank, place, pending, traits, enqueued_at, ready_at, run_at, expires_at,
+    owner, head, ties, payload
+"""
+SEQUENCE, ID, STATE, LANE = range(4)
+
+_INSERT = f"insert into jobs ({COLUMNS}) values "
+_ROW = f"({', '.join('?' * 16)})"
+_UNLESS_KEPT = " on conflict (id) do nothing"
+
+_write_json = msgspec.json.Encoder().encode
+
+
+def first_state(job: NewJob, now: float, pending: int = 0) -> int:
+    """Where a new job stands first."""
+    expires_at = expiry(job, now)
+
+    if expires_at is not None and expires_at <= now:
+        return CANCELLED
+
+    if pending:
+        return BLOCKED
+
+    run_at = job.run_at if job.delay is None else now + job.delay
+    return SCHEDULED if run_at is not None and run_at > now else READY
+
+
+def expiry(job: NewJob, now: float) -> float | None:
+    """When the job expires by the broker's clock."""
+    return job.expires_at if job.expires_in is None else now + job.expires_in
+
+
+def make_row(write: Write, job: NewJob, sequence: int, state: int, pending: int = 0, traits: int = 0) -> Row:
+    """The row of a new job. A row that is cancelled from the start also needs ``close_stillborn``."""
+    now = write.now
+    ties = pack_ties(job.unique, job.limit_keys) if job.unique is not None or job.limit_keys else None
+    return (
+        sequence,
+        job.id.bytes,
+        state,
+        write.lanes.number(write.db, job.queue, job.task, job.limit_keys),
+        -job.priority,
+        sequence,
+        pending,
+        traits,
+        now,
+        now if state == READY else None,
+        job.run_at if job.delay is None else now + job.delay,
+        expiry(job, now),
+        job.owner,
+        job.head,
+        ties,
+        job.payload,
+    )
+
+
+def insert(write: Write, rows: Sequence[Row]) -> bool:
+    """Store rows whose id is not kept yet, count and ring them; True when that was all of them."""
+    changed = write.run_chunks(_INSERT, _ROW, _UNLESS_KEPT, (), rows)
+
+    if changed == len(rows):
+        _note(write, rows)
+        return True
+
+    sequences = _write_json([row[SEQUENCE] for row in rows]).decode()
+    stored = set(write.rows("select sequence from jobs where sequence in (select value from json_each(?))", (sequences,)))
+    _note(write, [row for row in rows if (row[SEQUENCE],) in stored])
+    return False
+
+
+def find_kept(write: Write, ids: Iterable[UUID]) -> dict[UUID, tuple[int, int]]:
+    """Sequence and state of those of the ids that are kept."""
+    packed = _write_json([id.hex for id in ids]).decode()
+    rows = write.rows(
+        "select id, sequence, state from jobs where id in (select unhex(value) from json_each(?))",
+        (packed,),
+    )
+    return {UUID(bytes=id): (sequence, state) for id, sequence, state in rows}
+
+
+def close_stillborn(write: Write, job: NewJob, sequence: int, reason: Reason, message: str | None = None) -> None:
+    """Complete the row of a job that was cancelled in the moment it was stored."""
+    overrides = read_head(job.head).overrides
+    kept = FAILURE_KEPT if overrides is None or overrides.failure_ttl is None else overrides.failure_ttl
+    write.run(
+        "update jobs set reason = ?, message = ?, finished_at = ?, prune_at = ? where sequence = ?",
+        (reason.value, message, write.now, write.now + kept, sequence),
+    )
+
+
+def _note(write: Write, rows: Sequence[Row]) -> None:
+    for (lane, state), number in Counter([(row[LANE], row[STATE]) for row in rows]).items():
+        write.count(lane, state, number)
+
+        if state == READY:
+            write.bells.topics.add(Topic.READY)
+        elif state == SCHEDULED:
+            write.bells.topics.add(Topic.DUE)
+
+    write.bells.jobs += [row[ID] for row in rows]

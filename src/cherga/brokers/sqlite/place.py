@@ -1,0 +1,120 @@
+"""The file and the folder it lies in: what must hold before SQLite touches them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cherga.words.errors import BrokerFull, BrokerUnusable
+
+SPACE_AT_LEAST = 64 << 20
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    """
+    9p afs beegfs ceph cifs coda davfs fuse.davfs fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs glusterfs gpfs lustre ncpfs
+    nfs nfs4 orangefs prl_fs smb3 smbfs vboxsf virtiofs
+    """.split()  # noqa: SIM905
+)
+"""File systems on which SQLite's locks and shared memory cannot be trusted."""
+
+Identity = tuple[int, int]
+"""Device and inode: what tells one file from another that came to stand at its place."""
+
+
+def prepare(path: Path) -> Identity:
+    """Make sure that a private file stands at ``path`` and return its identity.
+
+    The file is opened here only when this call makes it: closing any descriptor of a database drops every lock that the
+    process holds on it (POSIX record locks), so an existing one is looked at with ``stat`` alone.
+    """
+    _check_folder(path)
+    _check_network(path)
+
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise BrokerUnusable(
+            f"cannot create the queue file {path}: {error.strerror}; check the rights on {path.parent}"
+        ) from error
+
+    return identify(path)
+
+
+def identify(path: Path) -> Identity:
+    """The identity of the file at ``path``; ``BrokerUnusable`` when there is none."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise BrokerUnusable(f"the queue file {path} is gone ({error.strerror}); stop, put it back, and start again") from error
+
+    return found.st_dev, found.st_ino
+
+
+def check_identity(path: Path, identity: Identity) -> None:
+    """Raise ``BrokerUnusable`` when another file, or none, stands where the opened one stood."""
+    if identify(path) != identity:
+        raise BrokerUnusable(
+            f"the queue file {path} was replaced while it was in use; nothing more is written to either; restart this process"
+        )
+
+
+def check_space(path: Path, watermark: int | None) -> None:
+    """Raise ``BrokerFull`` when too little space is free to take new jobs."""
+    if watermark == 0 or not hasattr(os, "statvfs"):
+        return
+
+    needed = required_space(path) if watermark is None else watermark
+    disk = os.statvfs(path)
+    free = disk.f_bavail * disk.f_frsize
+
+    if free < needed:
+        raise BrokerFull(
+            f"expected {needed >> 20} MB free beside {path}, found {free >> 20} MB: no new jobs until there is room; "
+            "running ones can still be completed"
+        )
+
+
+def required_space(path: Path) -> int:
+    """Enough for the running jobs to end and for a checkpoint: 64 MB or four times the write-ahead log."""
+    try:
+        return max(SPACE_AT_LEAST, 4 * path.with_name(f"{path.name}-wal").stat().st_size)
+    except OSError:
+        return SPACE_AT_LEAST
+
+
+def find_file_system(device: int, mounts: str) -> str | None:
+    """The type of the file system with this device number, looked up in the text of ``/proc/self/mountinfo``."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+
+    for line in mounts.splitlines():
+        fields, _, kind = line.partition(" - ")
+
+        if fields.split()[2:3] == [number]:
+            return kind.split()[0]
+
+    return None
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise BrokerUnusable(f"expected the folder {path.parent} for the queue file {path.name}; there is none, create it")
+
+    if path.exists() and not path.is_file():
+        raise BrokerUnusable(f"expected a file at {path}, found something else; give the broker URL another path")
+
+
+def _check_network(path: Path) -> None:
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+    except OSError:
+        return
+
+    kind = find_file_system(path.parent.stat().st_dev, mounts)
+
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise BrokerUnusable(
+            f"{path} lies on a network file system ({kind}), where SQLite loses data; "
+            "put the file on a local disk, or use PostgreSQL or Redis"
+        )

@@ -1,0 +1,182 @@
+"""Ending sessions that are dead, and freeing their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from cherga.brokers.sqlite.endings import Ending, Return, end, put_back
+from cherga.brokers.sqlite.held import Held, select_held
+from cherga.brokers.sqlite.lifelines import Lifelines
+from cherga.brokers.sqlite.releases import release_ended
+from cherga.brokers.sqlite.rows import CANCELLED, FAILED
+from cherga.brokers.sqlite.sessions import BOOT_ID, read_info
+from cherga.brokers.sqlite.write import Write
+from cherga.words.job import Attempt, Charge, Death, JobError, OnCrash, Reason
+
+_RUNNING_IN = "indexed by jobs_running where state = 4 and session = ? limit ?"
+
+_pack = msgspec.msgpack.Encoder().encode
+_read_death = msgspec.msgpack.Decoder(Death).decode
+_write_json = msgspec.json.Encoder().encode
+
+
+class Sweep(Struct, frozen=True):
+    """When the last reap was (seconds since boot), and until when no lease is taken for expired."""
+
+    boot: str = ""
+    at: float = 0.0
+    patient_until: float = 0.0
+
+
+_read_sweep = msgspec.json.Decoder(Sweep).decode
+
+
+class Session(Struct, frozen=True):
+    """A stored session."""
+
+    number: int
+    id: str
+    boot: str
+    expires: float
+    inode: int | None
+    info: bytes
+    death: bytes | None
+
+
+class Reaped(Struct, frozen=True):
+    """Which jobs were freed, and which sessions are still kept."""
+
+    freed: list[UUID]
+    kept: set[str]
+
+
+def reap(write: Write, deaths: Sequence[Death], limit: int, lifelines: Lifelines) -> Reaped:
+    """End the sessions named and those provably dead. A session goes with its last job, perhaps in a later call."""
+    named = {death.session: death for death in deaths}
+    patient = note_sweep(write)
+    reaped = Reaped([], set())
+
+    for session in _sessions(write):
+        death = _known_death(session) or named.get(session.id) or _find_death(write, session, patient, lifelines)
+
+        if death is None or not _end(write, session, death, limit - len(reaped.freed), reaped.freed):
+            reaped.kept.add(session.id)
+
+    release_ended(write)
+    return reaped
+
+
+def note_sweep(write: Write) -> bool:
+    """Record this sweep; True while leases must not expire, because nobody swept for longer than two intervals before."""
+    last = _last_sweep(write)
+    gap = write.uptime - last.at
+    outage = last.boot != BOOT_ID or gap > 2 * write.settings.sweep or gap < 0
+    until = write.uptime + write.settings.lease if outage else last.patient_until
+    _store_sweep(write, Sweep(BOOT_ID, write.uptime, until))
+    return write.uptime < until
+
+
+def _last_sweep(write: Write) -> Sweep:
+    stored = write.value("select value from facts where name = 'sweep'")
+
+    try:
+        return _read_sweep(stored) if stored else Sweep()
+    except msgspec.DecodeError:
+        return Sweep()
+
+
+def _store_sweep(write: Write, sweep: Sweep) -> None:
+    write.run("insert or replace into facts (name, value) values ('sweep', ?)", (_write_json(sweep).decode(),))
+
+
+def _sessions(write: Write) -> Iterator[Session]:
+    rows = write.rows("select number, id, boot, expires, inode, info, death from sessions order by number")
+    return (Session(*row) for row in rows)
+
+
+def _known_death(session: Session) -> Death | None:
+    return None if session.death is None else _read_death(session.death)
+
+
+def _find_death(write: Write, session: Session, patient: bool, lifelines: Lifelines) -> Death | None:
+    lapsed = not patient and session.expires <= write.uptime
+    dead = lapsed or session.boot != BOOT_ID or lifelines.is_cut(session.id, session.inode)
+    return Death(session.id) if dead else None
+
+
+def _end(write: Write, session: Session, death: Death, limit: int, freed: list[UUID]) -> bool:
+    """Free at most ``limit`` jobs of the session, and delete it when those were all; False when it is still kept."""
+    worker = read_info(session.info, session.id).worker
+    jobs = list(select_held(write, _RUNNING_IN, (session.number, limit + 1)))
+
+    for held in jobs[:limit]:
+        _free(write, held, death, worker)
+        freed.append(held.id)
+
+    if len(jobs) > limit:
+        write.run("update sessions set death = ? where number = ?", (_pack(death), session.number))
+    else:
+        write.run("delete from sessions where number = ?", (session.number,))
+
+    return len(jobs) <= limit
+
+
+def _free(write: Write, held: Held, death: Death, worker: str) -> None:
+    began = death.started is None or held.token in death.started
+
+    if not began:
+        _free_unharmed(write, held)
+        return
+
+    reason = Reason.INTERRUPTED if death.orderly else Reason.CRASHED
+    charged = held.charged(Charge.INTERRUPTION if death.orderly else Charge.CRASH)
+    charged = charged.remembering(_describe(write, held, worker, reason))
+    ending = _ending(write, charged, reason)
+
+    if ending is not None:
+        end(write, charged, ending)
+    elif death.orderly:
+        put_back(write, charged, Return(reason=reason))
+    else:
+        put_back(write, charged, Return(delay=_backoff(write, charged.crashes), reason=reason))
+
+
+def _free_unharmed(write: Write, held: Held) -> None:
+    refunded = held.charged(Charge.REFUND)
+
+    if held.cancel:
+        end(write, refunded, Ending(to=CANCELLED, reason=Reason.ASKED))
+    else:
+        put_back(write, refunded, Return())
+
+
+def _ending(write: Write, held: Held, reason: Reason) -> Ending | None:
+    """How the job ends, or None when it is to run again."""
+    overrides = held.head.overrides
+
+    if held.cancel:
+        return Ending(to=CANCELLED, reason=Reason.ASKED)
+
+    if overrides is not None and overrides.on_crash is OnCrash.FAIL:
+        return Ending(to=FAILED, reason=reason, message="its process ended under it, and it must not run twice")
+
+    if reason is Reason.CRASHED and held.crashes >= write.settings.crash_cap:
+        return Ending(to=FAILED, reason=Reason.POISON, message=f"its process died {held.crashes} times under it")
+
+    return None
+
+
+def _backoff(write: Write, crashes: int) -> float | None:
+    waits = write.settings.crash_backoff
+    wait = waits[min(crashes, len(waits)) - 1] if waits else 0.0
+    return wait or None
+
+
+def _describe(write: Write, held: Held, worker: str, reason: Reason) -> Attempt:
+    what = "the worker was stopped" if reason is Reason.INTERRUPTED else "the worker process died"
+    started = write.now if held.started_at is None else held.started_at
+    return Attempt(held.attempt, worker, started, write.now, reason, JobError("WorkerLost", what))

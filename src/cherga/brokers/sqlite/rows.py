@@ -1,0 +1,167 @@
+"""How a job stands in the table: state numbers, trait bits, packed columns and the way back to a ``JobRow``."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from cherga.words.job import JobHead, JobRow, JobState, Reason, Unique, UniqueWhile
+
+SCHEDULED, READY, BLOCKED, RUNNING, SUCCEEDED, FAILED, CANCELLED = range(1, 8)
+
+STATES = {
+    SCHEDULED: JobState.SCHEDULED,
+    READY: JobState.READY,
+    BLOCKED: JobState.BLOCKED,
+    RUNNING: JobState.RUNNING,
+    SUCCEEDED: JobState.SUCCEEDED,
+    FAILED: JobState.FAILED,
+    CANCELLED: JobState.CANCELLED,
+}
+CODES = {state: code for code, state in STATES.items()}
+FIRST_FINAL = SUCCEEDED
+
+HOLDS_KEY = 1
+"""Holds, or may take again, a unique key."""
+AWAITED = 2
+"""Other jobs wait, or waited, for this one."""
+WAITS = 4
+"""It waits, or waited, for other jobs."""
+HAS_HISTORY = 8
+"""Attempts have ended before."""
+HAS_EVENTS = 16
+"""Log lines or stream values are kept."""
+
+ENTANGLED = HOLDS_KEY | AWAITED | WAITS | HAS_HISTORY
+"""The end of such a job is more than a change of its own row."""
+
+FAILURE_KEPT = 30 * 86_400.0
+"""Seconds that a job is kept which no worker ended, unless its head says otherwise."""
+
+
+class Ties(Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What ties a job to others, in one packed column that most jobs leave empty."""
+
+    unique: Unique | None = None
+    limit_keys: tuple[str, ...] = ()
+
+
+NO_TIES = Ties()
+
+_pack = msgspec.msgpack.Encoder().encode
+_read_ties = msgspec.msgpack.Decoder(Ties).decode
+_read_head = msgspec.msgpack.Decoder(JobHead).decode
+
+
+def pack_ties(unique: Unique | None, limit_keys: tuple[str, ...]) -> bytes | None:
+    """The column, None when there is nothing to tie."""
+    return _pack(Ties(unique, limit_keys)) if unique is not None or limit_keys else None
+
+
+def unpack_ties(packed: bytes | None) -> Ties:
+    """What the column says; nothing when it cannot be read."""
+    if packed is None:
+        return NO_TIES
+
+    try:
+        return _read_ties(packed)
+    except (msgspec.DecodeError, TypeError):
+        return NO_TIES
+
+
+def read_head(packed: bytes | None) -> JobHead:
+    """The head; an empty one when it cannot be read."""
+    if not packed:
+        return EMPTY_HEAD
+
+    try:
+        return _read_head(packed)
+    except (msgspec.DecodeError, TypeError):
+        return EMPTY_HEAD
+
+
+def check_head(packed: bytes) -> None:
+    """Raise ``msgspec.DecodeError`` when the head cannot be read."""
+    _read_head(packed)
+
+
+EMPTY_HEAD = JobHead()
+
+COLUMNS = """
+    j.sequence, j.id, l.task, l.queue, -j.rank, j.state, j.reason, j.owner, j.payload, j.head, j.ties, j.pending, j.attempt,
+    j.claims, j.crashes, j.interruptions, (select id from sessions where number = j.session and j.state = 4), j.token,
+    j.cancel, j.enqueued_at, j.run_at, j.ready_at, j.first_started_at, j.started_at, j.finished_at, j.expires_at, j.prune_at,
+    j.position, j.progress, j.meta, j.result, j.message, j.attempts
+"""
+"""What ``to_row`` reads, from ``jobs as j left join lanes as l on l.number = j.lane``."""
+
+
+def to_row(raw: tuple[Any, ...]) -> JobRow | None:
+    """The job in a row of ``COLUMNS``; None when it has no id that could name it. Other faults are tolerated."""
+    sequence, id, task, queue, priority, state, reason, owner, payload, head, packed, *rest = raw
+    pending, attempt, claims, crashes, interruptions, session, token, cancel, *times_and_texts = rest
+
+    if not isinstance(id, bytes) or len(id) != 16:
+        return None
+
+    ties = unpack_ties(packed)
+    readable = state in STATES and task is not None
+    return JobRow(
+        id=UUID(bytes=id),
+        sequence=sequence,
+        task=task or "",
+        queue=queue or "",
+        priority=priority,
+        state=STATES.get(state, JobState.FAILED),
+        reason=_read_reason(reason) if readable else Reason.MALFORMED,
+        owner=owner,
+        payload=payload,
+        head=head,
+        unique=ties.unique,
+        limit_keys=ties.limit_keys,
+        pending=pending,
+        attempt=attempt,
+        claims=claims,
+        crashes=crashes,
+        interruptions=interruptions,
+        session=session,
+        token=token,
+        cancel_requested=bool(cancel),
+        **dict(zip(_LAST_FIELDS, times_and_texts, strict=True)),
+    )
+
+
+_LAST_FIELDS = (
+    "enqueued_at",
+    "run_at",
+    "ready_at",
+    "first_started_at",
+    "started_at",
+    "finished_at",
+    "expires_at",
+    "prune_at",
+    "position",
+    "progress",
+    "meta",
+    "result",
+    "message",
+    "attempts",
+)
+
+
+def _read_reason(value: str | None) -> Reason | None:
+    if value is None:
+        return None
+
+    try:
+        return Reason(value)
+    except ValueError:
+        return Reason.MALFORMED
+
+
+def holds_key_until_final(unique: Unique | None) -> bool:
+    """Whether the final write of a job has a key to release."""
+    return unique is not None and unique.hold is UniqueWhile.UNFINISHED

@@ -1,0 +1,117 @@
+"""The opened file: one connection that writes, some that read, and what belongs to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import apsw
+
+from cherga.brokers.sqlite.address import Address
+from cherga.brokers.sqlite.connection import Readers, connect, find_turn
+from cherga.brokers.sqlite.doorbell import Doorbell
+from cherga.brokers.sqlite.faults import translated
+from cherga.brokers.sqlite.folder import LiveFolder
+from cherga.brokers.sqlite.lanes import Lanes
+from cherga.brokers.sqlite.lifelines import Lifelines
+from cherga.brokers.sqlite.place import check_identity, prepare
+from cherga.brokers.sqlite.schema import set_up
+from cherga.brokers.sqlite.write import Write
+from cherga.rules.settings import BrokerSettings
+from cherga.words.clock import SystemClock
+
+
+class Store:
+    """Everything that one process holds of one file. Of no use in a forked child, which opens its own."""
+
+    def __init__(self, address: Address, settings: BrokerSettings) -> None:
+        self.address = address
+        self.path = address.path
+        self.settings = settings
+        self.pid = os.getpid()
+        self.turn = find_turn(self.path)
+        self.lanes = Lanes()
+        self.plain: dict[int, int] = {}
+        """The lanes of plain jobs claimed here, by claim token, until they are settled."""
+        self._synchronous = ""
+
+        with self.turn, translated(self.path):
+            self._open()
+
+        self._folder = LiveFolder(self.path.with_name(f"{self.path.name}-live"))
+        self.doorbell = Doorbell(self._folder)
+        self.lifelines = Lifelines(self._folder)
+
+    @contextmanager
+    def write(self, offset: float, lasting: bool = True) -> Iterator[Write]:
+        """A write transaction; at its end everything is stored and rung, or, after an error, nothing.
+
+        ``lasting``: what is acknowledged survives a power cut, where the URL asks for that. What may be lost in one (a
+        claim, a lease) costs no sync of its own.
+        """
+        with self.turn, translated(self.path):
+            check_identity(self.path, self.identity)
+            self._set_synchronous("full" if lasting and self.address.durable else "normal")
+            self._db.execute("begin immediate")
+
+            try:
+                write = Write(self._db, self.lanes, self.settings, SystemClock.now() + offset, SystemClock.uptime() + offset)
+                yield write
+                write.flush_counts()
+                self._db.execute("commit")
+            except BaseException:
+                self._undo()
+                raise
+
+        self.doorbell.ring(write.bells)
+
+    @contextmanager
+    def read(self) -> Iterator[apsw.Connection]:
+        """A connection to read from; it sees one state of the file throughout and waits for no writer."""
+        with translated(self.path), self.readers.borrow() as db:
+            yield db
+
+    def watch(self) -> Callable[[], int]:
+        """A function whose number changes whenever somebody writes to the file."""
+        db = connect(self.path, self.settings.busy_timeout, reading=True)
+
+        def version() -> int:
+            with translated(self.path):
+                return int(db.execute("pragma data_version").get)
+
+        return version
+
+    def close(self) -> None:
+        """Close the connections and let go of the locks of sessions registered here."""
+        self.doorbell.close()
+        self.lifelines.close()
+        self._folder.close()
+
+        with self.turn, translated(self.path):
+            self.readers.close()
+            self._db.close()
+
+    def _open(self) -> None:
+        self.identity = prepare(self.path)
+        self._db = connect(self.path, self.settings.busy_timeout)
+        self.readers = Readers(self.path, self.settings.busy_timeout)
+
+        try:
+            set_up(self._db, self.path, self.settings)
+        except BaseException:
+            self._db.close()
+            raise
+
+        check_identity(self.path, self.identity)
+
+    def _set_synchronous(self, level: str) -> None:
+        if level != self._synchronous:
+            self._db.execute(f"pragma synchronous = {level}")
+            self._synchronous = level
+
+    def _undo(self) -> None:
+        self.lanes.forget()
+
+        if self._db.in_transaction:
+            self._db.execute("rollback")
