@@ -1,0 +1,90 @@
+"""Face: the command line. ``main`` is the ``cherga`` command; each command's module is imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from cherga.cli.exits import ExitCode, exit_code
+from cherga.cli.lazy import Entry, LazyGroup, show_help
+from cherga.cli.options import target_options
+from cherga.cli.target import Target
+from cherga.version import __version__
+from cherga.words.errors import ChergaError
+
+COMMANDS = {
+    "worker": Entry("cherga.cli.worker:worker", "Run jobs."),
+    "jobs": Entry("cherga.cli.jobs:jobs", "List, show, enqueue, retry, cancel and watch jobs."),
+    "queues": Entry("cherga.cli.queues:queues", "List, pause, resume and empty queues."),
+    "workers": Entry("cherga.cli.workers:workers", "List the workers that are alive."),
+    "prune": Entry("cherga.cli.prune:prune", "Delete finished jobs whose time is over."),
+    "demo": Entry("cherga.cli.demo:demo", "Start the example application."),
+}
+
+
+class Root(LazyGroup):
+    """The ``cherga`` command itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; end quietly when Ctrl-C is pressed or the reader of the output goes away."""
+        try:
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            return ExitCode.INTERRUPTED
+        except BrokenPipeError:
+            # What is still buffered has nowhere to go; without this the interpreter complains at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.PIPE_CLOSED
+
+
+@click.command("cherga", cls=Root, entries=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="cherga")
+@target_options
+@click.pass_context
+def root(ctx: click.Context, app_name: str | None, url: str | None, namespace: str | None) -> None:
+    """Run background jobs, and look after them.
+
+    Name the application with -A (or CHERGA_APP) or only its broker with -u (or CHERGA_BROKER_URL): before the command or
+    after it.
+    """
+    ctx.obj = Target(app_name, url, namespace)
+    ctx.invoke(show_help)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code. Errors of Cherga become one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+
+    try:
+        return int(root.main(args, prog_name="cherga", standalone_mode=False) or ExitCode.OK)
+    except click.Abort:
+        return ExitCode.INTERRUPTED
+    except click.UsageError as error:
+        complain(_usage(error))
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        complain(error.format_message())
+        return ExitCode.FAILED
+    except ChergaError as error:
+        complain(str(error))
+        return exit_code(error)
+
+
+def complain(message: str) -> None:
+    """Write one message to standard error."""
+    click.echo(f"cherga: {message}", err=True)
+
+
+def _usage(error: click.UsageError) -> str:
+    """Click's message in the form of all others, with the command whose help says more."""
+    message = error.format_message()
+    message = message[:1].lower() + message[1:]
+    return f"{message.rstrip('.')} (see {error.ctx.command_path} --help)" if error.ctx else message

@@ -1,0 +1,23 @@
+"""The ``cherga jobs`` group."""
+
+from __future__ import annotations
+
+import click
+
+from cherga.cli.lazy import Entry, LazyGroup, show_help
+
+COMMANDS = {
+    "list": Entry("cherga.cli.jobs.list:list_jobs", "List jobs, newest first."),
+    "show": Entry("cherga.cli.jobs.show:show", "Show everything about a job."),
+    "enqueue": Entry("cherga.cli.jobs.enqueue:enqueue", "Enqueue a job by the name of its task."),
+    "watch": Entry("cherga.cli.jobs.watch:watch", "Follow a job until it ends."),
+    "retry": Entry("cherga.cli.jobs.retry:retry", "Run jobs again."),
+    "cancel": Entry("cherga.cli.jobs.cancel:cancel", "Cancel jobs."),
+}
+
+
+@click.command("jobs", cls=LazyGroup, entries=COMMANDS)
+@click.pass_context
+def jobs(ctx: click.Context) -> None:
+    """List, show, enqueue, retry, cancel and watch jobs."""
+    ctx.invoke(show_help)

@@ -1,0 +1,142 @@
+"""``cherga jobs enqueue``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, cast
+
+import click
+import msgspec
+
+from cherga.cli.exits import ExitCode
+from cherga.cli.jobs.following import follow
+from cherga.cli.options import with_app
+from cherga.cli.output import Done, Output, note
+from cherga.cli.parameters import JOB_ID, SPAN, TIME
+from cherga.cli.records import job_record
+from cherga.cli.times import local
+from cherga.cli.values import read_value
+from cherga.client.app import QueueTasks
+from cherga.client.handle import Job
+from cherga.client.task import Order, UsingOptions, new_job, order_with
+from cherga.rules import options as check
+from cherga.rules.codec import check_size, encode_argument
+from cherga.words.errors import UnknownTask
+from cherga.words.job import JobState, NewJob, Unique
+
+PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
+
+
+@click.command("enqueue")
+@click.argument("task")
+@click.argument("args", nargs=-1)
+@click.option("--arg", "named", multiple=True, metavar="KEY=VALUE", help="An argument by name; may be repeated.")
+@click.option("--in", "run_in", type=SPAN, metavar="SPAN", help="Run after this long: 60, 90s, 5m, 2h, 1d.")
+@click.option("--at", "run_at", type=TIME, metavar="TIME", help="Run at this time, ISO 8601.")
+@click.option("--priority", type=click.IntRange(-100, 100), metavar="N", help="-100 to 100; higher runs first.")
+@click.option("--queue", metavar="NAME", help="Another queue than the task's.")
+@click.option("--owner", metavar="NAME", help="Whose job it is.")
+@click.option("--description", metavar="TEXT", help="A line for people.")
+@click.option("--unique", metavar="KEY", help="Nothing, while an unfinished job holds this key.")
+@click.option("--id", type=JOB_ID, metavar="ID", help="The job's id: enqueueing it twice is once.")
+@click.option("--force", is_flag=True, help="Also when no task of that name is known.")
+@click.option("--wait", is_flag=True, help="Follow the job until it ends, as watch does.")
+@click.option("--timeout", type=SPAN, metavar="SPAN", help="Wait at most this long, then exit code 8.")
+@with_app
+def enqueue(
+    app: QueueTasks,
+    out: Output,
+    task: str,
+    args: tuple[str, ...],
+    named: tuple[str, ...],
+    force: bool,
+    wait: bool,
+    timeout: float | None,
+    **wish: Any,
+) -> int:
+    """Enqueue a job of TASK with ARGS.
+
+    An argument is JSON where it can be read as JSON (7, true, null, [1, 2]), else text; '"7"' is the text 7. Write --
+    before arguments that begin with a minus.
+    """
+    if timeout is not None and not wait:
+        raise click.UsageError("expected --timeout only together with --wait")
+
+    values, keywords = [read_value(text) for text in args], dict(map(_read_named, named))
+    job = _enqueue(app, task, values, keywords, _options(**wish), force)
+
+    if not wait:
+        out.done(_done(job, app.clock.now()))
+        return ExitCode.OK
+
+    return follow(app, out, job, timeout)
+
+
+def _read_named(text: str) -> tuple[str, Any]:
+    name, found, value = text.partition("=")
+
+    if not found or not name.isidentifier():
+        raise click.UsageError(f"expected --arg as KEY=VALUE, got {text!r}")
+
+    return name, read_value(value)
+
+
+def _options(run_in: float | None, run_at: datetime | None, **wish: Any) -> UsingOptions:
+    if run_in is not None and run_at is not None:
+        raise click.UsageError("expected --in or --at, got both")
+
+    given = {name: value for name, value in {**wish, "run_in": run_in, "run_at": run_at}.items() if value is not None}
+    return cast(UsingOptions, given)
+
+
+def _enqueue(
+    app: QueueTasks, name: str, args: list[Any], kwargs: dict[str, Any], options: UsingOptions, force: bool
+) -> Job[Any]:
+    """By the task where its code is here, which checks the arguments; else by its name."""
+    if declared := app.tasks.get(app.aliases.get(name, name)):
+        job: Job[Any] = declared.using(**options).enqueue(*args, **kwargs)
+        return job
+
+    (job,) = app.send([_named_job(app, name, args, kwargs, order_with(_published(app, name, force), name, options))])
+    return job
+
+
+def _published(app: QueueTasks, name: str, force: bool) -> Order:
+    """What workers have published about a task whose code is not here."""
+    known = {definition.name: definition.data for definition in app.broker.definitions("task")}
+
+    if name not in known:
+        _check_known(name, {*app.tasks, *app.aliases, *known}, force)
+        return Order()
+
+    facts = msgspec.msgpack.decode(known[name], type=dict[str, Any])
+    return order_with(Order(), name, cast(UsingOptions, {key: facts[key] for key in PUBLISHED if key in facts}))
+
+
+def _check_known(name: str, known: set[str], force: bool) -> None:
+    """A typing error would leave a job that no worker ever runs."""
+    if known and not force:
+        raise UnknownTask(f"unknown task {name!r}{check.nearest(name, known)} (--force enqueues it all the same)")
+
+    if not known:
+        note(f"no worker has told this broker its tasks yet; {name} is taken as it is")
+
+
+def _named_job(app: QueueTasks, name: str, args: list[Any], kwargs: dict[str, Any], order: Order) -> NewJob:
+    what = f"arguments of task {name}"
+    payload = check_size(encode_argument([args, kwargs], what), app.max_payload, what)
+    unique = Unique(order.unique) if isinstance(order.unique, str) else None
+    return new_job(check.name(name, "a task's name"), payload, order, unique)
+
+
+def _done(job: Job[Any], now: float) -> Done:
+    record = {**job_record(job), "existing": job.existing}
+
+    if job.existing:
+        words = f"not enqueued: job {job.id}, which is {job.status}, holds the unique key"
+    elif job.status is JobState.SCHEDULED and job.row.run_at is not None:
+        words = f"{job.task_name} is scheduled for {local(job.row.run_at, now)}: {job.id}"
+    else:
+        words = f"{job.task_name} is {job.status}: {job.id}"
+
+    return Done(words, [[str(job.id)]], record, hint=f"cherga jobs watch {job.id}", good=not job.existing)

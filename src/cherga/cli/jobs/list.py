@@ -1,0 +1,65 @@
+"""``cherga jobs list``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import click
+
+from cherga.cli.jobs.cells import call_cell, note_cell, state_cell, when_cell
+from cherga.cli.jobs.selection import filter_options, find_job, make_filter, newest_first
+from cherga.cli.options import with_app
+from cherga.cli.output import Cell, Column, Listing, Output
+from cherga.cli.parameters import JOB_ID
+from cherga.cli.records import job_record
+from cherga.client.app import QueueTasks
+from cherga.client.handle import Job
+from cherga.words.job import JobFilter
+
+COLUMNS = (
+    Column("ID"),
+    Column("STATE"),
+    Column("JOB", share=3),
+    Column("QUEUE", from_width=100),
+    Column("WHEN"),
+    Column("NOTE", from_width=110, share=4),
+)
+
+
+@click.command("list")
+@filter_options
+@click.option("--unfinished", is_flag=True, help="Only jobs that have not ended.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=0), metavar="N", default=30, show_default=True, help="Jobs at most; 0 for all."
+)
+@click.option("--before", type=JOB_ID, metavar="ID", help="Only jobs older than this one: the next page.")
+@with_app
+def list_jobs(app: QueueTasks, out: Output, unfinished: bool, limit: int, before: UUID | None, **wish: Any) -> None:
+    """List jobs, newest first.
+
+    In a pipe: id, state, task, queue, time and note, with tabs between them.
+    """
+    where = make_filter(unfinished=unfinished, **wish)
+    start = find_job(app, before).row.sequence if before else None
+    found = list(newest_first(app, where, limit + 1 if limit else None, start))
+    jobs = found[:limit] if limit else found
+    footer = f"more: --before {jobs[-1].id}, or --limit 0 for all" if len(found) > len(jobs) else None
+
+    out.listing(make_listing(jobs, app.clock.now(), where, footer))
+
+
+def make_listing(jobs: Sequence[Job[Any]], now: float, where: JobFilter, footer: str | None = None) -> Listing:
+    """The table of these jobs."""
+    return Listing(
+        columns=COLUMNS,
+        rows=[_row(job, now) for job in jobs],
+        data=[job_record(job) for job in jobs],
+        empty="no jobs yet" if where == JobFilter() else "no jobs match",
+        footer=footer,
+    )
+
+
+def _row(job: Job[Any], now: float) -> list[Cell]:
+    return [Cell(str(job.id)), state_cell(job), call_cell(job), Cell(job.queue), when_cell(job, now), note_cell(job)]

@@ -1,0 +1,44 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any, TypeVar
+
+import click
+
+from cherga.cli.output import open_output
+from cherga.cli.target import Target, choose_target, open_app
+
+Command = Callable[..., int | None]
+F = TypeVar("F", bound=Callable[..., Any])
+
+APP_HELP = "The application: module:name.  [env: CHERGA_APP]"
+URL_HELP = "The broker.  [env: CHERGA_BROKER_URL]"
+NAMESPACE_HELP = "The application's name, where -u does not tell it.  [env: CHERGA_NAMESPACE]"
+
+
+app_option = click.option("-A", "--app", "app_name", metavar="TARGET", help=APP_HELP)
+url_option = click.option("-u", "--url", metavar="URL", help=URL_HELP)
+namespace_option = click.option("--namespace", metavar="NAME", help=NAMESPACE_HELP)
+
+
+def target_options(function: F) -> F:
+    """Add ``-A``, ``-u`` and ``--namespace``, passed on as ``app_name``, ``url`` and ``namespace``."""
+    return app_option(url_option(namespace_option(function)))
+
+
+def with_app(function: Command) -> Command:
+    """Give the command the opened application and where to write: ``app`` and ``out``."""
+
+    @target_options
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @click.pass_context
+    def run(
+        ctx: click.Context, /, app_name: str | None, url: str | None, namespace: str | None, as_json: bool, **rest: Any
+    ) -> int | None:
+        with open_app(choose_target(ctx, Target(app_name, url, namespace))) as app:
+            return function(app=app, out=open_output(as_json), **rest)
+
+    return update_wrapper(run, function)

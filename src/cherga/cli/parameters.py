@@ -1,0 +1,51 @@
+"""Kinds of values that options and arguments take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import click
+
+from cherga.cli.times import read_span, read_time
+from cherga.rules import options as check
+from cherga.words.errors import ConfigError
+
+
+class Read(click.ParamType):  # type: ignore[type-arg] # generic from click 8.4 on only
+    """A value that ``read`` makes of a text; its ``ValueError`` says what was expected."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """What the text says; a value that is none is one already."""
+        if not isinstance(value, str):
+            return value
+
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _read_id(text: str) -> UUID:
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        raise ValueError(f"expected the id of a job, such as 0197c2f4-5a1b-7e30-8c4d-1f2e3d4c5b6a, got {text!r}") from None
+
+
+def _read_name(text: str) -> str:
+    try:
+        return check.name(text, "a name")
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+JOB_ID = Read("id", _read_id)
+SPAN = Read("seconds", read_span)
+TIME = Read("time", read_time)
+NAME = Read("name", _read_name)

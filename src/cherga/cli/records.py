@@ -1,0 +1,110 @@
+"""What ``--json`` prints about jobs, queues and workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from cherga.cli.times import iso
+from cherga.cli.values import unpack
+from cherga.client.handle import Job, worker_of
+from cherga.words.job import Attempt, JobError, Progress, WorkerInfo
+
+Record = dict[str, Any]
+
+
+def job_record(job: Job[Any]) -> Record:
+    """A job as a list shows it."""
+    row = job.row
+
+    return {
+        "id": str(job.id),
+        "task": job.task_name,
+        "state": job.status.value,
+        "reason": job.reason and job.reason.value,
+        "queue": job.queue,
+        "priority": job.priority,
+        "owner": job.owner,
+        "description": job.description,
+        "tags": list(job.tags),
+        "arguments": job.arguments,
+        "attempt": job.attempt,
+        "crashes": job.crashes,
+        "interruptions": job.interruptions,
+        "cancel_requested": row.cancel_requested,
+        "enqueued_at": iso(row.enqueued_at),
+        "run_at": iso(row.run_at),
+        "started_at": iso(row.started_at),
+        "finished_at": iso(row.finished_at),
+        "progress": progress_record(job.progress),
+        "message": job.message,
+        "error": error_record(job.error, traceback=False),
+    }
+
+
+def full_record(job: Job[Any]) -> Record:
+    """Everything that is kept about a job."""
+    row = job.row
+
+    return job_record(job) | {
+        "unique": row.unique and row.unique.key,
+        "waits_for": row.pending,
+        "worker": worker_of(row.session) or None,
+        "expires_at": iso(row.expires_at),
+        "kept_until": iso(row.prune_at),
+        "first_started_at": iso(row.first_started_at),
+        "headers": job.head.headers,
+        "overrides": msgspec.to_builtins(job.head.overrides),
+        "meta": job.meta,
+        "error": error_record(job.error, traceback=True),
+        "attempts": [attempt_record(attempt) for attempt in job.attempts],
+        "result": unpack(row.result),
+    }
+
+
+def attempt_record(attempt: Attempt) -> Record:
+    """One attempt that is over."""
+    return {
+        "number": attempt.number,
+        "worker": attempt.worker,
+        "started_at": iso(attempt.started_at),
+        "finished_at": iso(attempt.finished_at),
+        "reason": attempt.reason and attempt.reason.value,
+        "error": error_record(attempt.error, traceback=True),
+    }
+
+
+def error_record(error: JobError | None, traceback: bool) -> Record | None:
+    """A remote error."""
+    if error is None:
+        return None
+
+    record = {"type": error.type, "message": error.message}
+    return record | {"traceback": error.traceback} if traceback else record
+
+
+def progress_record(progress: Progress | None) -> Record | None:
+    """How far a job is."""
+    if progress is None:
+        return None
+
+    return {"done": progress.done, "total": progress.total, "percent": progress.percent, "note": progress.note}
+
+
+def worker_record(worker: WorkerInfo) -> Record:
+    """A session that is alive."""
+    session = worker.session
+
+    return {
+        "session": session.id,
+        "worker": session.worker,
+        "host": session.host,
+        "pid": session.pid,
+        "queues": list(session.queues),
+        "concurrency": session.concurrency,
+        "running": worker.running,
+        "release": session.release,
+        "started_at": iso(session.started_at),
+        "lease_ends_in": round(worker.expires_in, 3),
+    }

@@ -1,0 +1,92 @@
+"""Which application and which broker a command is about, and how it reaches them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+import click
+from msgspec import Struct
+
+from cherga.cli.namespace import namespace_in, queue_file
+from cherga.client.app import BROKER_URL, DEFAULT_URL, QueueTasks
+from cherga.words.errors import BrokerUnusable
+from cherga.worker.load import load_app
+
+APP = "CHERGA_APP"
+NAMESPACE = "CHERGA_NAMESPACE"
+
+
+class Target(Struct, frozen=True):
+    """What ``-A``, ``-u`` and ``--namespace`` say; None where they say nothing."""
+
+    app: str | None = None
+    url: str | None = None
+    namespace: str | None = None
+
+    def else_take(self, other: Target) -> Target:
+        """This one, with the other's words where this one says nothing."""
+        return Target(self.app or other.app, self.url or other.url, self.namespace or other.namespace)
+
+
+def read_environment(environment: Mapping[str, str]) -> Target:
+    """The target that the environment names.
+
+    Its ``CHERGA_BROKER_URL`` is left out: an application reads it itself, and only where its code names no broker.
+    """
+    return Target(app=environment.get(APP), namespace=environment.get(NAMESPACE))
+
+
+def choose_target(ctx: click.Context, own: Target) -> Target:
+    """The command's own options, then those before the command (``cherga -A … jobs``), then the environment."""
+    return own.else_take(ctx.find_object(Target) or Target()).else_take(read_environment(os.environ))
+
+
+def open_app(target: Target) -> AbstractContextManager[QueueTasks]:
+    """The application with its broker open, closed at the end of the ``with`` block.
+
+    With an application its code is imported; with a URL alone no user code is. Raises ``LoadError``, ``ConfigError``, a
+    ``BrokerError``, or ``click.UsageError`` when neither is named.
+    """
+    app = _load(target.app, target.url) if target.app else _without_code(target)
+
+    if app.broker_url.startswith("memory:"):
+        raise BrokerUnusable(
+            f"expected a broker that several processes share, got {app.broker_url!r}, which lives inside the process that "
+            "opened it; use -u sqlite:///… or another broker"
+        )
+
+    app.broker.open()
+    return closing(app)
+
+
+def _load(name: str, url: str | None) -> QueueTasks:
+    app = load_app(name)
+
+    if url:
+        app.close()
+        app.broker_url = url
+
+    return app
+
+
+def _without_code(target: Target) -> QueueTasks:
+    url = target.url or os.environ.get(BROKER_URL) or _default_url()
+    path = queue_file(url)
+
+    if path is not None and not path.exists():
+        raise BrokerUnusable(f"expected a queue file at {path}, found none; start a worker or name the application with -A")
+
+    return QueueTasks(target.namespace or namespace_in(url) or QueueTasks.name, url)
+
+
+def _default_url() -> str:
+    if not Path(DEFAULT_URL.removeprefix("sqlite:///")).exists():
+        raise click.UsageError(
+            f"expected an application (-A module:app or {APP}) or a broker (-u URL or {BROKER_URL}), and there is no "
+            f"{DEFAULT_URL.removeprefix('sqlite:///')} here"
+        )
+
+    return DEFAULT_URL

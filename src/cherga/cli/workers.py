@@ -1,0 +1,60 @@
+"""``cherga workers``."""
+
+from __future__ import annotations
+
+import click
+
+from cherga.cli.options import with_app
+from cherga.cli.output import Cell, Column, Listing, Output
+from cherga.cli.records import worker_record
+from cherga.cli.times import iso, rough
+from cherga.client.app import QueueTasks
+from cherga.words.job import WorkerInfo
+
+COLUMNS = (
+    Column("WORKER", share=2),
+    Column("HOST", from_width=90, share=1),
+    Column("PID", right=True),
+    Column("RUNNING", right=True),
+    Column("SLOTS", right=True),
+    Column("QUEUES", share=2),
+    Column("ALIVE FOR"),
+    Column("LEASE ENDS"),
+)
+
+
+@click.command("workers")
+@with_app
+def workers(app: QueueTasks, out: Output) -> None:
+    """List the workers that are alive, oldest first.
+
+    In a pipe: name, host, process id, running jobs, slots, queues, start and end of the lease in seconds from now, with tabs
+    between them.
+    """
+    alive = app.broker.workers()
+    now = app.clock.now()
+
+    out.listing(
+        Listing(
+            columns=COLUMNS,
+            rows=[_row(worker, now) for worker in alive],
+            data=[worker_record(worker) for worker in alive],
+            empty="no worker is alive; start one: cherga worker -A module:app",
+        )
+    )
+
+
+def _row(worker: WorkerInfo, now: float) -> list[Cell]:
+    session = worker.session
+    queues = ",".join(session.queues)
+
+    return [
+        Cell(session.worker, style="bold"),
+        Cell(session.host),
+        Cell(str(session.pid)),
+        Cell(str(worker.running), style="cyan" if worker.running else ""),
+        Cell(str(session.concurrency)),
+        Cell(queues, shown=queues or "all"),
+        Cell(iso(session.started_at) or "", shown=rough(max(0.0, now - session.started_at))),
+        Cell(f"{worker.expires_in:.3f}", shown=f"in {rough(worker.expires_in)}"),
+    ]
