@@ -1,0 +1,158 @@
+"""Random runs: every change of state must be legal, and everything must stand where the model says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from cherga.rules.lifecycle import MOVES, Move
+from cherga.testing.contract.model import Model, Sketch
+from cherga.testing.contract.stage import SETTINGS, Stage, ids, new_job
+from cherga.words.job import Charge, ClaimedJob, Death, Edge, EdgePolicy, JobFilter, JobRow, JobState, NewJob, Unique
+
+STEPS = 100
+KEYS = ("a", "b", "c")
+WRITES = [
+    (JobState.SUCCEEDED, Charge.ATTEMPT),
+    (JobState.SUCCEEDED, Charge.ATTEMPT),
+    (JobState.FAILED, Charge.ATTEMPT),
+    (JobState.CANCELLED, Charge.ATTEMPT),
+    (JobState.READY, Charge.ATTEMPT),
+    (JobState.READY, Charge.REFUND),
+    (JobState.READY, Charge.INTERRUPTION),
+    (JobState.SCHEDULED, Charge.ATTEMPT),
+    (JobState.SCHEDULED, Charge.REFUND),
+]
+
+
+class Histories:
+    """The seed of a run is the number in its name."""
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_a_random_run_goes_as_the_model_says(self, stage: Stage, seed: int) -> None:
+        run = _Run(stage, random.Random(seed))
+
+        for _ in range(STEPS):
+            run.step()
+
+        assert run.model.jobs
+
+
+class _Run:
+    """One random run on a broker and on the model side by side."""
+
+    def __init__(self, stage: Stage, chance: random.Random) -> None:
+        self.model = Model(SETTINGS)
+        self._stage = stage
+        self._chance = chance
+        self._running: list[ClaimedJob] = []
+        self._acts: list[tuple[int, Callable[[], None], frozenset[Move]]] = [
+            (6, self._push, frozenset({Move.PUSH, Move.RELEASE})),
+            (6, self._claim, frozenset({Move.CLAIM})),
+            (8, self._settle, frozenset({Move.SETTLE, Move.RELEASE})),
+            (2, self._cancel, frozenset({Move.CANCEL, Move.RELEASE})),
+            (2, self._rerun, frozenset({Move.RETRY})),
+            (2, self._pass_time, frozenset()),
+            (1, self._die, frozenset({Move.REAP, Move.RELEASE})),
+        ]
+
+    def step(self) -> None:
+        """Do one thing, tidy, compare."""
+        ((_, act, moves),) = self._chance.choices(self._acts, [weight for weight, *_ in self._acts])
+        self._watch(act, moves)
+        self._watch(self._tidy, frozenset({Move.PROMOTE, Move.RELEASE}))
+        self._compare()
+
+    # --- acts
+
+    def _push(self) -> None:
+        known = list(self.model.jobs)
+        group = [self._new_job(known) for _ in range(self._chance.randint(1, 3))]
+        answer = self._stage.push(*group)
+        assert [pushed.id for pushed in answer.jobs] == [self.model.push(place, job) for place, job in enumerate(group)]
+
+    def _new_job(self, known: list[UUID]) -> NewJob:
+        parents = self._chance.sample(known, min(len(known), self._chance.choice((0, 0, 0, 1, 2))))
+        key = self._chance.choice((None, None, *KEYS))
+
+        return new_job(
+            priority=self._chance.randint(-1, 1),
+            delay=self._chance.choice((None, None, 150.0)),
+            unique=Unique(key) if key else None,
+            edges=tuple(Edge(parent, self._chance.choice([*EdgePolicy])) for parent in parents),
+        )
+
+    def _claim(self) -> None:
+        limit = self._chance.randint(1, 4)
+        alone = not self._running
+        jobs = self._stage.claim(limit, alone=alone)
+        self.model.claim(jobs, limit, alone)
+        self._running += jobs
+
+    def _settle(self) -> None:
+        if self._running:
+            job = self._running.pop(self._chance.randrange(len(self._running)))
+            to, charge = self._chance.choice(WRITES)
+            self._stage.write(job, to, charge=charge, delay=150.0)
+            self.model.settle(job.id, to, charge, 150.0 if to is JobState.SCHEDULED else 0.0)
+
+    def _cancel(self) -> None:
+        self._move(JobState.CANCELLED, self.model.cancel)
+
+    def _rerun(self) -> None:
+        self._move(JobState.READY, self.model.rerun)
+
+    def _move(self, to: JobState, modelled: Callable[[UUID], bool]) -> None:
+        if self.model.jobs:
+            id = self._chance.choice(list(self.model.jobs))
+            assert self._stage.broker.move([id], to) == ([id] if modelled(id) else [])
+
+    def _pass_time(self) -> None:
+        self._stage.pass_time(100.0)
+        self.model.now += 100.0
+
+    def _die(self) -> None:
+        begun, orderly = self._chance.random() < 0.7, self._chance.random() < 0.5
+        freed = self._stage.broker.reap([Death("worker.1", None if begun else frozenset(), orderly)])
+        assert set(freed) == set(ids(self._running))
+        self.model.die(begun, orderly)
+        self._running = []
+
+    def _tidy(self) -> None:
+        self._stage.tidy()
+        self.model.tidy()
+
+    # --- checks
+
+    def _watch(self, act: Callable[[], None], moves: frozenset[Move]) -> None:
+        """Do it, and check that nothing moved in a way that the lifecycle does not know."""
+        before = self._states()
+        act()
+        legal = {pair for move in moves for pair in MOVES[move]}
+        changes = {(before.get(id), after) for id, after in self._states().items()}
+        assert {(old, new) for old, new in changes if old is not new} <= legal
+
+    def _states(self) -> dict[UUID, JobState]:
+        return {row.id: row.state for row in self._stage.broker.find(JobFilter(), limit=10_000)}
+
+    def _compare(self) -> None:
+        rows = {row.id: row for row in self._stage.broker.get(list(self.model.jobs)) if row}
+        assert {id: _of_row(row) for id, row in rows.items()} == {id: _of_sketch(job) for id, job in self.model.jobs.items()}
+        signals = self._stage.broker.heartbeat(["worker.1"])
+        assert {cancel.id for cancel in signals.cancels} == self.model.cancelling()
+
+
+Standing = tuple[JobState, int, int, int, int, int]
+
+
+def _of_row(row: JobRow) -> Standing:
+    pending = row.pending if row.state is JobState.BLOCKED else 0
+    return row.state, row.attempt, row.claims, row.crashes, row.interruptions, pending
+
+
+def _of_sketch(job: Sketch) -> Standing:
+    pending = len(job.parents) if job.state is JobState.BLOCKED else 0
+    return job.state, job.attempt, job.claims, job.crashes, job.interruptions, pending

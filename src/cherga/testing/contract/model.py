@@ -1,0 +1,193 @@
+"""A small model of what a broker promises, to compare random runs with. It knows no batches, pages, threads or files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from cherga.rules.settings import BrokerSettings
+from cherga.words.job import Charge, ClaimedJob, EdgePolicy, JobState, NewJob
+
+S = JobState
+
+Turn = tuple[int, int]
+"""Since when a job is ready: the step of the run and, where the order within it is promised, the place."""
+
+
+@dataclass
+class Sketch:
+    """What the model knows of a job."""
+
+    id: UUID
+    priority: int
+    key: str | None
+    state: JobState = S.READY
+    attempt: int = 0
+    claims: int = 0
+    crashes: int = 0
+    interruptions: int = 0
+    cancelling: bool = False
+    run_at: float = 0.0
+    turn: Turn | None = None
+    """None where no order among its priority is promised."""
+    parents: dict[UUID, EdgePolicy] = field(default_factory=dict)
+    """Those that have not released it."""
+
+
+class Model:
+    """Jobs, and one worker session."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self.jobs: dict[UUID, Sketch] = {}
+        self.now = 0.0
+        self.step = 0
+        self._settings = settings
+
+    # --- what happens
+
+    def push(self, place: int, new: NewJob) -> UUID:
+        """Store a job, or return the holder of its key."""
+        key = new.unique.key if new.unique else None
+
+        if holder := self._holder(key):
+            return holder.id
+
+        job = self.jobs[new.id] = Sketch(new.id, new.priority, key, run_at=self.now + (new.delay or 0.0))
+        job.parents = {edge.parent: edge.policy for edge in new.edges}
+        job.state = S.BLOCKED if job.parents else S.READY
+        self._make_ready(job, place)
+        return new.id
+
+    def claim(self, jobs: Sequence[ClaimedJob], limit: int, alone: bool) -> None:
+        """Check that these are jobs that the claim had to give, in an order that is promised."""
+        ready = self.ready(suspect=True) if alone and self.ready(suspect=True) else self.ready(suspect=False)
+        most = 1 if any(job.crashes for job in ready) else limit
+        taken = [self.jobs[job.id] for job in jobs]
+        left = [job for job in ready if job not in taken]
+        assert len(taken) == min(most, len(ready))
+        assert all(job in ready for job in taken)
+        assert not any(_overtakes(behind, before) for place, before in enumerate(taken) for behind in taken[place + 1 :])
+        assert not any(_overtakes(passed, job) for passed in left for job in taken)
+
+        for job in taken:
+            job.state, job.attempt, job.claims = S.RUNNING, job.attempt + 1, job.claims + 1
+
+    def settle(self, id: UUID, to: JobState, charge: Charge, delay: float) -> None:
+        """Write an outcome."""
+        job = self.jobs[id]
+        self._charge(job, charge)
+
+        if job.cancelling and not to.final:
+            to = S.CANCELLED
+
+        self._again(job, to, delay, ordered=charge is Charge.ATTEMPT)
+
+    def die(self, begun: bool, orderly: bool) -> None:
+        """The session ends with all it runs."""
+        for job in [job for job in self.jobs.values() if job.state is S.RUNNING]:
+            charge = (Charge.INTERRUPTION if orderly else Charge.CRASH) if begun else Charge.REFUND
+            self._charge(job, charge)
+            wait = self._settings.crash_backoff[min(job.crashes, 3) - 1] if charge is Charge.CRASH else 0.0
+            self._again(job, self._after_death(job, charge, wait), wait, ordered=False)
+
+    def cancel(self, id: UUID) -> bool:
+        """A person's wish."""
+        job = self.jobs[id]
+
+        if job.state is S.RUNNING:
+            job.cancelling = True
+        elif not job.state.final:
+            job.state = S.CANCELLED
+        else:
+            return False
+
+        return True
+
+    def rerun(self, id: UUID) -> bool:
+        """The other wish."""
+        job = self.jobs[id]
+
+        if job.state in (S.READY, S.RUNNING, S.BLOCKED) or (job.state.final and self._holder(job.key)):
+            return False
+
+        if job.state.final:
+            job.attempt = job.crashes = job.interruptions = 0
+            job.parents, job.cancelling = {}, False
+
+        job.state, job.turn = S.READY, (self.step, 0)
+        return True
+
+    def tidy(self) -> None:
+        """Promote and release until nothing moves."""
+        self.step += 1
+
+        while sum(self._tidy(job) for job in self.jobs.values()):
+            pass
+
+    # --- how it stands
+
+    def ready(self, suspect: bool) -> list[Sketch]:
+        """Ready jobs that crashed before, or the others."""
+        return [job for job in self.jobs.values() if job.state is S.READY and bool(job.crashes) is suspect]
+
+    def cancelling(self) -> set[UUID]:
+        """Running jobs that somebody wants cancelled."""
+        return {job.id for job in self.jobs.values() if job.state is S.RUNNING and job.cancelling}
+
+    def _holder(self, key: str | None) -> Sketch | None:
+        return next((job for job in self.jobs.values() if key and job.key == key and not job.state.final), None)
+
+    def _make_ready(self, job: Sketch, place: int) -> None:
+        if job.state is S.READY:
+            job.state = S.SCHEDULED if job.run_at > self.now else S.READY
+            job.turn = (self.step, place)
+
+    def _again(self, job: Sketch, to: JobState, delay: float, ordered: bool) -> None:
+        job.state, job.run_at = to, self.now + delay
+        job.turn = (self.step, 0) if ordered else None
+
+    def _charge(self, job: Sketch, charge: Charge) -> None:
+        job.attempt -= charge in (Charge.REFUND, Charge.INTERRUPTION)
+        job.interruptions += charge is Charge.INTERRUPTION
+        job.crashes += charge is Charge.CRASH
+
+    def _after_death(self, job: Sketch, charge: Charge, wait: float) -> JobState:
+        if job.cancelling:
+            return S.CANCELLED
+
+        if charge is Charge.CRASH and job.crashes >= self._settings.crash_cap:
+            return S.FAILED
+
+        return S.SCHEDULED if wait else S.READY
+
+    def _tidy(self, job: Sketch) -> bool:
+        before = job.state
+
+        if job.state is S.SCHEDULED and job.run_at <= self.now:
+            job.state, job.turn = S.READY, (self.step, 0)
+        elif job.state is S.BLOCKED:
+            self._release(job)
+
+        return job.state is not before
+
+    def _release(self, job: Sketch) -> None:
+        ended = {id for id in job.parents if self.jobs[id].state.final}
+
+        if any(job.parents[id] is EdgePolicy.SUCCEEDED and self.jobs[id].state is not S.SUCCEEDED for id in ended):
+            job.state = S.CANCELLED
+            return
+
+        job.parents = {id: policy for id, policy in job.parents.items() if id not in ended}
+
+        if not job.parents:
+            job.state = S.READY
+            self._make_ready(job, 0)
+
+
+def _overtakes(later: Sketch, earlier: Sketch) -> bool:
+    """Whether ``later`` had to go before ``earlier``."""
+    if later.priority != earlier.priority:
+        return later.priority > earlier.priority
+
+    return later.turn is not None and earlier.turn is not None and later.turn < earlier.turn

@@ -1,0 +1,62 @@
+"""All themes in one class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cherga.testing.contract.cancelling import Cancelling, Retrying
+from cherga.testing.contract.claiming import Claiming
+from cherga.testing.contract.dependants import Dependants
+from cherga.testing.contract.following import Reporting
+from cherga.testing.contract.harness import BrokerHarness
+from cherga.testing.contract.histories import Histories
+from cherga.testing.contract.inspecting import Inspecting
+from cherga.testing.contract.lives import Lives
+from cherga.testing.contract.malformed import Malformed
+from cherga.testing.contract.ordering import Ordering
+from cherga.testing.contract.pausing import Pausing
+from cherga.testing.contract.pruning import Pruning
+from cherga.testing.contract.pushing import Pushing
+from cherga.testing.contract.scheduling import Scheduling
+from cherga.testing.contract.sessions import Deaths, Leases, Suspects
+from cherga.testing.contract.settling import Settling
+from cherga.testing.contract.sharing import Declaring, Sharing, Ticking
+from cherga.testing.contract.stage import Stage
+from cherga.testing.contract.uniqueness import Uniqueness
+from cherga.testing.contract.waking import Waking
+
+
+class BrokerContract(
+    Pushing,
+    Ordering,
+    Scheduling,
+    Uniqueness,
+    Dependants,
+    Claiming,
+    Settling,
+    Cancelling,
+    Retrying,
+    Leases,
+    Deaths,
+    Suspects,
+    Reporting,
+    Waking,
+    Pausing,
+    Pruning,
+    Inspecting,
+    Declaring,
+    Sharing,
+    Ticking,
+    Malformed,
+    Lives,
+    Histories,
+):
+    """Every promise of ``cherga.doors.broker``. Subclass it and give a ``harness`` fixture."""
+
+    @pytest.fixture
+    def stage(self, harness: BrokerHarness) -> Iterator[Stage]:
+        stage = Stage(harness)
+        yield stage
+        stage.close()

@@ -1,0 +1,33 @@
+"""How the shipped brokers are opened, and how their rows are spoilt."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from msgspec.structs import replace
+
+from cherga.brokers.memory import MemoryBroker
+from cherga.doors.broker import FullBroker
+from cherga.rules.settings import BrokerSettings
+
+
+class MemoryHarness:
+    """One named store in this process."""
+
+    corruptible = ("payload", "head", "owner")
+
+    def __init__(self, kind: type[MemoryBroker] = MemoryBroker) -> None:
+        self._url = f"memory://{uuid4()}"
+        self._kind = kind
+        self._brokers: list[MemoryBroker] = []
+
+    def connect(self, settings: BrokerSettings) -> FullBroker:
+        broker = self._kind(self._url, settings)
+        self._brokers.append(broker)
+        return broker
+
+    def corrupt(self, id: UUID, field: str) -> None:
+        rows = self._brokers[0]._store.rows
+        garbage: dict[str, Any] = {field: object()}
+        rows[id] = replace(rows[id], **garbage)

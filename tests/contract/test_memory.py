@@ -1,0 +1,14 @@
+"""The contract on the memory broker."""
+
+from __future__ import annotations
+
+import pytest
+
+from cherga.testing.contract import BrokerContract
+from tests.contract.harnesses import MemoryHarness
+
+
+class TestMemory(BrokerContract):
+    @pytest.fixture
+    def harness(self) -> MemoryHarness:
+        return MemoryHarness()
