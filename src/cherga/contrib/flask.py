@@ -1,0 +1,170 @@
+"""Flask: ``Cherga`` is a ``QueueTasks`` with ``init_app``, and every job runs in an application context of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from flask import Blueprint, Flask, Response, request, url_for
+from markupsafe import Markup
+from werkzeug import Response as BaseResponse
+
+from cherga.client.app import QueueTasks
+from cherga.client.handle import Job
+from cherga.contrib.flask_config import check_files, queue_file, read_config
+from cherga.web.live import Asked, LiveEndpoint
+from cherga.web.markup import ELEMENT, VERSION, write_progress, write_script
+from cherga.web.settings import LiveSettings, count_streams
+from cherga.words.errors import ConfigError
+
+EXTENSION = "cherga"
+ONE_YEAR = 31_536_000
+
+
+class Cherga(QueueTasks):
+    """The tasks of a Flask application.
+
+    Make it at module level, declare tasks with it, and bind it with ``init_app`` when the application is made. Keywords are
+    defaults; ``app.config["CHERGA"]`` wins over them. It serves one application at a time: a second ``init_app``, as in
+    test suites, moves it to that application, whose broker is opened anew.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        name: str = "cherga",
+        broker_url: str | None = None,
+        live: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        if app is not None and not isinstance(app, Flask):
+            raise ConfigError(f"expected a Flask application or nothing, got {app!r}; a name is given as name=")
+
+        super().__init__(name, broker_url, **settings)
+        self.flask_app: Flask | None = None
+        """The application that was bound last."""
+        self._given = {"name": name, "broker_url": broker_url, "live": live, **settings}
+        self.around_job.append(self._enter_app)
+
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Bind this to the application, read its configuration, and add the live endpoint and the template functions.
+
+        Nothing is opened yet. Raises ``ConfigError`` that names what is wrong.
+        """
+        if EXTENSION in app.extensions:
+            raise ConfigError(f"expected one Cherga for the application {app.name}, but init_app was called already")
+
+        config = read_config(app, self._given)
+        check_files(app, config.broker_url)
+        self.close()
+        self.configure(config.name, config.broker_url, **config.settings)
+        self.flask_app = app
+        # The logger that app.logger is; asking for that here would give it a handler before the application sets up its own.
+        self.job_logger = logging.getLogger(app.name)
+        app.extensions[EXTENSION] = self
+        _add_live(app, LiveEndpoint(self, config.live, lambda: _secrets(app, config.live)))
+
+    def _enter_app(self) -> AbstractContextManager[object]:
+        """A context like that of a request, for one job alone: its end removes sessions and gives connections back."""
+        return self._bound_app().app_context()
+
+    def _open(self) -> None:
+        app = self._bound_app()
+        check_files(app, self.broker_url)
+        path = queue_file(self.broker_url)
+
+        if path and os.path.dirname(path) == os.path.abspath(app.instance_path):
+            os.makedirs(app.instance_path, exist_ok=True)
+
+        super()._open()
+
+    def _bound_app(self) -> Flask:
+        if self.flask_app is None:
+            raise ConfigError(
+                "expected init_app(app) before the first use of this Cherga; a worker needs the application too, as in "
+                "cherga worker -A package:create_app"
+            )
+
+        return self.flask_app
+
+
+def _secrets(app: Flask, live: LiveSettings) -> Sequence[str | bytes]:
+    """What signs tokens, the newest last; older secrets are still accepted, as Flask does for its sessions."""
+    if live.secret:
+        return [live.secret]
+
+    return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key] if app.secret_key else []
+
+
+# --- the live endpoint
+
+
+def _add_live(app: Flask, endpoint: LiveEndpoint) -> None:
+    pages = Blueprint("cherga", __name__, url_prefix=_as_path(endpoint.settings.prefix))
+    pages.add_url_rule("/live/<job_id>", "live", _show_job(endpoint))
+    pages.add_url_rule("/element.js", "element", _show_script)
+    app.register_blueprint(pages)
+    app.jinja_env.globals.update(_template_functions(app, endpoint))
+
+
+def _as_path(prefix: str) -> str | None:
+    path = prefix.strip("/")
+    return f"/{path}" if path else None
+
+
+def _show_job(endpoint: LiveEndpoint) -> Callable[[str], Response]:
+    def show_job(job_id: str) -> Response:
+        asked = Asked(
+            id=job_id,
+            token=request.args.get("token", ""),
+            after=request.args.get("after", ""),
+            accept=request.headers.get("Accept", ""),
+            last_event_id=request.headers.get("Last-Event-ID", ""),
+            if_none_match=request.headers.get("If-None-Match", ""),
+            max_streams=count_streams(endpoint.settings, request.environ),
+        )
+        answer = endpoint.answer(asked)
+        return Response(answer.body, answer.status, answer.headers)
+
+    return show_job
+
+
+def _show_script() -> BaseResponse:
+    response = Response(ELEMENT, content_type="text/javascript; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
+    response.cache_control.public = True
+    response.cache_control.max_age = ONE_YEAR if request.args.get("v") == VERSION else 300
+    response.set_etag(VERSION)
+    return response.make_conditional(request)
+
+
+# --- templates
+
+
+def _template_functions(app: Flask, endpoint: LiveEndpoint) -> dict[str, Callable[..., Any]]:
+    def cherga_token(job: Job[Any]) -> str:
+        """A token that admits whoever holds it to the progress of this job."""
+        if not _secrets(app, endpoint.settings):
+            raise ConfigError('expected app.config["SECRET_KEY"] (or CHERGA.live.secret) to sign tokens with; there is none')
+
+        return endpoint.issue(job.id)
+
+    def cherga_progress(job: Job[Any] | None, caller: Callable[[], str] | None = None, **attributes: Any) -> Markup:
+        """The element about a job; ``{% call %}`` gives it other content than the usual. Nothing for a job not kept."""
+        if job is None:
+            return Markup()
+
+        src = url_for("cherga.live", job_id=job.id)
+        return Markup(write_progress(job, src, cherga_token(job), attributes, caller() if caller else None))
+
+    def cherga_script(**attributes: Any) -> Markup:
+        """The tag that loads the script of the element."""
+        return Markup(write_script(url_for("cherga.element", v=VERSION), attributes))
+
+    return {"cherga_token": cherga_token, "cherga_progress": cherga_progress, "cherga_script": cherga_script}

@@ -1,0 +1,179 @@
+"""Cherga's part of a Flask configuration: ``app.config["CHERGA"]``, from code, files or the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+import msgspec
+from flask import Flask
+from msgspec import Struct
+
+from cherga.client.app import BROKER_URL, DEFAULT_URL
+from cherga.rules.options import nearest
+from cherga.rules.settings import BrokerSettings, Settings
+from cherga.web.settings import LiveSettings
+from cherga.web.settings import check as check_live
+from cherga.words.errors import ConfigError
+
+KEY = "CHERGA"
+
+_TYPES = {
+    field.name: field.type
+    for kind in (Settings, BrokerSettings)
+    for field in msgspec.structs.fields(kind)
+    if field.name not in {"broker", "namespace"}
+}
+
+
+class FlaskConfig(Struct, frozen=True, kw_only=True):
+    """What an application is to be configured with."""
+
+    name: str
+    broker_url: str
+    live: LiveSettings
+    settings: dict[str, Any]
+
+
+def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
+    """The keywords of ``Cherga(...)`` with what the configuration says over them. Raises ``ConfigError`` that names the key."""
+    given = _fold(own, app.config.get(KEY) or {}, where=KEY)
+    _check_keys(given, {"name", "broker_url", "live", *_TYPES}, KEY)
+
+    return FlaskConfig(
+        name=str(given.pop("name", "cherga")),
+        broker_url=_choose_url(app, given.pop("broker_url", None)),
+        live=_read_live(given.pop("live", None) or {}),
+        settings={name: _fit(value, _TYPES[name], name) for name, value in given.items()},
+    )
+
+
+def check_files(app: Flask, broker_url: str) -> None:
+    """Raise ``ConfigError`` when Flask-SQLAlchemy keeps its tables in the file that the queue is in.
+
+    Two SQLite libraries in one process on one file drop each other's locks, and committed rows are lost without an error.
+    """
+    queue = queue_file(broker_url)
+
+    for url in _database_urls(app) if queue else ():
+        other = _database_file(app, url)
+
+        if queue and other and _is_same(queue, other):
+            raise ConfigError(
+                f"expected the queue to have a file of its own, but {queue} is Flask-SQLAlchemy's database too ({url}), which "
+                f'would lose data without an error; give app.config["{KEY}"]["broker_url"] another path'
+            )
+
+
+def queue_file(broker_url: str) -> str | None:
+    """The absolute path behind a ``sqlite://`` URL, None for any other broker."""
+    scheme, _, rest = broker_url.partition(":///")
+    path = unquote(rest.partition("?")[0])
+    return os.path.abspath(path) if scheme == "sqlite" and path else None
+
+
+# --- reading
+
+
+def _fold(*layers: object, where: str) -> dict[str, Any]:
+    """The layers in one, the later over the earlier, with keys in small letters: the environment has them in capitals."""
+    folded: dict[str, Any] = {}
+
+    for layer in layers:
+        if not isinstance(layer, Mapping):
+            raise ConfigError(f"expected {where} in the configuration to be a dict, got {layer!r}")
+
+        for key, value in layer.items():
+            name = str(key).lower()
+            before = folded.get(name)
+            folded[name] = {**before, **value} if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+
+    return folded
+
+
+def _check_keys(given: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(set(given) - known):
+        raise ConfigError(f"unknown setting {unknown[0]!r} in {where}{nearest(unknown[0], known)}")
+
+
+def _read_live(given: Any) -> LiveSettings:
+    where = f"{KEY}.live"
+    folded = _fold(given, where=where)
+    _check_keys(folded, set(LiveSettings.__struct_fields__), where)
+
+    for name in {"prefix", "secret"} & set(folded):
+        folded[name] = None if folded[name] is None else str(folded[name])
+
+    try:
+        live = msgspec.convert(folded, LiveSettings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"a setting in {where} is wrong: {error}") from None
+
+    check_live(live)
+    return live
+
+
+def _fit(value: Any, kind: Any, name: str) -> Any:
+    """A text from the environment as the type that the setting has."""
+    if not isinstance(value, str):
+        return value
+
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the setting {name} in {KEY} is wrong: {error}, got {value!r}") from None
+
+
+# --- files
+
+
+def _choose_url(app: Flask, url: Any) -> str:
+    """What the configuration says, else the environment, else a file in the instance folder.
+
+    A relative path in the configuration starts at the instance folder, as Flask-SQLAlchemy's do; one in the environment
+    starts at the working directory, as for every other program of Cherga that reads the same variable.
+    """
+    if not url and (found := os.environ.get(BROKER_URL)):
+        return found
+
+    return _in_instance_folder(app, str(url or DEFAULT_URL))
+
+
+def _in_instance_folder(app: Flask, url: str) -> str:
+    scheme, _, rest = url.partition(":///")
+    path, _, query = rest.partition("?")
+
+    if scheme != "sqlite" or not path or path.startswith(":") or os.path.isabs(unquote(path)):
+        return url
+
+    full = quote(os.path.join(app.instance_path, unquote(path)))
+    return f"sqlite:///{full}?{query}" if query else f"sqlite:///{full}"
+
+
+def _database_urls(app: Flask) -> Iterator[str]:
+    """The databases in Flask-SQLAlchemy's configuration."""
+    yield str(app.config.get("SQLALCHEMY_DATABASE_URI") or "")
+    yield str((app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}).get("url", ""))
+
+    for bind in (app.config.get("SQLALCHEMY_BINDS") or {}).values():
+        yield str(bind.get("url", "") if isinstance(bind, Mapping) else bind)
+
+
+def _database_file(app: Flask, url: str) -> str | None:
+    """The file of an ``sqlite`` URL as Flask-SQLAlchemy reads it: relative to the instance folder."""
+    scheme, _, rest = url.partition(":///")
+    path = rest.partition("?")[0].removeprefix("file:")
+
+    if scheme.partition("+")[0] != "sqlite" or path in {"", ":memory:"}:
+        return None
+
+    return os.path.join(app.instance_path, path)
+
+
+def _is_same(one: str, other: str) -> bool:
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+
+    return os.path.realpath(one) == os.path.realpath(other)

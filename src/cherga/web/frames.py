@@ -1,0 +1,99 @@
+"""Server-sent events: a job's updates as the bytes of one long answer (WHATWG HTML, 9.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import msgspec
+
+from cherga.client.live import LiveUpdate, Watch
+from cherga.web.seats import Seat
+from cherga.web.settings import LiveSettings
+from cherga.words.clock import Clock
+from cherga.words.errors import ChergaError
+
+RETRY = b"retry: 2000\n\n"
+HEARTBEAT = b":\n\n"
+
+_json = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class Frames:
+    """Turns updates into events. The id of an event is its position, so a client that comes back says where it stopped."""
+
+    def __init__(self, clock: Clock, settings: LiveSettings) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._seen: LiveUpdate | None = None
+        self._opened_at = self._sent_at = clock.monotonic()
+        self.over = False
+        """The stream ends after what was taken last: the job is final, or the stream is old enough."""
+
+    def take(self, update: LiveUpdate) -> bytes:
+        """What to send now; nothing when there is no news and it is too early for a heartbeat."""
+        now = self._clock.monotonic()
+        data = self._frame(update, now)
+        self._seen = update
+        self._sent_at = now if data else self._sent_at
+        self.over = update.over or now - self._opened_at >= self._settings.max_age
+        return data
+
+    def _frame(self, update: LiveUpdate, now: float) -> bytes:
+        if self._seen is None:
+            return RETRY + encode_event(update)
+
+        if update.differs(self._seen):
+            return encode_event(update)
+
+        return HEARTBEAT if now - self._sent_at >= self._settings.heartbeat else b""
+
+
+class Stream:
+    """The body of an answer that lasts. Iterate it in the thread that serves the request; ``close`` frees its seat."""
+
+    def __init__(self, watch: Watch, frames: Frames, seat: Seat) -> None:
+        self._seat = seat
+        self._chunks = _run(watch, frames)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """The client has gone, or everything was said."""
+        self._chunks.close()
+        self._seat.leave()
+
+
+def _run(watch: Watch, frames: Frames) -> Generator[bytes, None, None]:
+    try:
+        for update in watch:
+            if data := frames.take(update):
+                yield data
+
+            if frames.over:
+                return
+    except ChergaError:
+        return  # the client comes back, and is then told what is wrong with the status of that answer
+
+
+def encode_event(update: LiveUpdate) -> bytes:
+    """One event; the last one of a job is called ``end``."""
+    kind = b"event: end\n" if update.over else b""
+    return b"%bid: %d\ndata: %b\n\n" % (kind, update.position, encode_json(describe(update)))
+
+
+def describe(update: LiveUpdate) -> dict[str, Any]:
+    """What a browser is told. ``final`` means here that nothing more will come."""
+    return {**update.public(), "final": update.over}
+
+
+def encode_json(value: dict[str, Any]) -> bytes:
+    """JSON in one line; what a job put into ``meta`` or ``values`` and JSON cannot say is left out."""
+    try:
+        return _json(value)
+    except TypeError:
+        return _json({**value, "meta": {}, "values": ()})

@@ -1,0 +1,137 @@
+"""The live endpoint: what a visitor asks about a job, and the answer. No framework is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from msgspec import Struct
+
+from cherga.client.handle import Source
+from cherga.client.live import LiveUpdate, Pass, Watch, look
+from cherga.web.frames import Frames, Stream, describe, encode_json
+from cherga.web.seats import Seat, Seats
+from cherga.web.settings import LiveSettings
+from cherga.words.errors import BrokerError, JobNotFound
+from cherga.words.job import JobState
+
+Secrets = Sequence[str | bytes]
+
+STREAM_TYPE = "text/event-stream"
+FIRST_MS, NEXT_MS, IDLE_MS = 500, 1000, 2000
+HIGHEST_POSITION = 2**53
+
+_ALWAYS = {"Cache-Control": "no-store", "Vary": "Accept", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What a request says, as it came: nothing is checked yet."""
+
+    id: str
+    token: str = ""
+    after: str = ""
+    accept: str = ""
+    last_event_id: str = ""
+    if_none_match: str = ""
+    max_streams: int = 0
+    """How many streams this server can bear."""
+
+
+class Answer(Struct, frozen=True):
+    """What to send back. A ``Stream`` must be closed when it was sent, or when the client has gone."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | Stream
+
+
+class LiveEndpoint:
+    """Answers visitors who hold a token. ``secrets`` are read for each answer, the one that signs last; none admits nobody."""
+
+    def __init__(self, source: Source, settings: LiveSettings, secrets: Callable[[], Secrets]) -> None:
+        self.settings = settings
+        self.seats = Seats(settings.max_streams_per_job)
+        self._source = source
+        self._secrets = secrets
+
+    def issue(self, id: UUID) -> str:
+        """A token that admits to one job."""
+        return self._pass().issue(id)
+
+    def answer(self, asked: Asked) -> Answer:
+        """Look at the job and say how it stands: as a stream where one is wanted and can be borne, else as JSON."""
+        id = _read_id(asked.id)
+
+        if id is None:
+            return _refuse(404, "no such job")
+
+        if not self._admits(asked.token, id):
+            return _refuse(403, "expected a token for this job that is not too old")
+
+        try:
+            update = look(self._source, id, _read_position(asked))
+        except JobNotFound:
+            return _refuse(404, "no such job")
+        except BrokerError:
+            return _refuse(503, "the job cannot be looked at just now", {"Retry-After": "2"})
+
+        seat = self.seats.take(id, asked.max_streams) if STREAM_TYPE in asked.accept else None
+        return self._stream(asked, id, seat) if seat else self._tell(asked, update)
+
+    def _stream(self, asked: Asked, id: UUID, seat: Seat) -> Answer:
+        watch = Watch(self._source, id, _read_position(asked), pulse=self.settings.heartbeat)
+        stream = Stream(watch, Frames(self._source.clock, self.settings), seat)
+        return Answer(200, {**_ALWAYS, "Content-Type": STREAM_TYPE, "Cache-Control": "no-store, no-transform"}, stream)
+
+    def _tell(self, asked: Asked, update: LiveUpdate) -> Answer:
+        mode = "stream" if self.seats.any_left(update.job_id, asked.max_streams) else "poll"
+        tag = f'W/"{update.position}-{update.state.value}-{mode}"'
+        headers = {**_ALWAYS, "Content-Type": "application/json", "ETag": tag}
+
+        if tag in [known.strip() for known in asked.if_none_match.split(",")]:
+            return Answer(304, headers, b"")
+
+        body = {**describe(update), "mode": mode, "retry_ms": _retry_ms(update, _read_position(asked))}
+        return Answer(200, headers, encode_json(body))
+
+    def _admits(self, token: str, id: UUID) -> bool:
+        return bool(self._secrets()) and self._pass().admits(token, id)
+
+    def _pass(self) -> Pass:
+        return Pass(self._secrets(), self.settings.token_max_age)
+
+
+def _read_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _read_position(asked: Asked) -> int:
+    """After which position to go on; a browser that reconnects by itself knows better than the address it started with."""
+    for text in (asked.last_event_id, asked.after):
+        try:
+            position = int(text)
+        except ValueError:
+            continue
+
+        if 0 <= position < HIGHEST_POSITION:
+            return position
+
+    return 0
+
+
+def _retry_ms(update: LiveUpdate, after: int) -> int:
+    """How long a client that polls should wait: longer while nothing can happen, at once when there is another page."""
+    if update.full:
+        return 0
+
+    if update.state not in {JobState.READY, JobState.RUNNING}:
+        return IDLE_MS
+
+    return NEXT_MS if after else FIRST_MS
+
+
+def _refuse(status: int, error: str, headers: dict[str, str] | None = None) -> Answer:
+    return Answer(status, {**_ALWAYS, "Content-Type": "application/json", **(headers or {})}, encode_json({"error": error}))

@@ -1,0 +1,69 @@
+"""Settings of the live endpoint, and which server can bear how many streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from cherga.words.errors import ConfigError
+
+DEFAULT_STREAMS = 20
+
+
+class Mode(StrEnum):
+    """How live data may reach a browser."""
+
+    AUTO = "auto"
+    """By stream where the server is known to bear it, else by polling."""
+    STREAM = "stream"
+    POLL = "poll"
+
+
+class LiveSettings(Struct, frozen=True, kw_only=True):
+    """The live endpoint. Durations are seconds."""
+
+    prefix: str = "/cherga"
+    """The path under which the endpoint and the script stand."""
+    mode: Mode = Mode.AUTO
+    max_streams: int | None = None
+    """Streams open at a time in one process. None: 20 where each request has a thread of its own; a server with a pool of
+    threads then polls, since nobody but you knows how many of them it can spare."""
+    max_streams_per_job: int = 5
+    """Of these, streams about one job."""
+    max_age: float = 300.0
+    """After this long the server ends a stream; the browser goes on with another one where it stopped."""
+    heartbeat: float = 15.0
+    """After this long without news a comment is sent, so that a client which has gone is noticed."""
+    token_max_age: float = 86_400.0
+    """How long a token admits."""
+    secret: str | None = None
+    """Signs the tokens. None: the framework's own secret."""
+
+
+def check(settings: LiveSettings) -> None:
+    """Raise ``ConfigError`` that names what is out of its limits."""
+    for name in ("max_streams", "max_streams_per_job", "max_age", "heartbeat", "token_max_age"):
+        value = getattr(settings, name)
+
+        if value is not None and value < 0:
+            raise ConfigError(f"expected live.{name} not to be negative, got {value!r}")
+
+
+def count_streams(settings: LiveSettings, environ: Mapping[str, Any]) -> int:
+    """How many streams this WSGI server may hold open at a time; 0 means that its clients poll.
+
+    A stream keeps a thread busy for as long as it lasts. A server with one thread would serve nothing else, and one with a
+    pool would stop when the pool is used up; only Werkzeug's own server starts a thread for each request.
+    """
+    most = DEFAULT_STREAMS if settings.max_streams is None else settings.max_streams
+
+    if settings.mode is Mode.STREAM:
+        return most
+
+    if settings.mode is Mode.POLL or not environ.get("wsgi.multithread"):
+        return 0
+
+    return most if settings.max_streams is not None or "werkzeug.socket" in environ else 0
