@@ -41,7 +41,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="theme", help="what to measure; all when none is named")
     parser.add_argument("--list", action="store_true", help="name the themes")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each throughput is taken; the median counts (3)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each throughput is taken; the median counts (5)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the usual number of jobs (1.0)")
     options = parser.parse_args(arguments)
 

@@ -13,21 +13,24 @@ from typing import Any
 import apsw
 
 from cherga.brokers.sqlite.connection import CACHE_KIB, CHECKPOINT_PAGES, LOG_LIMIT
-from cherga.brokers.sqlite.rows import READY, RUNNING, SUCCEEDED
+from cherga.brokers.sqlite.rows import HAS_HISTORY, READY, RUNNING, SUCCEEDED
 from cherga.rules.settings import Settings
 
 BATCH = Settings().claim_limit
 KEEP = Settings().result_ttl
 
+LOOK = f"select sequence from jobs indexed by jobs_ready where state = {READY} and lane = 1 order by rank, place limit {BATCH}"
 CLAIM = f"""
-    update jobs set state = {RUNNING}, token = random(), session = 1, attempt = attempt + 1, claims = claims + 1,
-        started_at = :now, first_started_at = coalesce(first_started_at, :now)
-    where sequence in (select sequence from jobs where lane = 1 and state = {READY} order by rank, place limit {BATCH})
-    returning sequence, token, payload
+    update jobs set state = {RUNNING}, session = 1, token = random(), attempt = attempt + 1, claims = claims + 1,
+        position = position + 1, reason = null, started_at = :now, first_started_at = ifnull(first_started_at, :now)
+    where sequence in ({LOOK})
+    returning id, sequence, token, lane, rank, attempt, claims, crashes, interruptions, enqueued_at, started_at, owner,
+        payload, head, meta, ties, traits
 """
 SETTLE = f"""
-    update jobs set state = {SUCCEEDED}, finished_at = ?, prune_at = ?, result = ?
-    where sequence = ? and token = ? and state = {RUNNING}
+    update jobs set state = {SUCCEEDED}, finished_at = ?1, prune_at = ?1 + {KEEP}, reason = null, result = ?2,
+        traits = traits | {HAS_HISTORY}, position = position + 1
+    where sequence = ?3 and token = ?4 and state = {RUNNING}
 """
 COUNT = "update counters set count = count + ? where lane = 1 and state = ?"
 COUNT_NEW = f"insert or ignore into counters (lane, state, count) values (1, {RUNNING}, 0), (1, {SUCCEEDED}, 0)"
@@ -42,7 +45,7 @@ def processing_seconds(database: Path) -> float:
     start = time.perf_counter()
 
     while claimed := _claim(db):
-        _settle(db, [(sequence, token, _work(payload)) for sequence, token, payload in claimed])
+        _settle(db, [(_work(row[12]), row[1], row[2]) for row in claimed])
 
     db.close()
     return time.perf_counter() - start
@@ -61,9 +64,9 @@ def _work(payload: bytes) -> bytes:
     return payload
 
 
-def _settle(db: apsw.Connection, done: list[tuple[int, int, bytes]]) -> None:
+def _settle(db: apsw.Connection, done: list[tuple[bytes, int, int]]) -> None:
     db.execute("pragma synchronous = full; begin immediate")
     now = time.time()
-    db.executemany(SETTLE, [(now, now + KEEP, result, sequence, token) for sequence, token, result in done])
+    db.executemany(SETTLE, [(now, *one) for one in done])
     db.executemany(COUNT, [(-len(done), RUNNING), (len(done), SUCCEEDED)])
     db.execute("commit")

@@ -37,12 +37,16 @@ class Delays:
 
 def measure(run: Run) -> None:
     """Singles to an idle worker, then to huey's."""
-    ours = _cherga(run)
+    ours = _cherga(run, "full")
     median = run.add("enqueue called to start, median", statistics.median(ours.start), "ms", at_most(2))
     run.add("enqueue called to start, p99", percentile(ours.start, 0.99), "ms", at_most(10))
     run.add("enqueue returned to start, median", statistics.median(ours.after), "ms")
     run.add("round trip with result, median", statistics.median(ours.result), "ms")
     run.add("round trip with result, p99", percentile(ours.result, 0.99), "ms")
+
+    process = _cherga(run, "process")
+    run.add("durability process, enqueue called to start, median", statistics.median(process.start), "ms")
+    run.add("durability process, round trip with result, median", statistics.median(process.result), "ms")
 
     theirs = _huey(run)
     other = run.add("huey, enqueue called to start, median", statistics.median(theirs.start), "ms")
@@ -50,10 +54,10 @@ def measure(run: Run) -> None:
     run.add("  huey to Cherga", other / median, "×")
 
 
-def _cherga(run: Run) -> Delays:
+def _cherga(run: Run, durability: str) -> Delays:
     database, delays, random = run.database(), Delays(), Random(1)
 
-    with client(database) as app, worker(database):
+    with client(database, durability) as app, worker(database, durability):
         stamp = app.tasks["stamp"]
         stamp.enqueue().result(timeout=30)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from benchmarks.app import make
 from cherga import QueueTasks
 
-WORKER = (sys.executable, "-m", "cherga", "worker", "-A", "benchmarks.app:app", "--log-level", "warning")
+CHERGA = (sys.executable, "-c", "import sys; from cherga.cli import main; sys.exit(main())")
+WORKER = (*CHERGA, "worker", "-A", "benchmarks.app:app", "--log-level", "warning")
 TICKS = os.sysconf("SC_CLK_TCK")
 LIMIT = 120.0
 """Seconds after which anything measured here has gone wrong."""
@@ -41,9 +42,9 @@ def run_burst(database: Path, processes: int = 1) -> None:
 
 
 @contextmanager
-def worker(database: Path) -> Iterator[int]:
+def worker(database: Path, durability: str = "full") -> Iterator[int]:
     """A worker with one process, up for as long as the block runs; gives the supervisor's process id."""
-    process = subprocess.Popen([*WORKER, "--processes", "1"], env=_environment(database))
+    process = subprocess.Popen([*WORKER, "--processes", "1"], env=_environment(database, durability))
 
     try:
         yield process.pid
@@ -70,5 +71,5 @@ def resident_megabytes(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
-def _environment(database: Path) -> dict[str, str]:
-    return {**os.environ, "CHERGA_BROKER_URL": url(database)}
+def _environment(database: Path, durability: str = "full") -> dict[str, str]:
+    return {**os.environ, "CHERGA_BROKER_URL": url(database, durability)}

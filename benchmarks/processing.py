@@ -18,6 +18,12 @@ JOBS = 30_000
 PEER_JOBS = 5_000
 PORTION = 1_000
 
+SYNC = "sync tasks, 1 worker process"
+ASYNC = "async tasks, 1 worker process"
+BARE = "bare engine loop"
+HUEY = "huey, 1 thread"
+HUEY_4 = "huey, 4 threads"
+
 
 def measure(run: Run) -> None:
     """Every contestant once a round, in turn, so that a slow minute of the machine strikes all of them."""
@@ -27,30 +33,35 @@ def measure(run: Run) -> None:
         for name, take in _contestants(run).items():
             rates[name].append(take())
 
-    middle = {name: run.add(name, statistics.median(values), "jobs/s") for name, values in rates.items()}
-    _compare(run, middle)
+    for name, values in rates.items():
+        run.add(name, statistics.median(values), "jobs/s")
+
+    for kind in (SYNC, ASYNC):
+        run.add(f"  {kind}, to huey's better", _ratio(rates[kind], _better(rates)), "×", at_least(15))
+        run.add(f"  {kind}, to the bare loop", _ratio(rates[kind], rates[BARE]), "×", at_least(0.5))
 
 
 def _contestants(run: Run) -> dict[str, Callable[[], float]]:
+    """What is compared stands side by side."""
     return {
-        "sync tasks, 1 worker process": lambda: _cherga(run, "noop", 1),
-        "async tasks, 1 worker process": lambda: _cherga(run, "anoop", 1),
+        SYNC: lambda: _cherga(run, "noop", 1),
+        BARE: lambda: _bare(run),
+        ASYNC: lambda: _cherga(run, "anoop", 1),
+        HUEY: lambda: _huey(run, 1),
+        HUEY_4: lambda: _huey(run, 4),
         "sync tasks, 2 worker processes": lambda: _cherga(run, "noop", 2),
         "async tasks, 2 worker processes": lambda: _cherga(run, "anoop", 2),
-        "sync tasks, 1 worker process, wall time of the whole command": lambda: _whole(run),
-        "bare engine loop": lambda: _bare(run),
-        "huey, 1 thread": lambda: _huey(run, 1),
-        "huey, 4 threads": lambda: _huey(run, 4),
+        f"{SYNC}, the whole command by the clock": lambda: _whole(run),
     }
 
 
-def _compare(run: Run, rates: dict[str, float]) -> None:
-    huey = max(rates["huey, 1 thread"], rates["huey, 4 threads"])
+def _better(rates: dict[str, list[float]]) -> list[float]:
+    return max(rates[HUEY], rates[HUEY_4], key=statistics.median)
 
-    for kind in ("sync", "async"):
-        ours = rates[f"{kind} tasks, 1 worker process"]
-        run.add(f"  {kind}, 1 process, to huey's better", ours / huey, "×", at_least(15))
-        run.add(f"  {kind}, 1 process, to the bare loop", ours / rates["bare engine loop"], "×", at_least(0.5))
+
+def _ratio(ours: list[float], theirs: list[float]) -> float:
+    """The middle of the ratios, each of one round."""
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
 def _cherga(run: Run, task: str, processes: int) -> float:

@@ -70,7 +70,7 @@ class Figure:
 class Run:
     """Collects figures and prints each as it comes. As a context it owns a folder for databases, on the checkout's disk."""
 
-    def __init__(self, rounds: int = 3, scale: float = 1.0) -> None:
+    def __init__(self, rounds: int = 5, scale: float = 1.0) -> None:
         self.rounds = rounds
         self.scale = scale
         self.figures: list[Figure] = []

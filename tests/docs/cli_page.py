@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import cleandoc
 
 import click
 
@@ -47,7 +48,7 @@ def _options(context: click.Context) -> Iterator[str]:
 
 
 def _text(help: str | None) -> str:
-    return (help or "").replace("\b\n", "").strip()
+    return cleandoc(help or "").replace("\b\n", "")
 
 
 def _cell(text: str) -> str:
