@@ -23,6 +23,15 @@ LONGEST_NAP = 0.005
 READERS_KEPT = 8
 
 
+_PRAGMAS = {
+    "trusted_schema": False,
+    "temp_store": "memory",
+    "cache_size": -CACHE_KIB,
+    "journal_size_limit": LOG_LIMIT,
+    "wal_autocheckpoint": CHECKPOINT_PAGES,
+}
+
+
 class Patience:
     """What SQLite calls while another process holds the file: short jittered naps until the time is up."""
 
@@ -47,11 +56,12 @@ def connect(path: Path, patience: float, reading: bool = False) -> apsw.Connecti
     """A connection to an existing file. Nothing is written, whatever the file holds."""
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     db.set_busy_handler(Patience(patience))
-    db.execute(f"pragma trusted_schema = off; pragma cache_size = -{CACHE_KIB}; pragma temp_store = memory")
-    db.execute(f"pragma journal_size_limit = {LOG_LIMIT}; pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
+
+    for pragma, value in _PRAGMAS.items():
+        db.pragma(pragma, value)
 
     if reading:
-        db.execute("pragma query_only = on")
+        db.pragma("query_only", True)
 
     return db
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from cherga.brokers.sqlite.newcomers import close_stillborn, find_kept, first_state, insert, make_row
 from cherga.brokers.sqlite.rows import (
     AWAITED,
+    BLOCKED,
     CANCELLED,
     CODES,
     FIRST_FINAL,
@@ -30,7 +31,10 @@ class Refused(Exception):
 
 
 class Standing(Struct):
-    """Where a job stands that others of the group may wait for or find. ``sequence`` 0: not stored yet."""
+    """Where a job stands that others of the group may wait for or find. ``sequence`` 0: not stored yet.
+
+    Two ids of a group may share one: then the second names the holder of its unique key.
+    """
 
     id: UUID
     state: int
@@ -39,12 +43,12 @@ class Standing(Struct):
 
 
 class Plan(Struct):
-    """A job to store, and for whom it will wait."""
+    """A job to store, where it will stand, and for whom it will wait."""
 
     job: NewJob
     standing: Standing
-    parents: list[tuple[Standing, EdgePolicy]]
-    pending: int
+    parents: list[tuple[Standing, EdgePolicy]] = []
+    pending: int = 0
     upstream: Standing | None = None
     """The ended job because of which this one is cancelled at once."""
 
@@ -56,13 +60,15 @@ class Plan(Struct):
 
 def push_group(write: Write, group: Sequence[NewJob]) -> PushAnswer:
     """Store the group, or answer why not."""
+    planner = Planner(write, group)
+
     try:
-        answers, plans = Planner(write, group).plan()
+        plans = planner.plan()
     except Refused as refusal:
         return PushAnswer(refused=str(refusal))
 
     _store(write, plans)
-    return PushAnswer(tuple(answers[job.id] for job in group))
+    return PushAnswer(tuple(planner.answer(job) for job in group))
 
 
 class Planner:
@@ -72,50 +78,38 @@ class Planner:
         self._write = write
         self._group = group
         wanted = {job.id for job in group} | {edge.parent for job in group for edge in job.edges}
-        self._standings = {id: Standing(id, state, sequence) for id, (sequence, state) in find_kept(write, wanted).items()}
+        kept = find_kept(write, wanted)
+        self._standings = {id: Standing(id, state, sequence) for id, (sequence, state) in kept.items()}
         self._keys: dict[str, Standing] = {}
-        self._answers: dict[UUID, PushedJob] = {}
-        self._plans: list[Plan] = []
+        self._plans: dict[UUID, Plan] = {}
 
-    def plan(self) -> tuple[dict[UUID, PushedJob], list[Plan]]:
-        """The answer for each id, and the jobs to store, in the order of the group; ``Refused`` says what hinders."""
-        for job in self._in_order():
-            if job.id not in self._answers:
-                self._answers[job.id] = self._decide(job)
+    def plan(self) -> list[Plan]:
+        """The jobs to store, in the order of the group; ``Refused`` says what hinders."""
+        for job in self._group:
+            if job.id not in self._standings:
+                self._place(job)
 
-        places = {job.id: place for place, job in enumerate(self._group)}
-        return self._answers, sorted(self._plans, key=lambda plan: places[plan.job.id])
+        for plan in self._parents_first():
+            self._decide(plan)
 
-    def _in_order(self) -> list[NewJob]:
-        """Parents before those that wait for them."""
-        jobs = {job.id: job for job in self._group}
-        graph = {id: [edge.parent for edge in job.edges if edge.parent in jobs] for id, job in jobs.items()}
+        return list(self._plans.values())
 
-        try:
-            return [jobs[id] for id in TopologicalSorter(graph).static_order()]
-        except CycleError as error:
-            raise Refused(f"the jobs wait for each other in a circle: {', '.join(map(str, error.args[1]))}") from None
+    def answer(self, job: NewJob) -> PushedJob:
+        """Who stands for this job of the group: itself, or the holder of its key."""
+        standing = self._standings[job.id]
+        return PushedJob(standing.id, STATES[standing.state], existing=standing.id != job.id)
 
-    def _decide(self, job: NewJob) -> PushedJob:
-        kept = self._standings.get(job.id)
+    def _place(self, job: NewJob) -> None:
+        standing = self._find_holder(job)
 
-        if kept is not None:
-            return PushedJob(job.id, STATES[kept.state])
+        if standing is None:
+            standing = Standing(job.id, BLOCKED)
+            self._plans[job.id] = Plan(job, standing)
 
-        holder = self._find_holder(job)
+            if job.unique is not None:
+                self._keys[job.unique.key] = standing
 
-        if holder is not None:
-            self._standings[job.id] = holder
-            return PushedJob(holder.id, STATES[holder.state], existing=True)
-
-        plan = self._make_plan(job)
-        self._plans.append(plan)
-        self._standings[job.id] = plan.standing
-
-        if plan.unique is not None:
-            self._keys[plan.unique.key] = plan.standing
-
-        return PushedJob(job.id, STATES[plan.standing.state])
+        self._standings[job.id] = standing
 
     def _find_holder(self, job: NewJob) -> Standing | None:
         if job.unique is None:
@@ -136,28 +130,35 @@ class Planner:
 
         return standing
 
-    def _make_plan(self, job: NewJob) -> Plan:
-        parents = self._parents(job)
-        waiting = [parent for parent, _ in parents if parent.state < FIRST_FINAL]
-        upstream = next((parent for parent, policy in parents if _breaks(parent, policy)), None)
-        state = CANCELLED if upstream else first_state(job, self._write.now, len(waiting))
-        plan = Plan(job, Standing(job.id, state), parents, len(waiting), upstream)
+    def _parents_first(self) -> list[Plan]:
+        """A job that ends the moment it is stored decides about those that wait for it."""
+        plans = self._plans
+        graph = {id: [edge.parent for edge in plan.job.edges if edge.parent in plans] for id, plan in plans.items()}
 
-        if state != CANCELLED:
-            for parent, _ in parents:
+        try:
+            return [plans[id] for id in TopologicalSorter(graph).static_order()]
+        except CycleError as error:
+            raise Refused(f"the jobs wait for each other in a circle: {', '.join(map(str, error.args[1]))}") from None
+
+    def _decide(self, plan: Plan) -> None:
+        plan.parents = self._find_parents(plan.job)
+        plan.pending = sum(parent.state < FIRST_FINAL for parent, _ in plan.parents)
+        plan.upstream = next((parent for parent, policy in plan.parents if _breaks(parent, policy)), None)
+        plan.standing.state = CANCELLED if plan.upstream else first_state(plan.job, self._write.now, plan.pending)
+
+        if plan.standing.state != CANCELLED:
+            for parent, _ in plan.parents:
                 parent.awaited = True
 
-        return plan
-
-    def _parents(self, job: NewJob) -> list[tuple[Standing, EdgePolicy]]:
-        found: dict[int, tuple[Standing, EdgePolicy]] = {}
+    def _find_parents(self, job: NewJob) -> list[tuple[Standing, EdgePolicy]]:
+        """Each parent once, with the stricter policy where two edges name it."""
+        found: dict[UUID, tuple[Standing, EdgePolicy]] = {}
 
         for edge in job.edges:
             standing = self._find_parent(job, edge)
-            known = found.get(id(standing))
 
-            if known is None or known[1] is EdgePolicy.ENDED:
-                found[id(standing)] = (standing, edge.policy)
+            if standing.id not in found or edge.policy is EdgePolicy.SUCCEEDED:
+                found[standing.id] = (standing, edge.policy)
 
         return list(found.values())
 

@@ -19,12 +19,15 @@ from cherga.words.job import JobState, Reason
 
 _MARK = "update jobs set cancel = 1, message = ifnull(?, message), position = position + 1 where sequence = ?"
 
+_NOW = """
+update jobs set state = 2, place = ?, ready_at = ?, run_at = ?2, position = position + 1 where sequence = ?
+"""
+
 _AGAIN = """
 update jobs set
     state = 2, lane = ?, place = ?, ready_at = ?, token = null, attempt = 0, crashes = 0, interruptions = 0, cancel = 0,
-    pending = 0, run_at = iif(state = 1, ?3, null), reason = null, message = null,
-    result = null, progress = null, finished_at = null, prune_at = null,
-    expires_at = iif(expires_at <= ?3, null, expires_at), position = position + 1
+    pending = 0, run_at = null, reason = null, message = null, result = null, progress = null, finished_at = null,
+    prune_at = null, expires_at = iif(expires_at <= ?3, null, expires_at), position = position + 1
 where sequence = ?
 """
 
@@ -39,7 +42,7 @@ def move(write: Write, ids: Sequence[UUID], to: JobState, message: str | None) -
     touched = []
 
     for held in _select(write, ids):
-        if _cancel(write, held, message) if to is JobState.CANCELLED else _run_again(write, held):
+        if _cancel(write, held, message) if to is JobState.CANCELLED else _make_ready(write, held):
             touched.append(held.id)
 
     release_ended(write)
@@ -65,17 +68,26 @@ def _cancel(write: Write, held: Held, message: str | None) -> bool:
     return True
 
 
-def _run_again(write: Write, held: Held) -> bool:
+def _make_ready(write: Write, held: Held) -> bool:
     if not allowed(Move.RETRY, STATES[held.state], JobState.READY):
         return False
 
-    if held.state >= FIRST_FINAL and not retake_key(write, held.ties.unique, held.sequence, held.packed_id):
+    if held.state < FIRST_FINAL:
+        write.run(_NOW, (write.take_numbers(1), write.now, held.sequence))
+        _note_ready(write, held, held.lane)
+        return True
+
+    if not retake_key(write, held.ties.unique, held.sequence, held.packed_id):
         return False
 
     lane = write.lanes.suspect_twin(write.db, held.lane, suspect=False)
     write.run(_AGAIN, (lane, write.take_numbers(1), write.now, held.sequence))
+    _note_ready(write, held, lane)
+    return True
+
+
+def _note_ready(write: Write, held: Held, lane: int) -> None:
     write.count(held.lane, held.state, -1)
     write.count(lane, READY, 1)
     write.bells.jobs.append(held.packed_id)
     write.bells.topics.add(Topic.READY)
-    return True

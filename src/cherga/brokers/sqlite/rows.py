@@ -23,6 +23,7 @@ STATES = {
 }
 CODES = {state: code for code, state in STATES.items()}
 FIRST_FINAL = SUCCEEDED
+ID_BYTES = 16
 
 HOLDS_KEY = 1
 """Holds, or may take again, a unique key."""
@@ -91,24 +92,25 @@ def check_head(packed: bytes) -> None:
 EMPTY_HEAD = JobHead()
 
 COLUMNS = """
-    j.sequence, j.id, l.task, l.queue, -j.rank, j.state, j.reason, j.owner, j.payload, j.head, j.ties, j.pending, j.attempt,
-    j.claims, j.crashes, j.interruptions, (select id from sessions where number = j.session and j.state = 4), j.token,
-    j.cancel, j.enqueued_at, j.run_at, j.ready_at, j.first_started_at, j.started_at, j.finished_at, j.expires_at, j.prune_at,
-    j.position, j.progress, j.meta, j.result, j.message, j.attempts
+    j.sequence, j.id, l.task, l.queue, -j.rank, j.state, cast(j.reason as blob), cast(j.owner as blob), cast(j.message as blob),
+    j.payload, j.head, j.ties, j.pending, j.attempt, j.claims, j.crashes, j.interruptions,
+    (select id from sessions where number = j.session and j.state = 4), j.token, j.cancel,
+    j.enqueued_at, j.run_at, j.ready_at, j.first_started_at, j.started_at, j.finished_at, j.expires_at, j.prune_at, j.position,
+    j.progress, j.meta, j.result, j.attempts
 """
-"""What ``to_row`` reads, from ``jobs as j left join lanes as l on l.number = j.lane``."""
+"""What ``to_row`` reads, from ``jobs as j left join lanes as l on l.number = j.lane``. Free texts come as bytes, so that one
+that is not UTF-8 spoils no list."""
 
 
 def to_row(raw: tuple[Any, ...]) -> JobRow | None:
     """The job in a row of ``COLUMNS``; None when it has no id that could name it. Other faults are tolerated."""
-    sequence, id, task, queue, priority, state, reason, owner, payload, head, packed, *rest = raw
-    pending, attempt, claims, crashes, interruptions, session, token, cancel, *times_and_texts = rest
+    sequence, id, task, queue, priority, state, reason, owner, message, payload, head, packed, *rest = raw
+    pending, attempt, claims, crashes, interruptions, session, token, cancel, *last = rest
 
-    if not isinstance(id, bytes) or len(id) != 16:
+    if len(id) != ID_BYTES:
         return None
 
     ties = unpack_ties(packed)
-    readable = state in STATES and task is not None
     return JobRow(
         id=UUID(bytes=id),
         sequence=sequence,
@@ -116,8 +118,9 @@ def to_row(raw: tuple[Any, ...]) -> JobRow | None:
         queue=queue or "",
         priority=priority,
         state=STATES.get(state, JobState.FAILED),
-        reason=_read_reason(reason) if readable else Reason.MALFORMED,
-        owner=owner,
+        reason=_read_reason(reason) if state in STATES else Reason.MALFORMED,
+        owner=_read_text(owner),
+        message=_read_text(message),
         payload=payload,
         head=head,
         unique=ties.unique,
@@ -130,7 +133,7 @@ def to_row(raw: tuple[Any, ...]) -> JobRow | None:
         session=session,
         token=token,
         cancel_requested=bool(cancel),
-        **dict(zip(_LAST_FIELDS, times_and_texts, strict=True)),
+        **dict(zip(_LAST_FIELDS, last, strict=True)),
     )
 
 
@@ -147,19 +150,19 @@ _LAST_FIELDS = (
     "progress",
     "meta",
     "result",
-    "message",
     "attempts",
 )
 
 
-def _read_reason(value: str | None) -> Reason | None:
-    if value is None:
-        return None
+def _read_text(stored: bytes | None) -> str | None:
+    return None if stored is None else stored.decode(errors="replace")
 
-    try:
-        return Reason(value)
-    except ValueError:
-        return Reason.MALFORMED
+
+def _read_reason(stored: bytes | None) -> Reason | None:
+    return None if stored is None else _REASONS.get(stored, Reason.MALFORMED)
+
+
+_REASONS = {reason.value.encode(): reason for reason in Reason}
 
 
 def holds_key_until_final(unique: Unique | None) -> bool:

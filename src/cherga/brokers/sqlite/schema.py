@@ -57,7 +57,7 @@ def _create(db: apsw.Connection, path: Path, namespace: str) -> None:
         if _application(db) == 0:
             db.execute(files(__package__).joinpath("schema.sql").read_text("utf-8"))
             db.execute("insert into facts (name, value) values ('namespace', ?)", (namespace,))
-            db.execute("insert into numbers (name, value) values ('sequence', 0)")
+            db.execute("insert into counters (lane, state, count) values (0, 0, 0)")
             db.execute(f"pragma application_id = {APPLICATION_ID}; pragma user_version = {VERSION}")
 
         db.execute("commit")

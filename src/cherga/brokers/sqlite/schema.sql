@@ -2,7 +2,7 @@
 -- A plain job touches per life: the table, by_id and ready (push), ready and running (claim), running and final (settle).
 
 create table jobs (
-    sequence integer primary key,       -- from numbers, never used twice
+    sequence integer primary key,       -- from counters, never used twice
     state integer not null,
     lane integer not null,              -- lanes.number
     rank integer not null,              -- minus priority
@@ -59,16 +59,14 @@ create table lanes (
     unique (queue, task, limits, suspect)
 ) strict;
 
--- How many jobs stand where; every transaction that moves jobs writes its differences here.
+-- How many jobs stand where; every transaction that moves jobs writes its differences here. Lane 0, state 0 holds the last
+-- number given to a job or to a place in a lane (here, because these rows share the page that is written anyway).
 create table counters (
     lane integer not null,
     state integer not null,
     count integer not null,
     primary key (lane, state)
 ) strict, without rowid;
-
--- sequence: the last number given to a job or to a place in a lane.
-create table numbers (name text primary key, value integer not null) strict, without rowid;
 
 create table uniques (
     key text primary key,

@@ -17,26 +17,28 @@ from cherga.brokers.sqlite.write import Write
 from cherga.words.job import ClaimedJob, Reason
 
 LARGE = 4096
-"""Bytes above which a column is read apart from the others."""
+"""Bytes of payload, head and meta together above which they are read apart from the other jobs."""
 
 TOKENS_REMEMBERED = 200_000
 """Plain claims remembered at most; what is forgotten is settled one by one."""
 
+_SIZE = "length(j.payload) + ifnull(length(j.head), 0) + ifnull(length(j.meta), 0)"
+
 _READ = f"""
 select json_group_array(json_array(
     hex(j.id), j.sequence, j.token, j.lane, -j.rank, j.attempt, j.claims, j.crashes, j.interruptions, j.enqueued_at,
-    j.started_at, j.owner,
-    case when length(j.payload) > {LARGE} then 0 else hex(j.payload) end,
-    case when length(j.head) > {LARGE} then 0 else hex(j.head) end,
-    case when length(j.meta) > {LARGE} then 0 else hex(j.meta) end,
-    hex(j.ties), j.traits
+    j.started_at, j.owner, j.traits, hex(j.ties),
+    {_SIZE} > {LARGE},
+    iif({_SIZE} > {LARGE}, '', hex(j.payload)),
+    iif({_SIZE} > {LARGE}, '', hex(j.head)),
+    iif({_SIZE} > {LARGE}, '', hex(j.meta))
 ))
 from json_each(?) as chosen cross join jobs as j on j.sequence = chosen.value
 """
 
 
 class Taken(Struct, frozen=True, array_like=True, gc=False):
-    """One element of what ``_READ`` gives. Blobs are in hexadecimal; 0 stands for a large one."""
+    """One element of what ``_READ`` gives. Blobs are in hexadecimal; payload, head and meta are empty when ``large``."""
 
     id: UUID
     sequence: int
@@ -50,11 +52,12 @@ class Taken(Struct, frozen=True, array_like=True, gc=False):
     enqueued_at: float
     started_at: float
     owner: str | None
-    payload: str | int
-    head: str | int
-    meta: str | int
-    ties: str
     traits: int
+    ties: str
+    large: int
+    payload: str
+    head: str
+    meta: str
 
 
 _read = msgspec.json.Decoder(list[Taken]).decode
@@ -116,7 +119,7 @@ def _read_together(write: Write, sequences: Sequence[int]) -> tuple[list[Taken],
 
 def _to_claimed(write: Write, one: Taken) -> ClaimedJob:
     lane = write.lanes.at(one.lane)
-    head = _blob(write, one.sequence, "head", one.head) or None
+    payload, head, meta = _read_apart(write, one.sequence) if one.large else _unpack(one)
 
     if head is not None:
         check_head(head)
@@ -128,7 +131,7 @@ def _to_claimed(write: Write, one: Taken) -> ClaimedJob:
         lane.task,
         lane.queue,
         one.priority,
-        _blob(write, one.sequence, "payload", one.payload),
+        payload,
         head,
         one.attempt,
         one.claims,
@@ -138,15 +141,19 @@ def _to_claimed(write: Write, one: Taken) -> ClaimedJob:
         one.started_at,
         one.owner,
         _unique_key(one.ties) if one.ties else None,
-        _blob(write, one.sequence, "meta", one.meta) or None,
+        meta,
     )
 
 
-def _blob(write: Write, sequence: int, column: str, found: str | int) -> bytes:
-    if isinstance(found, str):
-        return bytes.fromhex(found)
+def _unpack(one: Taken) -> tuple[bytes, bytes | None, bytes | None]:
+    """Payload, head and meta."""
+    head = bytes.fromhex(one.head) if one.head else None
+    return bytes.fromhex(one.payload), head, bytes.fromhex(one.meta) if one.meta else None
 
-    return bytes(write.value(f"select {column} from jobs where sequence = ?", (sequence,)))
+
+def _read_apart(write: Write, sequence: int) -> tuple[bytes, bytes | None, bytes | None]:
+    payload, head, meta = write.row("select payload, head, meta from jobs where sequence = ?", (sequence,))
+    return payload, head or None, meta or None
 
 
 def _unique_key(packed: str) -> str | None:

@@ -67,7 +67,7 @@ class Write:
 
     def take_numbers(self, count: int) -> int:
         """The first of ``count`` numbers in a row that nobody had before."""
-        last = self.value("update numbers set value = value + ? where name = 'sequence' returning value", (count,))
+        last = self.value("update counters set count = count + ? where lane = 0 and state = 0 returning count", (count,))
         return int(last) - count + 1
 
     def count(self, lane: int, state: int, difference: int) -> None:
