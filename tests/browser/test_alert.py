@@ -50,7 +50,7 @@ SEE_EVERY_CHANGE = """
 @pytest.fixture(scope="module")
 def demo() -> Iterator[dict[str, str]]:
     """The addresses of a running demonstration."""
-    command = [sys.executable, ROOT / "examples/microblog/run_demo.py", "--posts-delay", "0.001"]
+    command = [sys.executable, str(ROOT / "examples/microblog/run_demo.py"), "--posts-delay", "0.001"]
 
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
@@ -72,7 +72,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, demo: dict[str, str]) -> Iterator[Any]:
-    context = browser.new_context(base_url=demo["Microblog"], viewport={"width": 1000, "height": 800}, locale="en")
+    screen = {"width": 1000, "height": 800}
+    context = browser.new_context(base_url=demo["Microblog"], viewport=screen, locale="en", reduced_motion="reduce")
     context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
@@ -88,11 +89,11 @@ def test_the_alert_appears_moves_and_ends_without_a_reload(page: Any) -> None:
     page.on("load", lambda: loads.append(page.url))
     assert not page.get_by_role("button", name="Export your posts").is_visible()
 
-    page.wait_for_function("window.seen.some(percent => percent >= 40)")
+    alert.get_by_text(re.compile(r"^[4-8]\d%$")).wait_for()
     _keep(page, "export-runs")
-    page.locator('cherga-progress[state="succeeded"]').wait_for()
-    page.get_by_text("Your posts are on their way to jane@microblog.example.").wait_for()
-    page.get_by_role("button", name="Export your posts").wait_for()
+    _wait_for_state(page, "succeeded")
+    assert page.get_by_text("Your posts are on their way to jane@microblog.example.").is_visible()
+    assert page.get_by_role("button", name="Export your posts").is_visible()
     _keep(page, "export-ended")
 
     seen = page.evaluate("window.seen")
@@ -107,8 +108,8 @@ def test_the_alert_goes_along_to_other_pages(page: Any) -> None:
     page.locator("cherga-progress").wait_for()
 
     page.goto("/")
-    page.locator('cherga-progress[state="running"]').wait_for()
-    page.locator('cherga-progress[state="succeeded"]').wait_for()
+    _wait_for_state(page, "running")
+    _wait_for_state(page, "succeeded")
 
 
 def test_the_alert_turns_red_and_the_user_tries_again(page: Any, demo: dict[str, str]) -> None:
@@ -116,15 +117,17 @@ def test_the_alert_turns_red_and_the_user_tries_again(page: Any, demo: dict[str,
     _log_in(page, "ambrose")
     page.get_by_role("button", name="Export your posts").click()
 
-    page.get_by_text("Your posts could not be exported.").wait_for()
-    assert page.get_by_role("button", name="Export your posts").is_visible()
+    _wait_for_state(page, "failed")
+    assert page.get_by_text("Your posts could not be exported.").is_visible()
     _keep(page, "export-failed")
+    assert page.get_by_role("button", name="Export your posts").is_visible()
 
     address = page.url
     _switch_mail_server(page, demo, "Accept mail")
     page.goto(address)
     page.get_by_role("button", name="Try again").click()
-    page.get_by_text("Your posts are on their way to ambrose@microblog.example.").wait_for()
+    _wait_for_state(page, "succeeded")
+    assert page.get_by_text("Your posts are on their way to ambrose@microblog.example.").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -162,6 +165,10 @@ def _log_in(page: Any, username: str) -> None:
     page.get_by_label("Password").fill("open sesame")
     page.get_by_role("main").get_by_role("button", name="Log in").click()
     page.goto(f"/user/{username}")
+
+
+def _wait_for_state(page: Any, state: str) -> None:
+    page.locator(f'cherga-progress[state="{state}"]').wait_for()
 
 
 def _switch_mail_server(page: Any, demo: dict[str, str], button: str) -> None:

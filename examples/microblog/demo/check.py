@@ -65,11 +65,15 @@ def _export(stack: Stack) -> None:
     _expect(len(again.all("cherga-progress")) == 1, "and starts no second export")
     _expect(jane.get("/").progress() is not None, "the alert is on the first page too")
 
-    _follow(jane, live["src"] if live else "")
+    _follow(jane, _address(live or {}))
     _read_mail(stack, mail)
 
     page = jane.get("/user/jane")
     _expect(page.progress() is None and _export_button(page), "the alert is gone and the button is back")
+
+
+def _address(live: dict[str, str]) -> str:
+    return f"{live['src']}?token={live['token']}"
 
 
 def _follow(visitor: Visitor, path: str) -> None:

@@ -84,10 +84,16 @@ class Mailbox:
         return "250 2.0.0 Kept"
 
 
+class _Server(Controller):
+    def factory(self) -> SMTP:
+        # Without a loop given, aiosmtpd makes a new one for each connection and never closes it.
+        return SMTP(self.handler, loop=self.loop, **self.SMTP_kwargs)
+
+
 @contextmanager
 def serve(mailbox: Mailbox) -> Iterator[int]:
     """Run the mail server on loopback for as long as the block lasts; gives its port."""
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), data_size_limit=LARGEST_MAIL)
+    controller = _Server(mailbox, hostname="127.0.0.1", port=free_port(), data_size_limit=LARGEST_MAIL)
     controller.start()
 
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from microblog.extensions import babel, cherga, db, login
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """The application, set by its defaults, then by ``MICROBLOG_…`` in the environment, then by ``config``."""
     app = Flask(__name__)
-    app.config.from_mapping(_defaults(app))
+    app.config.from_mapping(_defaults())
     app.config.from_prefixed_env("MICROBLOG")
     app.config.update(config or {})
 
@@ -34,14 +33,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     return app
 
 
-def _defaults(app: Flask) -> dict[str, Any]:
-    queue = os.environ.get("CHERGA_BROKER_URL") or f"sqlite:///{app.instance_path}/cherga.db"
-
+def _defaults() -> dict[str, Any]:
     return {
         "SECRET_KEY": "only for trying things out",
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SQLALCHEMY_DATABASE_URI": "sqlite:///microblog.db",
-        "CHERGA": {"name": "microblog", "broker_url": queue},
+        "CHERGA": {"name": "microblog"},
         "MAIL_SERVER": "127.0.0.1",
         "MAIL_PORT": 8025,
         "MAIL_SENDER": "Microblog <no-reply@microblog.example>",

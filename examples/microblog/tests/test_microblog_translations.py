@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_every_sentence_is_translated(language: str) -> None:
 
     assert sentences
     assert sentences == {_singular(message.id) for message in catalog if message.id}
-    assert [message.id for message in catalog if message.id and not _complete(message.string)] == []
+    assert [message.id for message in catalog if message.id and not all(_forms(message.string))] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -35,9 +36,9 @@ def test_a_translation_has_the_placeholders_of_the_original(language: str) -> No
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_compiled_file_is_the_translated_one(language: str) -> None:
     with (_folder(language) / "messages.mo").open("rb") as file:
-        compiled = {message.id: message.string for message in read_mo(file) if message.id}
+        compiled = _pairs(read_mo(file))
 
-    assert compiled == {message.id: message.string for message in catalog_of(language) if message.id}
+    assert compiled == _pairs(catalog_of(language))
 
 
 def catalog_of(language: str) -> Catalog:
@@ -49,9 +50,13 @@ def _folder(language: str) -> Path:
     return SITE / "translations" / language / "LC_MESSAGES"
 
 
-def _singular(id: str | tuple[str, ...]) -> str:
+def _pairs(catalog: Catalog) -> list[tuple[str, tuple[str, ...]]]:
+    return sorted((_singular(message.id), _forms(message.string)) for message in catalog if message.id)
+
+
+def _singular(id: str | Sequence[str]) -> str:
     return id if isinstance(id, str) else id[0]
 
 
-def _complete(string: str | tuple[str, ...]) -> bool:
-    return all([string] if isinstance(string, str) else string)
+def _forms(string: str | Sequence[str]) -> tuple[str, ...]:
+    return (string,) if isinstance(string, str) else tuple(string)
