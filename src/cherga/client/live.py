@@ -152,7 +152,7 @@ class Pass:
         """Whether the token is ours, not too old, and for this job."""
         try:
             return bool(self._serializer.loads(token, max_age=int(self._max_age)) == id.hex)
-        except BadSignature:
+        except (BadSignature, UnicodeError):
             return False
 
 

@@ -16,7 +16,8 @@ from cherga.words.errors import ChergaError
 RETRY = b"retry: 2000\n\n"
 HEARTBEAT = b":\n\n"
 
-_json = msgspec.json.Encoder(enc_hook=str).encode
+encode_json = msgspec.json.Encoder(enc_hook=str).encode
+"""JSON in one line. What a job stored and JSON cannot say, as a key or a value, is given as its text."""
 
 
 class Frames:
@@ -89,11 +90,3 @@ def encode_event(update: LiveUpdate) -> bytes:
 def describe(update: LiveUpdate) -> dict[str, Any]:
     """What a browser is told. ``final`` means here that nothing more will come."""
     return {**update.public(), "final": update.over}
-
-
-def encode_json(value: dict[str, Any]) -> bytes:
-    """JSON in one line; what a job put into ``meta`` or ``values`` and JSON cannot say is left out."""
-    try:
-        return _json(value)
-    except TypeError:
-        return _json({**value, "meta": {}, "values": ()})
