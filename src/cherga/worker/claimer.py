@@ -97,6 +97,10 @@ class Claimer:
             return False
 
         hungry = [lane for lane in self.lanes if self._supply(lane)]
+
+        if self._clearing:
+            return self._cleared()
+
         # They may have finished before they knew that they should ring.
         return any(lane.runner.room() > 0 for lane in hungry)
 

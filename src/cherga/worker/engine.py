@@ -161,10 +161,6 @@ class Engine:
         for assignment in self.executor.running.all():
             assignment.verdict = assignment.verdict or Interrupted()
 
-    def hurry(self) -> None:
-        """Cut a drain short."""
-        self._drained.set()
-
     def _give_back(self) -> None:
         for lane in self._claimer.lanes:
             for assignment in lane.runner.take_back():
@@ -173,11 +169,15 @@ class Engine:
     def _wait(self, seconds: float) -> bool:
         end = self._clock.monotonic() + seconds
 
-        while self._claimer.in_hand():
+        while self._unfinished():
             if self._clock.monotonic() >= end or self._drained.wait(LOOK):
-                return not self._claimer.in_hand()
+                return not self._unfinished()
 
         return True
+
+    def _unfinished(self) -> bool:
+        """Something runs whose end is open. A thread that outlives its attempt is not waited for."""
+        return self._claimer.in_hand() > len(self.executor.overdue)
 
     def _ask_to_stop(self) -> None:
         """Coroutines are cancelled; threads are told, and what they still return counts."""
@@ -195,18 +195,16 @@ class Engine:
 
     def _expire(self, now: float) -> float:
         """End what is past its time; return the next deadline."""
-        following = NEVER
-
         for assignment in self.executor.running.all():
-            if assignment.deadline > now:
-                following = min(following, assignment.deadline)
-            elif assignment.verdict is None:
-                following = min(following, now + self.app.settings.stuck_after)
+            if assignment.verdict is None and assignment.deadline <= now:
                 self._end(assignment, timed_out(assignment))
-            else:
+
+        for assignment in list(self.executor.overdue.values()):
+            if assignment.deadline <= now:
                 self._tell_stuck(assignment)
 
-        return following
+        watched = (*self.executor.running.all(), *self.executor.overdue.values())
+        return min((assignment.deadline for assignment in watched), default=NEVER)
 
     def _end(self, assignment: Assignment, verdict: Outcome) -> None:
         """Fix what the attempt ends as, and end it as far as that is possible.
@@ -215,6 +213,7 @@ class Engine:
         and a unique key wait until the thread ends or its process is replaced.
         """
         assignment.verdict = verdict
+        self.executor.overdue[assignment.job.token] = assignment
         assignment.deadline = self._clock.monotonic() + self.app.settings.stuck_after
 
         if assignment.context is not None:

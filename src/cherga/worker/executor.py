@@ -36,6 +36,8 @@ class Executor:
 
     def __init__(self, app: QueueTasks, worker: str, settler: Settler, slots: SlotTable, deadlines: Deadlines) -> None:
         self.running = Running()
+        self.overdue: dict[int, Assignment] = {}
+        """Attempts whose end is decided, though their functions still run; by claim token."""
         self._app = app
         self._worker = worker
         self._clock = app.clock
@@ -210,6 +212,7 @@ class Executor:
 
     def _end(self, assignment: Assignment, slot: int, outcome: Outcome, pace: Pace) -> None:
         self._slots.end(slot)
+        self.overdue.pop(assignment.job.token, None)
         pace.took(self._clock.monotonic() - assignment.started)
 
         if self.running.take(assignment):

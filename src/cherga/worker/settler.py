@@ -117,19 +117,44 @@ class Settler:
         reports = [report for context in due if (report := _report_of(context, now))]
 
         if reports:
+            self._tell(reports)
+
+    def _tell(self, reports: list[Report]) -> None:
+        """Progress is worth repeating, but never the end of the settler."""
+        try:
             self._write(lambda: self._broker.report(reports), f"{len(reports)} reports")
+        except Exception:
+            logger.exception("%d reports cannot be written", len(reports), extra={"action": "report.failed"})
 
     def _settle(self, settlements: list[Settlement]) -> None:
         if not settlements:
             return
 
-        answers = self._write(lambda: self._broker.settle(settlements), f"{len(settlements)} settlements")
+        try:
+            answers = self._write(lambda: self._broker.settle(settlements), f"{len(settlements)} settlements")
+        except Exception:
+            self._settle_apart(settlements)
+            return
 
         if Settled.REFUSED in answers:
             _log_refused(settlements, answers)
 
+    def _settle_apart(self, settlements: list[Settlement]) -> None:
+        """One that the broker chokes on must not hold up the others: it is found by halving, and left to the reaper."""
+        if len(settlements) > 1:
+            middle = len(settlements) // 2
+            self._settle(settlements[:middle])
+            self._settle(settlements[middle:])
+            return
+
+        logger.exception(
+            "job %s: the outcome cannot be written; the job is freed when this worker ends",
+            settlements[0].id,
+            extra={"action": "settle.failed", "job_id": str(settlements[0].id)},
+        )
+
     def _write(self, write: Callable[[], list[T]], what: str) -> list[T]:
-        """Call until the broker takes it, or until ``stop`` gives up."""
+        """Call until the broker takes it, or until ``stop`` gives up. Only a broker that is away is worth a repetition."""
         pause = 0.05
 
         while True:
@@ -137,8 +162,6 @@ class Settler:
                 return write()
             except BrokerError as error:
                 logger.warning("%s not written yet: %s", what, error, extra={"action": "settle.retry"})
-            except Exception:
-                logger.exception("%s not written yet", what, extra={"action": "settle.retry"})
 
             if self._given_up.wait(pause):
                 return []
