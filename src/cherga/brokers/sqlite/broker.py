@@ -97,11 +97,14 @@ class SQLiteBroker:
     # --- for those who work
 
     def register(self, session: SessionInfo) -> None:
-        """Start a session, or renew it. This process holds its death lock from here on."""
-        inode = self._store.lifelines.hold(session.id)
+        """Start a session, or renew it. This process holds its lifeline from here on."""
+        store = self._store
 
-        with self._write(lasting=False) as write:
-            sessions.register(write, session, inode)
+        with store.turn:  # no reap of this process may clear the lifeline before the session is stored
+            inode = store.lifelines.hold(session.id)
+
+            with self._write(lasting=False) as write:
+                sessions.register(write, session, inode)
 
     def lifeline(self, session: str) -> int | None:
         """The descriptor that a child running this session's jobs must inherit; None when it is not registered here."""
@@ -159,12 +162,14 @@ class SQLiteBroker:
 
     def reap(self, deaths: Sequence[Death] = (), limit: int = 1000) -> list[UUID]:
         """End the sessions named and those provably dead, and free their jobs."""
-        lifelines = self._store.lifelines
+        store = self._store
 
-        with self._write(lasting=False) as write:
-            reaped = reap.reap(write, deaths, limit, lifelines)
+        with store.turn:
+            with self._write(lasting=False) as write:
+                reaped = reap.reap(write, deaths, limit, store.lifelines)
 
-        lifelines.clear(reaped.kept)
+            store.lifelines.clear(reaped.kept)
+
         return reaped.freed
 
     def prune(self, limit: int = 500) -> int:

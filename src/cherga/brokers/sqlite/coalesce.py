@@ -21,7 +21,7 @@ class Order:
     def __init__(self, groups: Groups) -> None:
         self.groups = groups
         self.answers: list[PushAnswer] | None = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
 
     @property
     def done(self) -> bool:
@@ -53,20 +53,22 @@ class Coalescer:
     def _carry_out(self, orders: Sequence[Order]) -> None:
         try:
             answers = iter(self._push_all([group for order in orders for group in order.groups]))
-        except BaseException as error:
+        except Exception as error:
             self._fail(orders, error)
-            return
-
-        for order in orders:
-            order.answers = [next(answers) for _ in order.groups]
-
-    def _fail(self, orders: Sequence[Order], error: BaseException) -> None:
-        """What the broker itself cannot do holds for all; anything else is the fault of one, who alone shall have it."""
-        if len(orders) > 1 and not isinstance(error, BrokerError):
+        except BaseException:
+            self._waiting.extend(orders)  # this thread is told to stop: the others do it themselves when they get the turn
+            raise
+        else:
             for order in orders:
-                self._carry_out([order])
-        elif isinstance(error, BrokerError):
+                order.answers = [next(answers) for _ in order.groups]
+
+    def _fail(self, orders: Sequence[Order], error: Exception) -> None:
+        """What the broker itself cannot do holds for all; anything else is the fault of one, who alone shall have it."""
+        if isinstance(error, BrokerError):
             for order in orders:
                 order.error = type(error)(*error.args)
-        else:
+        elif len(orders) == 1:
             orders[0].error = error
+        else:
+            for order in orders:
+                self._carry_out([order])

@@ -73,6 +73,7 @@ class Readers:
         self._path = path
         self._patience = patience
         self._idle: list[apsw.Connection] = []
+        self._closed = False
 
     @contextmanager
     def borrow(self) -> Iterator[apsw.Connection]:
@@ -86,7 +87,9 @@ class Readers:
             self._give_back(db)
 
     def close(self) -> None:
-        """Close those that are not lent."""
+        """Close them; one that is lent is closed when it comes back."""
+        self._closed = True
+
         while self._idle:
             self._idle.pop().close()
 
@@ -100,10 +103,32 @@ class Readers:
         if db.in_transaction:
             db.execute("rollback")
 
-        if len(self._idle) < READERS_KEPT:
-            self._idle.append(db)
-        else:
+        if self._closed or len(self._idle) >= READERS_KEPT:
             db.close()
+        else:
+            self._idle.append(db)
+
+
+class Watch:
+    """Tells whether anybody has written to the file since it was asked before."""
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self._db = connect(path, patience, reading=True)
+        self._seen = self._version()
+
+    def changed(self) -> bool:
+        """Whether the file differs from when this was called before, or the watch was made."""
+        version = self._version()
+        changed = version != self._seen
+        self._seen = version
+        return changed
+
+    def close(self) -> None:
+        """Close its connection."""
+        self._db.close()
+
+    def _version(self) -> int:
+        return int(self._db.execute("pragma data_version").get)
 
 
 def find_turn(path: Path) -> threading.RLock:

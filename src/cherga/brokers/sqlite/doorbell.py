@@ -10,11 +10,12 @@ import os
 import secrets
 import select
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Self
 
 from cherga.brokers.sqlite.bells import Bells
+from cherga.brokers.sqlite.connection import Watch
 from cherga.brokers.sqlite.folder import LiveFolder
 from cherga.doors.broker import Listener
 
@@ -169,23 +170,22 @@ class PollingListener:
     SHORTEST = 0.001
     LONGEST = 0.05
 
-    def __init__(self, version: Callable[[], int]) -> None:
-        self._version = version
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
         self._wake_up = WakeUp()
-        self._seen = version()
 
     def wait(self, timeout: float | None) -> bool:
         """True when anything at all was written to the file, or ``wake`` called, since the last wait."""
         left = float("inf") if timeout is None else timeout
         pause = self.SHORTEST
 
-        while not self._changed():
-            if left <= 0:
-                return False
-
-            if await_readable([self._wake_up], min(pause, left)):
+        while not self._watch.changed():
+            if await_readable([self._wake_up], max(0.0, min(pause, left))):
                 self._wake_up.drain()
                 return True
+
+            if left <= pause:
+                return self._watch.changed()
 
             left -= pause
             pause = min(pause * 1.5, self.LONGEST)
@@ -197,7 +197,8 @@ class PollingListener:
         self._wake_up.call()
 
     def close(self) -> None:
-        """Give the wake-up call back."""
+        """Stop looking."""
+        self._watch.close()
         self._wake_up.close()
 
     def __enter__(self) -> Self:
@@ -205,12 +206,6 @@ class PollingListener:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    def _changed(self) -> bool:
-        version = self._version()
-        changed = version != self._seen
-        self._seen = version
-        return changed
 
 
 def await_readable(sources: Iterable[socket.socket | WakeUp], timeout: float | None) -> bool:

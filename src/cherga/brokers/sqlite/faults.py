@@ -33,6 +33,8 @@ def explain(error: apsw.Error, path: Path) -> BrokerError:
             return BrokerUnusable(f"the queue file {path} is damaged ({error}); restore a backup or start with a new one")
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError() | apsw.AuthError():
             return BrokerUnusable(f"cannot write to the queue file {path} ({error}); check the rights on it and on its folder")
+        case apsw.ConnectionClosedError():
+            return BrokerUnavailable(f"the queue file {path} was closed in the meantime")
         case apsw.IOError():
             return BrokerUnavailable(f"reading or writing the queue file {path} failed ({error}); look at the disk")
         case _:

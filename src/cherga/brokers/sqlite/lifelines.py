@@ -35,7 +35,7 @@ class Lifelines:
         self._held: dict[str, int] = {}
 
     def hold(self, session: str) -> int | None:
-        """Hold the lock of this session until ``release`` or the end of the process.
+        """Hold the lock of this session until it is known to have ended, or this process ends.
 
         Returns the inode of its file, or None where it cannot be had (no such locks here, or another process has it).
         """
@@ -68,17 +68,12 @@ class Lifelines:
 
         return False
 
-    def release(self, session: str) -> None:
-        """Let go of the lock and remove its file."""
-        self._folder.remove(_name(session))
-        descriptor = self._held.pop(session, None)
-
-        if descriptor is not None:
-            os.close(descriptor)
-
     def clear(self, known: set[str]) -> None:
-        """Remove free lock files of sessions that nobody knows: their process died before it was registered."""
-        names = {_name(session) for session in [*known, *self._held]}
+        """Let go of sessions that have ended, and remove the free lock files of those that nobody knows."""
+        for session in self._held.keys() - known:
+            os.close(self._held.pop(session))
+
+        names = {_name(session) for session in known}
 
         for name in self._folder.names():
             if name.endswith(SUFFIX) and name not in names:

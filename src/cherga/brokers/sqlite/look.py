@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from cherga.brokers.sqlite.lanes import Lanes
-from cherga.brokers.sqlite.rows import CODES, COLUMNS, FIRST_FINAL, STATES, to_row
+from cherga.brokers.sqlite.rows import CODES, COLUMNS, FAILED, RUNNING, STATES, to_row
 from cherga.brokers.sqlite.sessions import BOOT_ID, read_info
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
@@ -90,14 +90,18 @@ def _restrict(db: apsw.Connection, lanes: Lanes, where: JobFilter, before: int |
         bindings.append(where.owner)
 
     if where.unfinished:
-        clauses.append(f"j.state < {FIRST_FINAL}")
+        clauses.append(f"j.state <= {RUNNING}")  # word for word as in the index
 
     if before is not None:
         clauses.append("j.sequence < ?")
         bindings.append(before)
 
     if where.states:
-        clauses.append(_one_of("j.state", [CODES[state] for state in where.states]))
+        codes = [CODES[state] for state in where.states]
+        clauses.append(_one_of("j.state", codes))
+
+        if min(codes) >= FAILED:
+            clauses.append(f"j.state >= {FAILED}")
 
     if where.queue is not None or where.task is not None:
         clauses.append(_one_of("j.lane", lanes.matching(db, where.queue, where.task)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import apsw
 
 from cherga.brokers.sqlite.address import Address
-from cherga.brokers.sqlite.connection import Readers, connect, find_turn
+from cherga.brokers.sqlite.connection import Readers, Watch, connect, find_turn
 from cherga.brokers.sqlite.doorbell import Doorbell
 from cherga.brokers.sqlite.faults import translated
 from cherga.brokers.sqlite.folder import LiveFolder
@@ -52,6 +52,7 @@ class Store:
         """
         with self.turn, translated(self.path):
             check_identity(self.path, self.identity)
+            self._undo_leftover()
             self._set_synchronous("full" if lasting and self.address.durable else "normal")
             self._db.execute("begin immediate")
 
@@ -69,18 +70,15 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[apsw.Connection]:
         """A connection to read from; it sees one state of the file throughout and waits for no writer."""
+        check_identity(self.path, self.identity)
+
         with translated(self.path), self.readers.borrow() as db:
             yield db
 
-    def watch(self) -> Callable[[], int]:
-        """A function whose number changes whenever somebody writes to the file."""
-        db = connect(self.path, self.settings.busy_timeout, reading=True)
-
-        def version() -> int:
-            with translated(self.path):
-                return int(db.execute("pragma data_version").get)
-
-        return version
+    def watch(self) -> Watch:
+        """Something that tells whether anybody has written to the file."""
+        with translated(self.path):
+            return Watch(self.path, self.settings.busy_timeout)
 
     def close(self) -> None:
         """Close the connections and let go of the locks of sessions registered here."""
@@ -115,3 +113,8 @@ class Store:
 
         if self._db.in_transaction:
             self._db.execute("rollback")
+
+    def _undo_leftover(self) -> None:
+        """A transaction is left open when the thread was stopped between its error and its end."""
+        if self._db.in_transaction:
+            self._undo()
