@@ -87,7 +87,7 @@ def test_max_time_ends_the_attempt_whatever_the_function_does(place: Workplace, 
     place.worker().ready()
     job = place.client.add_task(task, *([1.0] if task == "overrun" else []))
 
-    with pytest.raises(JobFailed, match="max_time of 0.2 seconds") as caught:
+    with pytest.raises(JobFailed, match=r"max_time of 0\.2 seconds") as caught:
         job.result(10)
 
     assert caught.value.reason == "timeout"

@@ -14,7 +14,7 @@ _LOOK_AGAIN = 0.005
 _pause = threading.Event().wait
 
 
-def wait_until(condition: Callable[[], T], description: str, timeout: float = 10.0) -> T:
+def wait_until(condition: Callable[[], T | None], description: str, timeout: float = 10.0) -> T:
     """Return the first true value of ``condition()``.
 
     Raises ``AssertionError`` with the description and the last value when ``timeout`` seconds have passed.
