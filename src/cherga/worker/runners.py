@@ -123,10 +123,10 @@ class LoopRunner:
         self._waiting: deque[Assignment] = deque()
         self._free = list(reversed(slots))
         self._arriving = 0
-        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="cherga-loop", daemon=True)
 
     def start(self) -> None:
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
