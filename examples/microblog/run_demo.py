@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -30,8 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
 
-    with _folder(options.data) as data:
-        return _check(data, options) if options.check else _show(data, options)
+    try:
+        with _folder(options.data) as data:
+            return _check(data, options) if options.check else _show(data, options)
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 1 if options.check else 0
+    except (OSError, RuntimeError) as error:
+        print(f"The demo cannot go on: {error}", file=sys.stderr)
+        return 1
 
 
 def _options() -> argparse.ArgumentParser:
@@ -63,18 +70,11 @@ def _folder(wanted: Path | None) -> Iterator[Path]:
 def _show(data: Path, options: argparse.Namespace) -> int:
     print("Starting the microblog, a worker and a mail server …", flush=True)
 
-    try:
-        with stack.running(data, port=options.port, posts_delay=options.posts_delay) as running, suppress(KeyboardInterrupt):
-            print(_welcome(running), flush=True)
-            running.worker.wait()
-            print(f"The worker has ended with exit code {running.worker.returncode}.", file=sys.stderr)
-            return 1
-    except (OSError, RuntimeError, SystemExit) as error:
-        print(f"The demo could not start: {error}", file=sys.stderr)
-        return 1
+    with stack.running(data, port=options.port, posts_delay=options.posts_delay) as running:
+        print(_welcome(running), flush=True)
+        code = running.worker.wait()
 
-    print("\nStopped.")
-    return 0
+    raise RuntimeError(f"the worker has ended with exit code {code}")
 
 
 def _welcome(running: stack.Stack) -> str:
@@ -94,15 +94,17 @@ def _welcome(running: stack.Stack) -> str:
 
 def _check(data: Path, options: argparse.Namespace) -> int:
     log = data / "worker.log"
+    passed = False
 
-    with (
-        log.open("wb") as worker_log,
-        stack.running(data, port=options.port, posts_delay=options.posts_delay, worker_log=worker_log) as running,
-    ):
-        passed = check.run(running, log)
-
-    if not passed:
-        print("\nWhat the worker wrote:\n" + log.read_text(errors="replace"), file=sys.stderr)
+    try:
+        with (
+            log.open("wb") as worker_log,
+            stack.running(data, port=options.port, posts_delay=options.posts_delay, worker_log=worker_log) as running,
+        ):
+            passed = check.run(running, log)
+    finally:
+        if not passed:
+            print("\nWhat the worker wrote:\n" + log.read_text(errors="replace"), file=sys.stderr)
 
     return 0 if passed else 1
 

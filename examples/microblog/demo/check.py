@@ -33,6 +33,7 @@ class Failed(Exception):
 def run(stack: Stack, worker_log: Path) -> bool:
     """Try everything; whether all was as expected."""
     started = time.monotonic()
+    print(f"The site is {stack.site_url}, its mail {stack.mail_url}, the worker process {stack.worker.pid}.", flush=True)
 
     try:
         _export(stack)

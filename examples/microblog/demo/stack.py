@@ -27,8 +27,6 @@ from demo.mailbox import Mailbox
 from demo.mailpages import create_pages
 
 HOME = Path(__file__).parents[1]
-CHERGA = (sys.executable, "-c", "import sys; from cherga.cli import main; sys.exit(main())")
-"""The command ``cherga`` of this very interpreter, wherever its scripts are."""
 WORKER_READY = 30.0
 WORKER_STOPS = 15.0
 
@@ -113,7 +111,7 @@ def _serve(app: Flask, port: int) -> Iterator[str]:
 @contextmanager
 def _work(config: dict[str, Any], log: IO[bytes] | None) -> Iterator[subprocess.Popen[bytes]]:
     # In a session of its own, so that Ctrl-C reaches us alone and we tell the worker once.
-    command = [*CHERGA, "worker", "-A", "microblog:create_app", "--processes", "1", "--threads", "4"]
+    command = [sys.executable, "-m", "cherga", "worker", "-A", "microblog:create_app", "--processes", "1", "--threads", "4"]
     worker = subprocess.Popen(command, cwd=HOME, env=_environment(config), stdout=log, stderr=log, start_new_session=True)
 
     try:

@@ -19,8 +19,10 @@ from flask.testing import FlaskClient
 from microblog import create_app
 from microblog.extensions import cherga, db
 from microblog.models import Post, User, utc_now
+from werkzeug.security import generate_password_hash
 
 PASSWORD = "correct horse"
+QUICK_HASH = generate_password_hash(PASSWORD, "pbkdf2:sha256:1")
 
 
 class Reader:
@@ -91,8 +93,7 @@ def sign_up(app: Flask) -> Callable[..., str]:
 
     def make(username: str, *bodies: str, locale: str = "en") -> str:
         with app.app_context():
-            user = User(username=username, email=f"{username}@example.org", locale=locale)
-            user.set_password(PASSWORD)
+            user = User(username=username, email=f"{username}@example.org", locale=locale, password_hash=QUICK_HASH)
             db.session.add(user)
             db.session.add_all(Post(body=body, author=user, created_at=utc_now()) for body in bodies)
             db.session.commit()
