@@ -15,8 +15,11 @@ from typing import Any
 PATIENCE = 30.0
 
 
+VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
+
+
 class Page(HTMLParser):
-    """A page that came back: its tags with their attributes, and its visible text."""
+    """A page that came back: its tags with their attributes, and its text, without what is marked ``hidden``."""
 
     def __init__(self, status: int, url: str, text: str) -> None:
         super().__init__()
@@ -24,13 +27,23 @@ class Page(HTMLParser):
         self.url = url
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.words: list[str] = []
+        self._hidden: list[bool] = [False]
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        named = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, named))
+
+        if tag not in VOID:
+            self._hidden.append(self._hidden[-1] or "hidden" in named)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            self._hidden.pop()
 
     def handle_data(self, data: str) -> None:
-        self.words += data.split()
+        if not self._hidden[-1]:
+            self.words += data.split()
 
     @property
     def text(self) -> str:

@@ -132,6 +132,7 @@ def test_after_a_failed_export_a_red_alert_says_so_and_another_try_works(
     reader, sign_up: Callable[..., str], mailbox: Mailbox
 ) -> None:
     reader.log_in(sign_up("ann", "One."))
+    assert "Nothing was lost" not in reader.post("/export").text
     page = fail_an_export(reader, mailbox)
     assert "Nothing was lost, and you may try again." in page.text
     assert export_button_is_shown(reader.get("/user/ann"))

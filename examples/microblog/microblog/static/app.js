@@ -1,11 +1,18 @@
 // The page works without this file; it adds what should happen without a reload.
 
-// The export button comes back when the export has ended. <cherga-progress> tells when.
-document.addEventListener("cherga-end", () => {
-  if (document.querySelector('cherga-progress:not([state="succeeded"], [state="failed"], [state="cancelled"])')) return;
+// <cherga-progress> fills in the numbers and tells when something has changed: show the words that fit.
+document.addEventListener("cherga-update", ({ target, detail }) => {
+  const phase = detail.final ? detail.state : "working";
 
-  for (const element of document.querySelectorAll("[data-hidden-while-exporting]")) {
-    element.hidden = false;
+  for (const part of target.querySelectorAll("[data-while]")) {
+    part.hidden = part.dataset.while !== phase;
+  }
+});
+
+// The export button comes back when the export has ended.
+document.addEventListener("cherga-end", () => {
+  for (const part of document.querySelectorAll("[data-hidden-while-exporting]")) {
+    part.hidden = false;
   }
 });
 
