@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cherga.testing.contract import BrokerContract
-from tests.contract.harnesses import MemoryHarness
+from tests.contract.memory_harness import MemoryHarness
 
 
 class TestMemory(BrokerContract):

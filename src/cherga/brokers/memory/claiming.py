@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heapreplace
-from uuid import UUID
 
-from msgspec import Struct, ValidationError, convert
+import msgspec
+from msgspec import DecodeError, Struct, ValidationError, convert
 from msgspec.structs import asdict
 
 from cherga.brokers.memory.ending import end_unasked
 from cherga.brokers.memory.store import LaneKey, Place, Store
-from cherga.words.job import ClaimAnswer, ClaimedJob, ClaimWish, JobRow, JobState, PauseScope, Reason
+from cherga.words.job import ClaimAnswer, ClaimedJob, ClaimWish, JobHead, JobRow, JobState, PauseScope, Reason
 
-HandOut = Callable[[UUID], ClaimedJob | None]
+_decode_head = msgspec.msgpack.Decoder(JobHead).decode
 
 
 class _View(Struct, frozen=True):
@@ -33,12 +33,10 @@ def claim(store: Store, wish: ClaimWish, now: float) -> ClaimAnswer:
     if session is None or session.death:
         return ClaimAnswer([])
 
-    def hand_out(id: UUID) -> ClaimedJob | None:
-        return _hand_out(store, store.rows[id], wish.session, now)
-
     view = _view(store, wish)
-    jobs = _draw(store, view.suspects, min(1, wish.limit), hand_out) if wish.alone else []
-    jobs = jobs or _fill(store, view.open, wish, hand_out)
+    desk = _Desk(store, wish.session, now)
+    jobs = desk.draw(view.suspects, min(1, wish.limit)) if wish.alone else []
+    jobs = jobs or _fill(desk, view.open, wish)
     return ClaimAnswer(jobs, any(store.best(key) for key in view.suspects), view.unknown)
 
 
@@ -72,62 +70,76 @@ def _is_open(store: Store, key: LaneKey, queues: Sequence[str]) -> bool:
     return not any(scope in store.paused for scope in scopes)
 
 
-def _fill(store: Store, lanes: list[LaneKey], wish: ClaimWish, hand_out: HandOut) -> list[ClaimedJob]:
+def _fill(desk: _Desk, lanes: list[LaneKey], wish: ClaimWish) -> list[ClaimedJob]:
     if not wish.queues:
-        return _draw(store, lanes, wish.limit, hand_out)
+        return desk.draw(lanes, wish.limit)
 
     if not wish.weights:
-        return _draw_in_turn(store, lanes, wish.queues, [wish.limit] * len(wish.queues), wish.limit, hand_out)
+        return desk.draw_in_turn(lanes, dict.fromkeys(wish.queues, wish.limit), wish.limit)
 
-    jobs = _draw_in_turn(store, lanes, wish.queues, shares(wish.limit, wish.weights), wish.limit, hand_out)
-    jobs += _draw(store, lanes, wish.limit - len(jobs), hand_out)  # what one queue cannot use, the others may
+    split = dict(zip(wish.queues, shares(wish.limit, wish.weights), strict=True))
+    jobs = desk.draw_in_turn(lanes, split, wish.limit)
+    jobs += desk.draw(lanes, wish.limit - len(jobs))  # what one queue cannot use, the others may
     return sorted(jobs, key=lambda job: (-job.priority, job.sequence))
 
 
-def _draw_in_turn(
-    store: Store, lanes: list[LaneKey], queues: Sequence[str], most: Iterable[int], limit: int, hand_out: HandOut
-) -> list[ClaimedJob]:
-    jobs: list[ClaimedJob] = []
+class _Desk:
+    """Hands out jobs to one session."""
 
-    for queue, share in zip(queues, most, strict=True):
-        jobs += _draw(store, [key for key in lanes if key.queue == queue], min(share, limit - len(jobs)), hand_out)
+    def __init__(self, store: Store, session: str, now: float) -> None:
+        self._store = store
+        self._session = session
+        self._now = now
 
-    return jobs
+    def draw_in_turn(self, lanes: list[LaneKey], most: dict[str, int], limit: int) -> list[ClaimedJob]:
+        """From each queue the most it may give, together at most the limit."""
+        jobs: list[ClaimedJob] = []
+
+        for queue, share in most.items():
+            jobs += self.draw([key for key in lanes if key.queue == queue], min(share, limit - len(jobs)))
+
+        return jobs
+
+    def draw(self, lanes: list[LaneKey], limit: int) -> list[ClaimedJob]:
+        """The best jobs of these lanes together."""
+        tops: list[tuple[Place, LaneKey]] = [(place, key) for key in lanes if (place := self._store.best(key))]
+        heapify(tops)
+        jobs: list[ClaimedJob] = []
+
+        while tops and len(jobs) < limit:
+            place, key = tops[0]
+
+            if job := self._hand_out(self._store.rows[place[2]]):
+                jobs.append(job)
+
+            if following := self._store.best(key):
+                heapreplace(tops, (following, key))
+            else:
+                heappop(tops)
+
+        return jobs
+
+    def _hand_out(self, row: JobRow) -> ClaimedJob | None:
+        """The job with a token of its own; None when it has expired or cannot be read, and has ended thereby."""
+        if row.expires_at is not None and row.expires_at <= self._now:
+            end_unasked(self._store, row, JobState.CANCELLED, Reason.EXPIRED, self._now)
+            return None
+
+        try:
+            _check(row)
+        except (ValidationError, DecodeError) as error:
+            message = f"the stored job cannot be read: {error}"
+            end_unasked(self._store, row, JobState.FAILED, Reason.MALFORMED, self._now, message=message)
+            return None
+
+        return _claimed(_start(self._store, row, self._session, self._now), self._now)
 
 
-def _draw(store: Store, lanes: Iterable[LaneKey], limit: int, hand_out: HandOut) -> list[ClaimedJob]:
-    """The best jobs of these lanes together."""
-    tops: list[tuple[Place, LaneKey]] = [(place, key) for key in lanes if (place := store.best(key))]
-    heapify(tops)
-    jobs: list[ClaimedJob] = []
+def _check(row: JobRow) -> None:
+    convert(asdict(row), JobRow)
 
-    while tops and len(jobs) < limit:
-        place, key = tops[0]
-
-        if job := hand_out(place[2]):
-            jobs.append(job)
-
-        if following := store.best(key):
-            heapreplace(tops, (following, key))
-        else:
-            heappop(tops)
-
-    return jobs
-
-
-def _hand_out(store: Store, row: JobRow, session: str, now: float) -> ClaimedJob | None:
-    """The job with a token of its own; None when it has expired or cannot be read, and has ended thereby."""
-    try:
-        convert(asdict(row), JobRow)
-    except ValidationError as error:
-        end_unasked(store, row, JobState.FAILED, Reason.MALFORMED, now, message=f"the stored job cannot be read: {error}")
-        return None
-
-    if row.expires_at is not None and row.expires_at <= now:
-        end_unasked(store, row, JobState.CANCELLED, Reason.EXPIRED, now)
-        return None
-
-    return _claimed(_start(store, row, session, now), now)
+    if row.head:
+        _decode_head(row.head)
 
 
 def _start(store: Store, row: JobRow, session: str, now: float) -> JobRow:

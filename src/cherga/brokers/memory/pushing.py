@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
 from uuid import UUID
 
 from msgspec import Struct
@@ -48,7 +49,7 @@ def _plan(store: Store, group: Sequence[NewJob], now: float) -> _Plan:
             plan.stands_for[job.id] = job.id
             plan.fresh.append(job)
 
-    plan.refused = plan.refused or _unknown_parent(store, plan)
+    plan.refused = plan.refused or _unknown_parent(store, plan) or _circle(plan)
     return plan
 
 
@@ -73,6 +74,17 @@ def _unknown_parent(store: Store, plan: _Plan) -> str | None:
         for edge in job.edges:
             if edge.parent not in plan.stands_for and edge.parent not in store.rows:
                 return f"job {job.id} is to wait for job {edge.parent}, which is not kept; enqueue that one first or with it"
+
+    return None
+
+
+def _circle(plan: _Plan) -> str | None:
+    graph = {job.id: [edge.parent for edge in job.edges] for job in plan.fresh if job.edges}
+
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return f"the jobs wait for each other in a circle: {', '.join(map(str, error.args[1]))}"
 
     return None
 

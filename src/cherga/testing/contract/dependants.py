@@ -208,6 +208,14 @@ class Dependants:
         (answer,) = stage.broker.push([[after(parent)]])
         assert answer.refused
 
+    @pytest.mark.parametrize("length", [1, 2, 4])
+    def test_jobs_that_wait_for_each_other_in_a_circle_are_refused(self, stage: Stage, length: int) -> None:
+        names = [new_job().id for _ in range(length)]
+        circle = [new_job(id=id, edges=(Edge(names[place - 1]),)) for place, id in enumerate(names)]
+        (answer,) = stage.broker.push([circle])
+        assert answer.refused
+        assert stage.broker.counts() == []
+
     # --- many
 
     def test_many_dependants_go_in_pages(self, stage: Stage) -> None:

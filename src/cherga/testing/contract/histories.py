@@ -35,8 +35,12 @@ class Histories:
     def test_a_random_run_goes_as_the_model_says(self, stage: Stage, seed: int) -> None:
         run = _Run(stage, random.Random(seed))
 
-        for _ in range(STEPS):
-            run.step()
+        try:
+            for _ in range(STEPS):
+                run.step()
+        except AssertionError as error:
+            error.add_note("what was done: " + "; ".join(run.log))
+            raise
 
         assert run.model.jobs
 
@@ -49,6 +53,7 @@ class _Run:
         self._stage = stage
         self._chance = chance
         self._running: list[ClaimedJob] = []
+        self.log: list[str] = []
         self._acts: list[tuple[int, Callable[[], None], frozenset[Move]]] = [
             (6, self._push, frozenset({Move.PUSH, Move.RELEASE})),
             (6, self._claim, frozenset({Move.CLAIM})),
@@ -62,6 +67,7 @@ class _Run:
     def step(self) -> None:
         """Do one thing, tidy, compare."""
         ((_, act, moves),) = self._chance.choices(self._acts, [weight for weight, *_ in self._acts])
+        self.log.append(act.__name__.strip("_"))
         self._watch(act, moves)
         self._watch(self._tidy, frozenset({Move.PROMOTE, Move.RELEASE}))
         self._compare()
@@ -71,14 +77,19 @@ class _Run:
     def _push(self) -> None:
         known = list(self.model.jobs)
         group = [self._new_job(known) for _ in range(self._chance.randint(1, 3))]
+        self.log += [
+            f"{_name(job.id)} {job.priority} {job.unique and job.unique.key} {job.delay} {len(job.edges)}" for job in group
+        ]
         answer = self._stage.push(*group)
-        assert [pushed.id for pushed in answer.jobs] == [self.model.push(place, job) for place, job in enumerate(group)]
+        assert [pushed.id for pushed in answer.jobs] == self.model.push(group)
 
     def _new_job(self, known: list[UUID]) -> NewJob:
-        parents = self._chance.sample(known, min(len(known), self._chance.choice((0, 0, 0, 1, 2))))
+        recent = known[-6:]
+        parents = self._chance.sample(recent, min(len(recent), self._chance.choice((0, 0, 1, 2))))
         key = self._chance.choice((None, None, *KEYS))
 
         return new_job(
+            id=UUID(int=self._chance.getrandbits(128)),
             priority=self._chance.randint(-1, 1),
             delay=self._chance.choice((None, None, 150.0)),
             unique=Unique(key) if key else None,
@@ -89,6 +100,7 @@ class _Run:
         limit = self._chance.randint(1, 4)
         alone = not self._running
         jobs = self._stage.claim(limit, alone=alone)
+        self.log += [_name(job.id) for job in jobs]
         self.model.claim(jobs, limit, alone)
         self._running += jobs
 
@@ -96,6 +108,7 @@ class _Run:
         if self._running:
             job = self._running.pop(self._chance.randrange(len(self._running)))
             to, charge = self._chance.choice(WRITES)
+            self.log.append(f"{_name(job.id)} {to} {charge.name}")
             self._stage.write(job, to, charge=charge, delay=150.0)
             self.model.settle(job.id, to, charge, 150.0 if to is JobState.SCHEDULED else 0.0)
 
@@ -108,6 +121,7 @@ class _Run:
     def _move(self, to: JobState, modelled: Callable[[UUID], bool]) -> None:
         if self.model.jobs:
             id = self._chance.choice(list(self.model.jobs))
+            self.log.append(_name(id))
             assert self._stage.broker.move([id], to) == ([id] if modelled(id) else [])
 
     def _pass_time(self) -> None:
@@ -116,6 +130,7 @@ class _Run:
 
     def _die(self) -> None:
         begun, orderly = self._chance.random() < 0.7, self._chance.random() < 0.5
+        self.log.append(f"begun {begun}, orderly {orderly}")
         freed = self._stage.broker.reap([Death("worker.1", None if begun else frozenset(), orderly)])
         assert set(freed) == set(ids(self._running))
         self.model.die(begun, orderly)
@@ -143,6 +158,10 @@ class _Run:
         assert {id: _of_row(row) for id, row in rows.items()} == {id: _of_sketch(job) for id, job in self.model.jobs.items()}
         signals = self._stage.broker.heartbeat(["worker.1"])
         assert {cancel.id for cancel in signals.cancels} == self.model.cancelling()
+
+
+def _name(id: UUID) -> str:
+    return id.hex[:6]
 
 
 Standing = tuple[JobState, int, int, int, int, int]

@@ -22,7 +22,7 @@ class Sketch:
     id: UUID
     priority: int
     key: str | None
-    state: JobState = S.READY
+    state: JobState = S.BLOCKED
     attempt: int = 0
     claims: int = 0
     crashes: int = 0
@@ -46,18 +46,10 @@ class Model:
 
     # --- what happens
 
-    def push(self, place: int, new: NewJob) -> UUID:
-        """Store a job, or return the holder of its key."""
-        key = new.unique.key if new.unique else None
-
-        if holder := self._holder(key):
-            return holder.id
-
-        job = self.jobs[new.id] = Sketch(new.id, new.priority, key, run_at=self.now + (new.delay or 0.0))
-        job.parents = {edge.parent: edge.policy for edge in new.edges}
-        job.state = S.BLOCKED if job.parents else S.READY
-        self._make_ready(job, place)
-        return new.id
+    def push(self, group: Sequence[NewJob]) -> list[UUID]:
+        """Store a group; return for each job its own id or that of the holder of its key."""
+        keys: dict[str, UUID] = {}
+        return [self._push(new, place, keys) for place, new in enumerate(group)]
 
     def claim(self, jobs: Sequence[ClaimedJob], limit: int, alone: bool) -> None:
         """Check that these are jobs that the claim had to give, in an order that is promised."""
@@ -135,13 +127,25 @@ class Model:
         """Running jobs that somebody wants cancelled."""
         return {job.id for job in self.jobs.values() if job.state is S.RUNNING and job.cancelling}
 
+    def _push(self, new: NewJob, place: int, keys: dict[str, UUID]) -> UUID:
+        key = new.unique.key if new.unique else None
+
+        if key in keys:
+            return keys[key]
+
+        if holder := self._holder(key):
+            return holder.id
+
+        if key:
+            keys[key] = new.id
+
+        job = self.jobs[new.id] = Sketch(new.id, new.priority, key, run_at=self.now + (new.delay or 0.0))
+        job.parents = {edge.parent: edge.policy for edge in new.edges}
+        self._release(job, place)
+        return new.id
+
     def _holder(self, key: str | None) -> Sketch | None:
         return next((job for job in self.jobs.values() if key and job.key == key and not job.state.final), None)
-
-    def _make_ready(self, job: Sketch, place: int) -> None:
-        if job.state is S.READY:
-            job.state = S.SCHEDULED if job.run_at > self.now else S.READY
-            job.turn = (self.step, place)
 
     def _again(self, job: Sketch, to: JobState, delay: float, ordered: bool) -> None:
         job.state, job.run_at = to, self.now + delay
@@ -167,11 +171,11 @@ class Model:
         if job.state is S.SCHEDULED and job.run_at <= self.now:
             job.state, job.turn = S.READY, (self.step, 0)
         elif job.state is S.BLOCKED:
-            self._release(job)
+            self._release(job, 0)
 
         return job.state is not before
 
-    def _release(self, job: Sketch) -> None:
+    def _release(self, job: Sketch, place: int) -> None:
         ended = {id for id in job.parents if self.jobs[id].state.final}
 
         if any(job.parents[id] is EdgePolicy.SUCCEEDED and self.jobs[id].state is not S.SUCCEEDED for id in ended):
@@ -181,8 +185,8 @@ class Model:
         job.parents = {id: policy for id, policy in job.parents.items() if id not in ended}
 
         if not job.parents:
-            job.state = S.READY
-            self._make_ready(job, 0)
+            job.state = S.SCHEDULED if job.run_at > self.now else S.READY
+            job.turn = (self.step, place)
 
 
 def _overtakes(later: Sketch, earlier: Sketch) -> bool:

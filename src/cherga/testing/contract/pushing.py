@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs
+from cherga.words.errors import BrokerUnusable
 from cherga.words.job import Edge, JobState, PushAnswer, PushedJob, Unique
 
 FULL = {
@@ -188,7 +189,12 @@ class Pushing:
 
     def test_namespaces_never_see_each_others_jobs(self, stage: Stage) -> None:
         job = stage.pushed(unique=Unique("k"))
-        other = stage.connect(namespace="neighbour")
+
+        try:
+            other = stage.connect(namespace="neighbour")
+        except BrokerUnusable:
+            return  # this store takes one application alone, and says so
+
         assert other.get([job.id]) == [None]
         assert other.counts() == []
 

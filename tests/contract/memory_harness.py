@@ -1,4 +1,4 @@
-"""How the shipped brokers are opened, and how their rows are spoilt."""
+"""How the memory broker is opened, and how its rows are spoilt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cherga.rules.settings import BrokerSettings
 class MemoryHarness:
     """One named store in this process."""
 
-    corruptible = ("payload", "head", "owner")
+    corruptible = ("payload", "head", "owner", "limit_keys")
 
     def __init__(self, kind: type[MemoryBroker] = MemoryBroker) -> None:
         self._url = f"memory://{uuid4()}"
