@@ -31,12 +31,12 @@ def span(seconds: float) -> str:
 
 
 def rough(seconds: float) -> str:
-    """A duration in its largest unit, for a narrow column: ``9 s``, ``4 min``, ``2 h``, ``3 d``."""
-    whole = int(seconds)
+    """A duration in one unit, for a narrow column: ``9 s``, ``90 s``, ``4 min``, ``36 h``, ``3 d``."""
+    whole = round(seconds)
 
     for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
-        if whole >= size:
-            return f"{whole // size} {unit}"
+        if whole >= 2 * size:
+            return f"{round(whole / size)} {unit}"
 
     return f"{whole} s"
 

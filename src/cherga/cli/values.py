@@ -15,10 +15,7 @@ LONGEST_SHOWN = 2000
 
 def to_json(value: Any) -> bytes:
     """Any stored value as JSON; what JSON cannot say is written as Python would show it."""
-    try:
-        return msgspec.json.encode(value, enc_hook=repr)
-    except (TypeError, ValueError, RecursionError):
-        return msgspec.json.encode(_spelled(value))
+    return msgspec.json.encode(value, enc_hook=repr)
 
 
 def json_text(value: Any) -> str:
@@ -43,15 +40,14 @@ def unpack(data: bytes | None) -> Any:
 
 
 def call_text(arguments: Any) -> str:
-    """Stored arguments as they would stand in a call: ``7, name="Ada"``."""
-    if isinstance(arguments, dict):
-        return ", ".join(f"{name}={json_text(value)}" for name, value in arguments.items())
-
+    """Stored arguments as a short call shows them: the values in their order, without the names."""
     match arguments:
         case [list() as args, dict() as kwargs]:
-            return ", ".join(part for part in (", ".join(map(json_text, args)), call_text(kwargs)) if part)
-
-    return "" if arguments is None else json_text(arguments)
+            return ", ".join(map(json_text, [*args, *kwargs.values()]))
+        case dict():
+            return ", ".join(map(json_text, arguments.values()))
+        case _:
+            return ""
 
 
 def shorten(text: str, limit: int) -> str:
@@ -67,17 +63,6 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """As ``printable``, but lines stay lines."""
     return "\n".join(printable(line.expandtabs(4)) for line in text.splitlines())
-
-
-def _spelled(value: Any) -> Any:
-    """The value with keys and leaves that JSON has: for maps with keys such as ``(1, 2)`` or ``None``."""
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else repr(key): _spelled(item) for key, item in value.items()}
-
-    if isinstance(value, list | tuple):
-        return [_spelled(item) for item in value]
-
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
 
 
 def _harmless(character: str) -> bool:

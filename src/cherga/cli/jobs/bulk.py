@@ -31,26 +31,34 @@ class Wish(Struct, frozen=True):
     message: str | None = None
 
 
+UNFINISHED = frozenset(JobState) - FINAL_STATES
 RETRY = Wish("retry", "retried", JobState.READY, sources(Move.RETRY), frozenset({JobState.FAILED}))
-CANCEL = Wish("cancel", "cancelled", JobState.CANCELLED, frozenset(JobState) - FINAL_STATES, frozenset(JobState) - FINAL_STATES)
+CANCEL = Wish("cancel", "cancelled", JobState.CANCELLED, UNFINISHED, UNFINISHED)
 
 Found = dict[UUID, JobState]
 
 
-def move_named(app: QueueTasks, out: Output, wish: Wish, ids: Sequence[UUID]) -> ExitCode:
+class Moved(Struct, frozen=True):
+    """What became of the wish: jobs for which it is done, running ones that were asked to stop, and those left as they are."""
+
+    done: list[UUID]
+    stopping: list[UUID]
+    left: list[UUID]
+
+
+def move_named(app: QueueTasks, out: Output, wish: Wish, ids: Iterable[UUID]) -> ExitCode:
     """Carry out the wish for these jobs; 1 when it was not possible for some, each with a line that says why."""
-    rows = app.broker.get(ids)
-    found = {id: row.state for id, row in zip(ids, rows, strict=True) if row is not None}
-    touched = app.broker.move(list(found), wish.to, wish.message)
+    wanted = list(dict.fromkeys(ids))
+    rows = app.broker.get(wanted)
+    found = {row.id: row.state for row in rows if row is not None}
+    moved = _sort(wish, found, set(app.broker.move(list(found), wish.to, wish.message)))
+    missing = [id for id in wanted if id not in found]
 
-    for id in ids:
-        if id not in touched:
-            note(_refusal(id, found.get(id), wish))
+    for id in (*missing, *moved.left):
+        note(_refusal(id, found.get(id), wish))
 
-    if touched:
-        _tell(out, wish, {id: found[id] for id in touched}, [id for id in ids if id not in touched])
-
-    return ExitCode.OK if len(touched) == len(set(ids)) else ExitCode.FAILED
+    _tell(out, wish, moved)
+    return ExitCode.FAILED if missing or moved.left else ExitCode.OK
 
 
 def move_matching(app: QueueTasks, out: Output, wish: Wish, where: JobFilter, yes: bool) -> ExitCode:
@@ -63,15 +71,14 @@ def move_matching(app: QueueTasks, out: Output, wish: Wish, where: JobFilter, ye
     found = {job.id: job.status for job in newest_first(app, where)}
 
     if not found:
-        out.done(Done("no jobs match", (), _data(wish, (), ())))
+        _tell(out, wish, Moved([], [], []), "no jobs match")
         return ExitCode.OK
 
-    if not yes and not _confirm(f"{wish.verb} {_jobs(len(found))} ({_describe(where)})?"):
+    if not yes and not _confirm(f"{wish.verb} {_describe(len(found), where)}?"):
         note("nothing was done")
         return ExitCode.FAILED
 
-    touched = _move_all(app, out, wish, list(found))
-    _tell(out, wish, {id: found[id] for id in touched}, [id for id in found if id not in touched])
+    _tell(out, wish, _sort(wish, found, _move_all(app, out, wish, list(found))))
     return ExitCode.OK
 
 
@@ -94,30 +101,28 @@ def _confirm(question: str) -> bool:
     return click.confirm(question[:1].upper() + question[1:], err=True)
 
 
-def _tell(out: Output, wish: Wish, touched: Found, left: Sequence[UUID]) -> None:
-    stopping = [id for id, state in touched.items() if wish.to is JobState.CANCELLED and state is JobState.RUNNING]
-    ended = [id for id in touched if id not in set(stopping)]
+def _sort(wish: Wish, found: Found, touched: set[UUID]) -> Moved:
+    stopping = {id for id in touched if wish.to is JobState.CANCELLED and found[id] is JobState.RUNNING}
 
-    out.done(
-        Done(
-            _sentence(wish, len(ended), len(stopping), len(left)),
-            [*([str(id), wish.past] for id in ended), *([str(id), "stopping"] for id in stopping)],
-            _data(wish, ended, left) | ({"stopping": [str(id) for id in stopping]} if wish.to is JobState.CANCELLED else {}),
-        )
+    return Moved(
+        done=[id for id in found if id in touched and id not in stopping],
+        stopping=[id for id in found if id in stopping],
+        left=[id for id in found if id not in touched],
     )
 
 
-def _sentence(wish: Wish, ended: int, stopping: int, left: int) -> str:
-    parts = [
-        f"{wish.past} {_jobs(ended)}" if ended or not stopping else "",
-        f"asked {stopping:,} running {'job' if stopping == 1 else 'jobs'} to stop" if stopping else "",
-        f"left {_jobs(left)} as {'it is' if left == 1 else 'they are'}" if left else "",
-    ]
-    return ", ".join(part for part in parts if part)
+def _tell(out: Output, wish: Wish, moved: Moved, sentence: str | None = None) -> None:
+    asked = {"stopping": moved.stopping} if wish.to is JobState.CANCELLED else {}
+    data = {wish.past: moved.done, **asked, "left": moved.left}
+    lines = [*([str(id), wish.past] for id in moved.done), *([str(id), "stopping"] for id in moved.stopping)]
+    out.done(Done(sentence or _sentence(wish, moved), lines, data, good=bool(lines or sentence)))
 
 
-def _data(wish: Wish, ended: Iterable[UUID], left: Iterable[UUID]) -> dict[str, list[str]]:
-    return {wish.past: [str(id) for id in ended], "left": [str(id) for id in left]}
+def _sentence(wish: Wish, moved: Moved) -> str:
+    """``cancelled 3 jobs, asked 1 job to stop, left 1 job``."""
+    parts = ((wish.past, moved.done, ""), ("asked", moved.stopping, " to stop"), ("left", moved.left, ""))
+    said = [f"{verb} {_jobs(len(ids))}{rest}" for verb, ids, rest in parts if ids]
+    return ", ".join(said) or f"nothing was {wish.past}"
 
 
 def _refusal(id: UUID, state: JobState | None, wish: Wish) -> str:
@@ -130,9 +135,12 @@ def _refusal(id: UUID, state: JobState | None, wish: Wish) -> str:
     return f"job {id} was not {wish.past}: expected it to be {_names(wish.possible, 'or')}, it is {state}"
 
 
-def _describe(where: JobFilter) -> str:
-    named = {"task": where.task, "queue": where.queue, "owner": where.owner}
-    return "; ".join([f"state {_names(where.states, 'or')}", *(f"{name} {value}" for name, value in named.items() if value)])
+def _describe(count: int, where: JobFilter) -> str:
+    """``3 failed jobs of task add in queue default``."""
+    state = "unfinished" if where.states == UNFINISHED else _names(where.states, "or")
+    named = (("of task", where.task), ("in queue", where.queue), ("owned by", where.owner))
+    scope = "".join(f" {word} {name}" for word, name in named if name)
+    return f"{count:,} {state} {'job' if count == 1 else 'jobs'}{scope}"
 
 
 def _names(states: Iterable[JobState], last: str = "and") -> str:

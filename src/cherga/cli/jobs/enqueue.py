@@ -18,7 +18,7 @@ from cherga.cli.times import local
 from cherga.cli.values import read_value
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
-from cherga.client.task import Order, UsingOptions, new_job, order_with
+from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.rules import options as check
 from cherga.rules.codec import check_size, encode_argument
 from cherga.words.errors import UnknownTask

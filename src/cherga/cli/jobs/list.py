@@ -21,10 +21,10 @@ from cherga.words.job import JobFilter
 COLUMNS = (
     Column("ID"),
     Column("STATE"),
-    Column("JOB", share=3),
+    Column("JOB", share=1),
     Column("QUEUE", from_width=100),
     Column("WHEN"),
-    Column("NOTE", from_width=110, share=4),
+    Column("NOTE", from_width=110, share=1),
 )
 
 

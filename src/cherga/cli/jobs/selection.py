@@ -27,9 +27,7 @@ def filter_options(function: F) -> F:
         click.option("--owner", metavar="NAME", help="Only jobs of this owner."),
         click.option("--task", metavar="NAME", help="Only jobs of this task."),
         click.option("--queue", metavar="NAME", help="Only jobs in this queue."),
-        click.option(
-            "--state", "states", type=states, metavar="STATE", multiple=True, help=STATES_HELP
-        ),
+        click.option("--state", "states", type=states, metavar="STATE", multiple=True, help=STATES_HELP),
     ):
         function = option(function)
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import click
+from msgspec.structs import replace
 
 from cherga.cli.jobs.cells import progress_text, state_cell
 from cherga.cli.jobs.selection import find_job
@@ -35,7 +36,7 @@ def make_page(job: Job[Any], now: float) -> Page:
     """The page about a job."""
     return Page(
         title=Cell(job.task_name),
-        subtitle=state_cell(job),
+        state=_state(job),
         sections=[section for section in _sections(job, now) if section.pairs or section.block],
         data=full_record(job),
     )
@@ -51,12 +52,16 @@ def _sections(job: Job[Any], now: float) -> Iterator[Section]:
     yield Section("traceback", block=error.traceback if error else None)
 
 
+def _state(job: Job[Any]) -> Cell:
+    stopping = job.status is JobState.RUNNING and job.row.cancel_requested
+    return replace(state_cell(job), shown="running, asked to stop" if stopping else None)
+
+
 def _identity(job: Job[Any]) -> Iterator[tuple[str, Cell]]:
     """What it is."""
     row, head = job.row, job.head
 
     yield "id", Cell(str(job.id))
-    yield "task", Cell(job.task_name)
 
     if head.description:
         yield "description", Cell(head.description)
@@ -94,10 +99,11 @@ def _times(job: Job[Any], now: float) -> Iterator[tuple[str, Cell]]:
 
 
 def _fate(job: Job[Any]) -> Iterator[tuple[str, Cell]]:
-    """Where it stands and what came of it."""
+    """How it got there and what came of it."""
     row = job.row
 
-    yield "state", Cell(row.state.value, shown=_state(job), style=state_cell(job).style)
+    if job.reason:
+        yield "reason", Cell(job.reason)
 
     if job.message:
         yield "message", Cell(job.message)
@@ -115,15 +121,6 @@ def _fate(job: Job[Any]) -> Iterator[tuple[str, Cell]]:
 
     if row.result is not None:
         yield "result", _value(unpack(row.result))
-
-
-def _state(job: Job[Any]) -> str:
-    words = [job.status.value, f"({job.reason})" if job.reason else ""]
-
-    if job.row.cancel_requested and not job.status.final:
-        words.append("asked to stop")
-
-    return " ".join(word for word in words if word)
 
 
 def _counts(job: Job[Any]) -> Iterator[tuple[str, Cell]]:

@@ -60,10 +60,10 @@ class Section(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Everything about one thing."""
+    """Everything about one job."""
 
     title: Cell
-    subtitle: Cell
+    state: Cell
     sections: Sequence[Section]
     data: dict[str, Any]
 

@@ -26,6 +26,9 @@ class Lines:
             note(listing.footer)
 
     def page(self, page: Page) -> None:
+        _write(["task", page.title.text])
+        _write(["state", page.state.text])
+
         for section in page.sections:
             _write_section(section)
 
@@ -86,7 +89,10 @@ def _last_word(job: Job[Any]) -> str:
     if job.status is JobState.SUCCEEDED:
         return json_text(unpack(job.row.result))
 
-    return f"{job.error.type}: {job.error.message}" if job.error else job.message or ""
+    if job.status is JobState.FAILED and job.error:
+        return f"{job.error.type}: {job.error.message}"
+
+    return job.message or ""
 
 
 def _write_section(section: Section) -> None:

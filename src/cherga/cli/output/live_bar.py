@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -24,6 +24,19 @@ WAITING = {
     JobState.READY: "waits for a worker",
     JobState.BLOCKED: "waits for other jobs",
 }
+
+
+class BarStyles(TypedDict):
+    """The colours of a bar."""
+
+    style: str
+    complete_style: str
+    finished_style: str
+    pulse_style: str
+
+
+BAR_STYLES: BarStyles = {"style": "bright_black", "complete_style": "cyan", "finished_style": "green", "pulse_style": "cyan"}
+"""From the terminal's own palette, which suits light and dark alike."""
 
 
 class LiveBar:
@@ -55,7 +68,7 @@ class LiveBar:
 
         title = shorten(printable(update.description or job.task_name), LONGEST_TITLE)
         started = job.row.started_at if update.state is JobState.RUNNING else None
-        self._progress.update(self._task, description=title, started=started, **_fields(update))
+        self._progress.update(self._task, description=title, started=started, **_fields(job, update))
 
 
 class _Elapsed(ProgressColumn):
@@ -69,11 +82,11 @@ class _Elapsed(ProgressColumn):
 
 
 def _columns() -> tuple[ProgressColumn, ...]:
-    note = Column(no_wrap=True, overflow="ellipsis", ratio=2)
+    note = Column(no_wrap=True, overflow="ellipsis", ratio=1)
 
     return (
         TextColumn("{task.description}", style="bold", markup=False),
-        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=10)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=10), **BAR_STYLES),
         TextColumn("{task.fields[percent]}", style="bold", markup=False),
         TextColumn("{task.fields[count]}", markup=False),
         _Elapsed(),
@@ -81,12 +94,12 @@ def _columns() -> tuple[ProgressColumn, ...]:
     )
 
 
-def _fields(update: LiveUpdate) -> dict[str, Any]:
+def _fields(job: Job[Any], update: LiveUpdate) -> dict[str, Any]:
     """What the line's columns show for this update."""
     progress = update.progress
 
     if progress is None or update.state in WAITING:
-        return {"total": None, "completed": 0, "percent": "", "count": "", "note": WAITING.get(update.state, "")}
+        return {"total": None, "completed": 0, "percent": "", "count": "", "note": _waiting(job, update.state)}
 
     return {
         "total": progress.total,
@@ -95,6 +108,14 @@ def _fields(update: LiveUpdate) -> dict[str, Any]:
         "count": f"{progress.done:,.10g}" if progress.total is None else f"{progress.done:,.10g}/{progress.total:,.10g}",
         "note": printable(progress.note),
     }
+
+
+def _waiting(job: Job[Any], state: JobState) -> str:
+    """What the job waits for; empty when it runs."""
+    if state is JobState.SCHEDULED and job.attempt:
+        return f"waits for attempt {job.attempt + 1}"
+
+    return WAITING.get(state, "")
 
 
 def end_of(job: Job[Any]) -> Text:

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cherga.cli.output import Cell, Done, Follow, Listing, Page, Section
-from cherga.cli.output.live_bar import LiveBar, end_of
+from cherga.cli.output.live_bar import BAR_STYLES, LiveBar, end_of
 from cherga.cli.values import printable, printable_lines
 from cherga.client.handle import Job
 
-LABEL_WIDTH = 12
+LABEL_WIDTH = 13
 BAR_WIDTH = 24
 
 
@@ -39,7 +39,7 @@ class Screen:
             self._dim(f"\n{listing.footer}")
 
     def page(self, page: Page) -> None:
-        title = Text.assemble((printable(page.title.human), "bold"), "  ", _text(page.subtitle))
+        title = Text.assemble((printable(page.title.human), "bold"), "  ", _text(page.state))
         self.console.print(title)
 
         for section in page.sections:
@@ -65,7 +65,7 @@ class Screen:
     def counting(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         title_column, count_column = TextColumn("{task.description}"), TextColumn("{task.completed:,} of {task.total:,}")
 
-        with Progress(title_column, BarColumn(), count_column, console=self.console, transient=True) as progress:
+        with Progress(title_column, BarColumn(**BAR_STYLES), count_column, console=self.console, transient=True) as progress:
             task = progress.add_task(title, total=total)
             yield lambda steps: progress.advance(task, steps)
 
@@ -127,7 +127,7 @@ def _value(cell: Cell) -> RenderableType:
         return _text(cell)
 
     row = Table.grid(padding=(0, 2, 0, 0))
-    row.add_row(ProgressBar(total=100, completed=cell.percent, width=BAR_WIDTH), _text(cell))
+    row.add_row(ProgressBar(total=100, completed=cell.percent, width=BAR_WIDTH, **BAR_STYLES), _text(cell))
     return row
 
 

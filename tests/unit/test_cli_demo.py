@@ -1,0 +1,41 @@
+"""``cherga demo`` finds its script, or says how to get it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cherga.cli.demo import SCRIPT, run_script
+from tests.docs.pages import ROOT
+
+
+def test_in_a_checkout_the_script_is_the_example() -> None:
+    assert SCRIPT == ROOT / "examples" / "microblog" / "run_demo.py"
+    assert SCRIPT.exists()
+
+
+def test_the_script_gets_the_arguments_and_gives_the_code(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text("def main(argv):\n    return 7 if list(argv) == ['--check'] else 0\n")
+
+    assert run_script(script, ["--check"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "clone it and run ./dev demo there"),
+        ("import no_such_package\n", "the example needs the package 'no_such_package'; ./dev demo installs"),
+    ],
+)
+def test_what_is_missing_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, words: str
+) -> None:
+    script = tmp_path / "run.py"
+
+    if text is not None:
+        script.write_text(text)
+
+    assert run_script(script, []) == 1
+    assert words in capsys.readouterr().err
