@@ -1,15 +1,22 @@
 """Cherga: background jobs inside your application's own context. Everything public stands here."""
 
 from cherga.client.app import QueueTasks
+from cherga.client.bound import AsyncTask, SyncTask
 from cherga.client.context import Context, ctx
 from cherga.client.current import get_current_job
+from cherga.client.depends import Depends
 from cherga.client.handle import Job
 from cherga.client.live import LiveUpdate, Watch
+from cherga.client.middleware import Call, Middleware, Outgoing
+from cherga.client.pipeline import TaskExecutor
+from cherga.client.router import AsyncRouter, Router, SyncRouter
+from cherga.client.shared import shared_task
+from cherga.client.signals import Event
 from cherga.client.task import Task
 from cherga.rules.retry import Backoff, Retry
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.version import __version__
-from cherga.words.control import RetryLater, Snooze, TaskCancelError
+from cherga.words.control import PluginError, RetryLater, Snooze, TaskCancelError
 from cherga.words.errors import (
     BrokerError,
     BrokerFull,
@@ -40,6 +47,8 @@ from cherga.words.errors import (
 from cherga.words.job import Attempt, JobError, JobState, Progress, Reason
 
 __all__ = [
+    "AsyncRouter",
+    "AsyncTask",
     "Attempt",
     "Backoff",
     "BrokerError",
@@ -47,13 +56,16 @@ __all__ = [
     "BrokerSettings",
     "BrokerUnavailable",
     "BrokerUnusable",
+    "Call",
     "ChergaError",
     "ConfigError",
     "Context",
+    "Depends",
     "DuplicateTask",
     "EnqueueError",
     "EnqueueRefused",
     "EnqueueUnknown",
+    "Event",
     "InvalidArguments",
     "Job",
     "JobCancelled",
@@ -63,9 +75,12 @@ __all__ = [
     "JobState",
     "LiveUpdate",
     "LoadError",
+    "Middleware",
     "MissingExtra",
     "NoCurrentJob",
+    "Outgoing",
     "PayloadTooLarge",
+    "PluginError",
     "Progress",
     "QueueTasks",
     "Reason",
@@ -74,11 +89,15 @@ __all__ = [
     "ResultTimeout",
     "Retry",
     "RetryLater",
+    "Router",
     "Settings",
     "Snooze",
+    "SyncRouter",
+    "SyncTask",
     "Task",
     "TaskCancelError",
     "TaskError",
+    "TaskExecutor",
     "UnknownBroker",
     "UnknownTask",
     "Watch",
@@ -86,4 +105,5 @@ __all__ = [
     "__version__",
     "ctx",
     "get_current_job",
+    "shared_task",
 ]

@@ -2,72 +2,45 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 
 from cherga.brokers import connect
+from cherga.client.applications import enter
+from cherga.client.children import Parent
+from cherga.client.declare import Declaration, Declaring, TaskOptions, policy_of
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
 from cherga.client.live import Watch
+from cherga.client.middleware import EnqueueMiddleware, Middleware, outgoing
+from cherga.client.router import Router
+from cherga.client.signals import Event, Signals
 from cherga.client.submit import Submitter
-from cherga.client.task import CoroutineTask, FunctionTask, Order, Task, UniqueKey, new_job, on_crash, order_with
+from cherga.client.task import Order, Task, new_job, order_with, pack_head
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.codec import check_size, encode_argument
-from cherga.rules.decide import Policy
 from cherga.rules.options import Duration
-from cherga.rules.retry import Retry
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.rules.settings import check as check_settings
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
-from cherga.words.job import Definition, JobFilter, JobRow, JobState, NewJob, PushAnswer
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from cherga.words.job import Definition, JobFilter, JobHead, JobRow, JobState, NewJob, PushAnswer
 
 BROKER_URL = "CHERGA_BROKER_URL"
 DEFAULT_URL = "sqlite:///cherga.db"
 
 
-class TaskOptions(TypedDict, total=False):
-    """The keywords of ``@app.task``."""
-
-    queue: str
-    priority: int
-    retry: int | Retry
-    retry_on_exc: Iterable[type[BaseException]]
-    max_time: Duration | None
-    unique: UniqueKey
-    result_ttl: Duration
-    failure_ttl: Duration
-    on_crash: str
-    tags: Iterable[str]
-    description: str
-    aliases: Iterable[str]
-
-
-class TaskDecorator(Protocol):
-    """What ``@app.task(...)`` gives: it turns a function into a task and keeps its types."""
-
-    # Every coroutine function is also a function: the first overload that fits is meant.
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
-
-
-class QueueTasks:
+class QueueTasks(Declaring):
     """An application's tasks and its broker; one object serves sync and async code.
 
     ``name`` is the broker's namespace. ``broker_url`` defaults to the environment's ``CHERGA_BROKER_URL``, else to
@@ -78,9 +51,14 @@ class QueueTasks:
     def __init__(self, name: str = "cherga", broker_url: str | None = None, **settings: Any) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.aliases: dict[str, str] = {}
-        self._options: dict[str, TaskOptions] = {}
+        self._declarations: dict[str, Declaration] = {}
         self.around_job: list[Callable[[], AbstractContextManager[object]]] = []
         """Makes the context managers that each job runs in, outermost first."""
+        self.middlewares: list[Middleware] = []
+        self.enqueue_middlewares: list[EnqueueMiddleware] = []
+        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        """What stands in for a dependency's function, in tests."""
+        self.on = Signals()
         self.clock: Clock = SystemClock()
         self.job_logger = logging.getLogger("cherga.job")
         """Where failures and ends of jobs are logged; an application may put its own logger here."""
@@ -88,6 +66,7 @@ class QueueTasks:
         self._broker: FullBroker | None = None
         self.configure(name, broker_url, **settings)
         self.submitter = Submitter(lambda groups: self.broker.push(groups))
+        enter(self)
 
     def configure(self, name: str | None = None, broker_url: str | None = None, **settings: Any) -> None:
         """Set name, broker and settings before the first use. Raises ``ConfigError`` that names what is wrong.
@@ -103,85 +82,42 @@ class QueueTasks:
         self.settings = make_settings(self.name, settings)
         self.max_payload = self.settings.max_payload
 
-        for task in self.tasks.values():
-            task.policy = replace(self._policy(self._options[task.name]), retry=task.policy.retry)
+        for name, task in self.tasks.items():
+            task.policy = policy_of(cast(TaskOptions, self._declarations[name].options), self.settings)
 
     name = "cherga"
 
     # --- declaring
 
-    @overload
-    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]
-    @overload
-    def task(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
-    @overload
-    def task(self, name_: str, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
-    @overload
-    def task(self, *, name: str | None = None, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+    def _declared(self, declaration: Declaration) -> Task[Any, Any]:
+        """Take a task in, under its name and its aliases."""
+        aliases = tuple(declaration.options.get("aliases", ()))
 
-    def task(self, function: Any = None, /, **options: Any) -> Any:
-        """Declare a function as a task: ``@app.task``, ``@app.task("name")`` or ``@app.task(retry=5, …)``.
-
-        Raises ``DuplicateTask`` for a name that is taken and ``ConfigError`` for an option that is wrong, both with the
-        place in the code.
-        """
-        if callable(function):
-            return self._declare(function, None, cast(TaskOptions, options))
-
-        name = options.pop("name", function)
-        return lambda real: self._declare(real, name, cast(TaskOptions, options))
-
-    def _declare(self, function: Callable[..., Any], name: str | None, options: TaskOptions) -> Task[Any, Any]:
-        name = check.name(name or function.__name__, "a task's name")
-
-        try:
-            policy, order = self._policy(options), self._order(name, options)
-        except ConfigError as error:
-            code = getattr(function, "__code__", None)
-            where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            raise ConfigError(f"task {name}{where}: {error}") from None
-
-        make = CoroutineTask if inspect.iscoroutinefunction(function) else FunctionTask
-        task = self._add(make(function, name, self, policy, order), options.get("aliases", ()))
-        self._options[name] = options
-        return task
-
-    def _add(self, task: Task[Any, Any], aliases: Iterable[str]) -> Task[Any, Any]:
-        for name in (task.name, *aliases):
+        for name in (declaration.name, *aliases):
             other = self.tasks.get(self.aliases.get(name, name))
 
-            if other is not None and other.place != task.place:
-                raise DuplicateTask(f"the task name {name!r} is taken: {other.place} and {task.place}")
+            if other is not None and other.place != declaration.place:
+                raise DuplicateTask(f"the task name {name!r} is taken: {other.place} and {declaration.place}")
 
+        task = declaration.build(self, self.settings)
         self.tasks[task.name] = task
         self.aliases.update(dict.fromkeys(aliases, task.name))
+        self._declarations[task.name] = declaration
         return task
 
-    def _policy(self, options: TaskOptions) -> Policy:
-        settings = self.settings
-        limit = options.get("max_time", settings.max_time)
+    def include_router(self, router: Router) -> None:
+        """Take in a router's tasks, those too that are declared later."""
+        router.join(self._declared, self)
 
-        return Policy(
-            retry=_retry(options),
-            max_time=None if limit is None else check.seconds(limit, "max_time") or None,
-            result_ttl=check.seconds(options.get("result_ttl", settings.result_ttl), "result_ttl"),
-            failure_ttl=check.seconds(options.get("failure_ttl", settings.failure_ttl), "failure_ttl"),
-            on_crash=on_crash(options.get("on_crash", "retry")),
-        )
+    def middleware(self, wrap: Middleware) -> Middleware:
+        """Put a middleware around every job of this application; the first one added is outermost."""
+        self.middlewares.append(wrap)
+        return wrap
 
-    def _order(self, name: str, options: TaskOptions) -> Order:
-        if unknown := set(options) - set(TaskOptions.__annotations__):
-            word = min(unknown)
-            raise ConfigError(f"unknown option {word!r}{check.nearest(word, TaskOptions.__annotations__)}")
-
-        shared: dict[str, Any] = {
-            key: options[key] for key in ("queue", "priority", "unique", "tags", "description") if key in options
-        }
-
-        if options.get("on_crash") == "fail":
-            shared["on_crash"] = "fail"
-
-        return order_with(Order(), name, cast(Any, shared))
+    def around_enqueue(self, wrap: EnqueueMiddleware) -> EnqueueMiddleware:
+        """Put a middleware around every enqueue of this application; the first one added is outermost."""
+        self.enqueue_middlewares.append(wrap)
+        return wrap
 
     # --- enqueueing
 
@@ -190,6 +126,7 @@ class QueueTasks:
         if not jobs:
             return []
 
+        jobs = self._outgoing(jobs)
         (answer,) = self.broker.push((jobs,))
         return self._handles(jobs, answer)
 
@@ -198,8 +135,13 @@ class QueueTasks:
         if not jobs:
             return []
 
+        jobs = self._outgoing(jobs)
         answer = await self.submitter.push(jobs, self.settings.enqueue_timeout)
         return self._handles(jobs, answer)
+
+    def _outgoing(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
+        """The jobs as the enqueue middleware wants them stored."""
+        return outgoing(jobs, self.enqueue_middlewares) if self.enqueue_middlewares else jobs
 
     def add_task(
         self, name: str, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
@@ -222,6 +164,14 @@ class QueueTasks:
     ) -> Job[Any]:
         """The async twin of ``add_task``."""
         return await self.submitter.wait(self.add_task, name, *args, priority=priority, timeout=timeout, **kwargs)
+
+    def build_child(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, of: Context
+    ) -> NewJob:
+        """A job by name whose head names its parent."""
+        job = self._named_job(name, args, kwargs, priority)
+        head = msgspec.msgpack.decode(job.head, type=JobHead) if job.head else JobHead()
+        return replace(job, head=pack_head(replace(head, parent=of.job_id, root=of.head.root or of.job_id)))
 
     def _named_job(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob:
         task = self.tasks.get(self.aliases.get(name, name))
@@ -251,6 +201,10 @@ class QueueTasks:
     def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer) -> list[Job[Any]]:
         if answer.refused is not None:
             raise EnqueueRefused(answer.refused)
+
+        if self.on.enqueued.handlers:
+            for job, pushed in zip(jobs, answer.jobs, strict=True):
+                self.on.enqueued.send(Event("enqueued", job_id=pushed.id, task_name=job.task, state=pushed.state))
 
         now = self.clock.now()
         return [
@@ -345,9 +299,6 @@ class QueueTasks:
         return f"<{type(self).__name__} {self.name}: {len(self.tasks)} tasks>"
 
 
-_ENQUEUE_OPTIONS = frozenset({"queue", "priority", "unique", "tags", "description"})
-"""Options of a task that are stored with each of its jobs."""
-
 _PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 
 
@@ -368,23 +319,6 @@ def make_settings(name: str, given: dict[str, Any]) -> Settings:
 
     check_settings(settings)
     return settings
-
-
-def _retry(options: TaskOptions) -> Retry:
-    """``retry=5`` and ``retry_on_exc=[…]``, or a whole ``Retry``."""
-    wish = options.get("retry", 0)
-    retry = wish if isinstance(wish, Retry) else Retry(max=check.count(wish, "retry"))
-
-    if "retry_on_exc" not in options:
-        return retry
-
-    kinds: tuple[Any, ...] = tuple(options["retry_on_exc"])
-
-    for kind in kinds:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigError(f"expected retry_on_exc to hold exception classes, got {kind!r}")
-
-    return replace(retry, on=kinds)
 
 
 def _definition(task: Task[Any, Any]) -> Definition:

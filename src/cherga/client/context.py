@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
 
 import msgspec
 
+from cherga.client.children import Children
 from cherga.rules.codec import decode, encode
 from cherga.rules.options import Duration, seconds
 from cherga.words.clock import Clock
+from cherga.words.control import TaskCancelError
 from cherga.words.errors import NoCurrentJob
 from cherga.words.job import EVENTS_KEPT, ClaimedJob, EventKind, JobHead, Progress
 
@@ -36,13 +39,25 @@ class Reporter(Protocol):
         ...
 
 
+class Host(Protocol):
+    """The worker around a job, as far as its context shows it."""
+
+    @property
+    def app(self) -> Any: ...
+    def component(self, name: str) -> Any: ...
+    def plugin_error(self, context: Context, details: dict[str, Any]) -> Any: ...
+
+
 class Context:
     """One attempt, seen from inside. Safe to use from the threads that the job starts."""
 
     __slots__ = (
         "_bell",
+        "_children",
         "_clock",
+        "_host",
         "_meta",
+        "_metadata",
         "_reporter",
         "cancel_message",
         "cancelled",
@@ -57,7 +72,9 @@ class Context:
         "sent_progress",
     )
 
-    def __init__(self, job: ClaimedJob, clock: Clock, reporter: Reporter, deadline: float | None = None) -> None:
+    def __init__(
+        self, job: ClaimedJob, clock: Clock, reporter: Reporter, deadline: float | None = None, host: Host | None = None
+    ) -> None:
         self.job = job
         self.cancelled = False
         """Somebody asked this job to stop, or its time is up."""
@@ -73,6 +90,9 @@ class Context:
         self.reported_at = 0.0
         self._clock = clock
         self._reporter = reporter
+        self._host = host
+        self._children: Any = None
+        self._metadata: Any = None
         self._meta: dict[str, Any] | None = None
         self._bell: threading.Event | None = None
 
@@ -80,6 +100,11 @@ class Context:
 
     @property
     def job_id(self) -> UUID:
+        return self.job.id
+
+    @property
+    def task_uuid(self) -> UUID:
+        """The job's id, under the name that the seed interface gives it."""
         return self.job.id
 
     @property
@@ -109,6 +134,65 @@ class Context:
     def remaining(self) -> float | None:
         """Seconds until ``max_time`` is over; None: no limit."""
         return None if self.deadline is None else self.deadline - self._clock.monotonic()
+
+    # --- what is around me
+
+    @property
+    def host(self) -> Host:
+        """The worker. Raises ``NoCurrentJob`` for a context that was made without one."""
+        if self._host is None:
+            raise NoCurrentJob("expected a context made by a worker")
+
+        return self._host
+
+    @property
+    def children(self) -> Children:
+        """The children that this attempt has asked for and not yet stored."""
+        if self._children is None:
+            self._children = Children(self, self.host.app)
+
+        found: Children = self._children
+        return found
+
+    @property
+    def waiting_children(self) -> Children | None:
+        """The same, None when no child was ever asked for."""
+        return cast("Children | None", self._children)
+
+    def get_logger(self, name: str | None = None) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines carry the job's id and task."""
+        logger = logging.getLogger(name or f"cherga.task.{self.job.task}")
+        return logging.LoggerAdapter(logger, {"job_id": str(self.job.id), "task_name": self.job.task})
+
+    def get_config(self) -> Any:
+        """The application's settings."""
+        return self.host.app.settings
+
+    def get_metadata(self, cache: bool = True) -> Any:
+        """The stored ``Job``, as ``app.get`` gives it; read once unless ``cache`` is False."""
+        if self._metadata is None or not cache:
+            self._metadata = self.host.app.get(self.job.id)
+
+        return self._metadata
+
+    def get_task(self, uuid: UUID | str) -> Any:
+        """Another job, None when it is not kept."""
+        return self.host.app.get(uuid)
+
+    def get_component(self, name: str) -> Any:
+        """``"storage"`` and ``"broker"`` give the broker, ``"worker"`` the session, ``"config"`` the settings; else None."""
+        return self.host.component(name)
+
+    def plugin_error(self, **details: Any) -> Any:
+        """Raise an error event on purpose: a handler of ``app.on.plugin_error`` may return what is then returned here.
+
+        Raises ``PluginError`` when no handler does.
+        """
+        return self.host.plugin_error(self, details)
+
+    def cancel(self, reason: str = "") -> NoReturn:
+        """End this job as cancelled, with this reason. Never a retry."""
+        raise TaskCancelError(reason)
 
     # --- telling the world
 
@@ -144,10 +228,20 @@ class Context:
 
     def log(self, line: str) -> None:
         """Add a line to the job's live stream; the last thousand are kept."""
+        self._add_event(EventKind.LOG, encode(str(line)[:LOG_LINE_LIMIT]))
+
+    def emit(self, value: Any) -> None:
+        """Add a value to the job's stream, for ``job.stream()`` and the browser; the last thousand are kept.
+
+        Raises ``TypeError`` for a value that cannot be encoded.
+        """
+        self._add_event(EventKind.VALUE, encode(value))
+
+    def _add_event(self, kind: EventKind, data: bytes) -> None:
         if self.events is None:
             self.events = deque(maxlen=EVENTS_KEPT)
 
-        self.events.append((EventKind.LOG, encode(str(line)[:LOG_LINE_LIMIT])))
+        self.events.append((kind, data))
         self._reporter.touch(self)
 
     def take_unsent(self) -> tuple[bytes | None, bytes | None]:

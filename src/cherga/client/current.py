@@ -14,6 +14,11 @@ _source: ContextVar[Source] = ContextVar("cherga_source")
 set_source = _source.set
 
 
+def current_source() -> Source | None:
+    """The application whose job runs here; None outside a job."""
+    return _source.get(None)
+
+
 def get_current_job() -> Job[Any] | None:
     """The job that runs here, read from the broker; None outside a job."""
     try:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cherga.client.context import Context
+from cherga.client.features import Features
 from cherga.client.handle import Job
 from cherga.client.ids import as_id, new_id
 from cherga.rules import options as check
@@ -87,14 +88,25 @@ class Order(Struct, frozen=True, kw_only=True):
 class Task(Generic[P, R]):
     """A declared function. ``enqueue`` stores a job; the subclasses keep what a plain call returns."""
 
-    def __init__(self, function: Callable[..., Any], name: str, sender: Sender, policy: Policy, order: Order) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        sender: Sender,
+        policy: Policy,
+        order: Order,
+        features: Features,
+    ) -> None:
         self.function = function
         self.name = name
         self.policy = policy
         self.order = order
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.features = features
+        self.plain = features.plain
+        """Nothing stands between the worker and the function."""
+        self.is_async = features.is_async
         self.injected = _context_parameters(function)
-        self.signature = Signature(function, name, injected=frozenset(self.injected))
+        self.signature = Signature(function, name, injected=self._filled_in(), skip=1 if features.echo else 0)
         self._sender = sender
         self.__name__ = getattr(function, "__name__", name)
         self.__doc__ = function.__doc__
@@ -116,6 +128,11 @@ class Task(Generic[P, R]):
     @property
     def tags(self) -> tuple[str, ...]:
         return self.order.head.tags
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """Keywords of the declaration that Cherga has no use for."""
+        return self.features.extra
 
     @property
     def place(self) -> str:
@@ -171,6 +188,10 @@ class Task(Generic[P, R]):
             payload = _encode([repr(named[name]) for name in wish])
 
         return Unique(f"{self.name}:{hashlib.blake2b(payload, digest_size=16).hexdigest()}")
+
+    def _filled_in(self) -> frozenset[str]:
+        """Parameters that the worker fills in, and senders cannot pass."""
+        return frozenset({*self.injected, *(need.parameter for need in self.features.needs)})
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"

@@ -31,3 +31,11 @@ class TaskCancelError(TaskWish):
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class PluginError(Exception):
+    """``ctx.plugin_error`` was called and no handler turned it into a result; ``details`` holds its keywords."""
+
+    def __init__(self, details: dict[str, object]) -> None:
+        super().__init__(", ".join(f"{key}={value!r}" for key, value in details.items()) or "plugin error")
+        self.details = details

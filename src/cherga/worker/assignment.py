@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from cherga.client.context import Context
 from cherga.client.task import Task
@@ -14,7 +15,7 @@ from cherga.words.outcomes import Outcome
 class Assignment:
     """A job with what is needed to run it. Whoever takes it out of ``Running`` settles it, and nobody else."""
 
-    __slots__ = ("context", "coroutine", "deadline", "job", "policy", "slot", "started", "task", "verdict")
+    __slots__ = ("context", "coroutine", "deadline", "job", "policy", "should_retry", "slot", "started", "task", "verdict")
 
     def __init__(self, job: ClaimedJob, task: Task[..., object], policy: Policy) -> None:
         self.job = job
@@ -26,6 +27,8 @@ class Assignment:
         self.started = 0.0
         self.deadline = float("inf")
         """On the monotonic clock."""
+        self.should_retry: Callable[[BaseException], bool] | None = None
+        """The task's own executor, where it has one, on whether another attempt may help."""
         self.verdict: Outcome | None = None
         """What the attempt ends as, whatever the function still does: set by a time-out or a cancellation."""
 

@@ -10,7 +10,8 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from msgspec import Struct
 
@@ -23,6 +24,7 @@ from cherga.worker.assignment import Assignment
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
 from cherga.worker.deadlines import NEVER, Deadlines
 from cherga.worker.executor import Executor, timed_out
+from cherga.worker.host import WorkerHost
 from cherga.worker.runners import LoopRunner, ThreadRunner
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
@@ -63,7 +65,8 @@ class Engine:
         self._clock = app.clock
         self._deadlines = Deadlines(app.clock)
         self._settler = Settler(app.broker, app.clock, app.settings.report_interval, slots)
-        self.executor = Executor(app, options.name, self._settler, slots, self._deadlines)
+        self.host = WorkerHost(app, lambda: self.session, self._wait_for)
+        self.executor = Executor(app, self.host, options.name, self._settler, slots, self._deadlines)
         self._threads = ThreadRunner(self.executor, range(options.threads), app.settings.lookahead, self._ring)
         self._loop = LoopRunner(self.executor, self._loop_slots(), app.settings.lookahead, self._ring)
         self._claimer = Claimer(app.broker, self._lanes(), self.executor, slots, self._plan())
@@ -257,6 +260,10 @@ class Engine:
         return ClaimPlan(
             queues=options.queues, weights=options.weights, limit=settings.claim_limit, poll_interval=settings.poll_interval
         )
+
+    def _wait_for(self, made: Awaitable[Any]) -> Any:
+        """Let the loop await something while this thread waits."""
+        return self._loop.wait_for(made)
 
     def _ring(self) -> None:
         self._claimer.wake()

@@ -8,13 +8,14 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from cherga.client.app import QueueTasks
 from cherga.client.context import Context, set_current
 from cherga.client.current import set_source
+from cherga.client.pipeline import executor_of
 from cherga.client.task import Task
 from cherga.rules.codec import ENCODE_ERRORS, check_size, encode
 from cherga.rules.decide import Run, decide
@@ -24,6 +25,7 @@ from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.deadlines import Deadlines
 from cherga.worker.failure import UNREADABLE, outcome_of, unencodable, unreadable
+from cherga.worker.host import WorkerHost
 from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
@@ -34,11 +36,16 @@ _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 class Executor:
     """Runs assignments on whichever thread or loop calls it, and puts down what became of them."""
 
-    def __init__(self, app: QueueTasks, worker: str, settler: Settler, slots: SlotTable, deadlines: Deadlines) -> None:
+    def __init__(
+        self, app: QueueTasks, host: WorkerHost, worker: str, settler: Settler, slots: SlotTable, deadlines: Deadlines
+    ) -> None:
         self.running = Running()
         self.overdue: dict[int, Assignment] = {}
         """Attempts whose end is decided, though their functions still run; by claim token."""
         self._app = app
+        self._host = host
+        self._on = app.on
+        self._wrapped = bool(app.middlewares)
         self._worker = worker
         self._clock = app.clock
         self._settler = settler
@@ -103,7 +110,7 @@ class Executor:
         now = self._clock.monotonic()
         limit = assignment.policy.max_time
         deadline = None if limit is None else now + limit
-        assignment.context = Context(assignment.job, self._clock, self._settler, deadline)
+        assignment.context = Context(assignment.job, self._clock, self._settler, deadline, self._host)
         assignment.started = now
         assignment.slot = slot
         self._slots.begin(slot, assignment.job.token)
@@ -125,10 +132,8 @@ class Executor:
             return unreadable(error)
 
         try:
-            if self._around:
-                value = self._call_inside(assignment.task.function, args, kwargs)
-            else:
-                value = assignment.task.function(*args, **kwargs)
+            function = self._function(assignment)
+            value = self._call_inside(function, args, kwargs) if self._around else function(*args, **kwargs)
         except BaseException as error:
             return self._raised(assignment, error)
 
@@ -143,16 +148,25 @@ class Executor:
             return unreadable(error)
 
         try:
-            if self._around:
-                value = await self._acall_inside(assignment.task.function, args, kwargs)
-            else:
-                value = await assignment.task.function(*args, **kwargs)
+            function = self._function(assignment)
+            value = await (self._acall_inside(function, args, kwargs) if self._around else function(*args, **kwargs))
         except asyncio.CancelledError as error:
             return assignment.verdict or self._raised(assignment, error)
         except BaseException as error:
             return self._raised(assignment, error)
 
         return self._returned(value)
+
+    def _function(self, assignment: Assignment) -> Callable[..., Any]:
+        """What is called with the arguments: the task's function, or all that stands around it."""
+        task = assignment.task
+
+        if task.plain and not self._wrapped:
+            return task.function
+
+        steps = executor_of(task.features)(task, cast(Context, assignment.context), self._host)
+        assignment.should_retry = steps.should_retry
+        return steps.arun if task.is_async else steps.run
 
     def _arguments(self, assignment: Assignment) -> tuple[tuple[Any, ...], dict[str, Any]]:
         task = assignment.task
@@ -203,7 +217,7 @@ class Executor:
         return Succeeded(result)
 
     def _raised(self, assignment: Assignment, error: BaseException) -> Outcome:
-        outcome = outcome_of(error, assignment.policy.retry)
+        outcome = outcome_of(error, assignment.should_retry or assignment.policy.retry.worth)
 
         if type(outcome) is Failed:
             self._log_failure(assignment, outcome, error)
@@ -231,6 +245,9 @@ class Executor:
 
         if context is not None and (context.latest_progress is not None or context.latest_meta is not None or context.events):
             settlement = self._with_last_words(context, settlement)
+
+        if context is not None and context.waiting_children is not None and settlement.to is JobState.SUCCEEDED:
+            settlement = msgspec.structs.replace(settlement, children=context.waiting_children.groups())
 
         self._settler.settle(settlement)
         self._log_end(assignment, settlement)

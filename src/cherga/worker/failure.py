@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
 
-from cherga.rules.retry import Retry
 from cherga.words.control import RetryLater, Snooze, TaskCancelError
 from cherga.words.errors import InvalidArguments
 from cherga.words.job import JobError, Reason
@@ -22,8 +22,8 @@ TRACEBACK_LIMIT = 57_344
 _OURS = str(Path(__file__).parent)
 
 
-def outcome_of(error: BaseException, retry: Retry) -> Outcome:
-    """What it means that a task's function raised this."""
+def outcome_of(error: BaseException, worth: Callable[[BaseException], bool]) -> Outcome:
+    """What it means that a task's function raised this; ``worth`` says whether another attempt may help."""
     match error:
         case Snooze():
             return Snoozed(_seconds(error.delay))
@@ -32,7 +32,7 @@ def outcome_of(error: BaseException, retry: Retry) -> Outcome:
         case RetryLater():
             return Failed(describe(error), delay=_seconds(error.delay))
         case _:
-            return Failed(describe(error), retryable=retry.worth(error))
+            return Failed(describe(error), retryable=worth(error))
 
 
 def unreadable(error: Exception) -> Failed:

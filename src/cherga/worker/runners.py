@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cherga.worker.assignment import Assignment
 from cherga.worker.executor import Executor
 from cherga.worker.pace import Pace
+
+T = TypeVar("T")
 
 NOT_WAITED_FOR = -1
 
@@ -122,16 +124,31 @@ class LoopRunner:
         self._pace = Pace(len(slots), lookahead)
         self._waiting: deque[Assignment] = deque()
         self._free = list(reversed(slots))
-        self._arriving = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="cherga-loop", daemon=True)
 
     def start(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread.start()
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread.start()
+
+    def wait_for(self, made: Awaitable[T]) -> T:
+        """Await something on the loop while the calling thread waits; the loop starts at the first use."""
+        self.start()
+        return asyncio.run_coroutine_threadsafe(_awaited(made), self.loop).result()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("expected the loop to be started")
+
+        return self._loop
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
         self._waiting.extend(assignments)
-        self._loop.call_soon_threadsafe(self._fill)
+        self.loop.call_soon_threadsafe(self._fill)
 
     def in_hand(self) -> int:
         return self._count - len(self._free) + len(self._waiting)
@@ -154,13 +171,13 @@ class LoopRunner:
 
     def cancel(self, assignment: Assignment) -> bool:
         if assignment.coroutine is not None:
-            self._loop.call_soon_threadsafe(assignment.coroutine.cancel)
+            self.loop.call_soon_threadsafe(assignment.coroutine.cancel)
 
         return True
 
     def stop(self) -> None:
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(1.0)
 
     def _fill(self) -> None:
@@ -172,7 +189,7 @@ class LoopRunner:
                 return
 
             slot = self._free.pop()
-            assignment.coroutine = self._loop.create_task(self._live(assignment, slot), context=self._executor.fresh())
+            assignment.coroutine = self.loop.create_task(self._live(assignment, slot), context=self._executor.fresh())
 
     async def _live(self, assignment: Assignment, slot: int) -> None:
         try:
@@ -191,10 +208,14 @@ class LoopRunner:
             self._ring()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        asyncio.set_event_loop(self.loop)
 
         try:
-            self._loop.run_forever()
+            self.loop.run_forever()
         finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+
+async def _awaited(made: Awaitable[T]) -> T:
+    return await made

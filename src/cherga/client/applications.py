@@ -1,0 +1,54 @@
+"""Which applications exist in this process, and which of them is meant where none is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakSet, ref
+
+from cherga.client.current import current_source
+from cherga.words.errors import ConfigError
+
+
+class Application(Protocol):
+    """What is remembered: a ``QueueTasks``."""
+
+    name: str
+
+
+_all: WeakSet[Any] = WeakSet()
+_latest: Callable[[], Any] = lambda: None
+_newcomers: list[Callable[[Any], None]] = []
+
+
+def enter(application: Any) -> None:
+    """An application was made."""
+    global _latest
+    _all.add(application)
+    _latest = ref(application)
+
+    for welcome in _newcomers:
+        welcome(application)
+
+
+def each(welcome: Callable[[Any], None]) -> None:
+    """Call this with every application, those to come too."""
+    _newcomers.append(welcome)
+
+    for application in list(_all):
+        welcome(application)
+
+
+def existing() -> list[Any]:
+    """The applications of this process."""
+    return list(_all)
+
+
+def current_application() -> Any:
+    """The application whose job runs here, else the one made last. Raises ``ConfigError`` when there is none."""
+    found = current_source() or _latest()
+
+    if found is None:
+        raise ConfigError("expected an application; make one first: app = QueueTasks(...)")
+
+    return found

@@ -1,0 +1,97 @@
+"""The task bound to the running job: the first argument of tasks declared with ``echo=True``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cherga.client.children import Child
+from cherga.client.context import Context
+from cherga.client.sleeping import AsyncContext
+from cherga.client.task import Task
+from cherga.rules.retry import Retry
+
+
+class BoundTask:
+    """The declaration's facts, the job's context, and a way to enqueue children."""
+
+    def __init__(self, task: Task[..., Any], ctx: Context) -> None:
+        self.task = task
+        self.ctx: Any = ctx
+
+    @property
+    def task_name(self) -> str:
+        return self.task.name
+
+    @property
+    def priority(self) -> int:
+        """The running job's priority."""
+        return int(self.ctx.job.priority)
+
+    @property
+    def echo(self) -> bool:
+        return self.task.features.echo
+
+    @property
+    def max_time(self) -> float | None:
+        return self.task.policy.max_time
+
+    @property
+    def retry(self) -> int:
+        return self.task.policy.retry.max
+
+    @property
+    def retry_on_exc(self) -> list[type[BaseException]]:
+        return list(self.task.policy.retry.on)
+
+    @property
+    def retry_policy(self) -> Retry:
+        return self.task.policy.retry
+
+    @property
+    def decode(self) -> Any:
+        return self.task.features.decode
+
+    @property
+    def middlewares_before(self) -> list[Any]:
+        return list(self.task.features.before)
+
+    @property
+    def middlewares_after(self) -> list[Any]:
+        return list(self.task.features.after)
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        return self.task.features.extra
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self.task.tags
+
+    @property
+    def description(self) -> str | None:
+        return self.task.description
+
+    def add_task(self, name: str, *args: Any, priority: int | None = None, **kwargs: Any) -> Child:
+        """A child of this job, stored in the same atomic write that completes the job.
+
+        It is dropped when the attempt fails, so that a retry makes no second one. Awaiting the value returned (or calling
+        its ``store()``) stores the child now instead, under an id that a retry finds again.
+        """
+        child: Child = self.ctx.children.add(name, args, kwargs, priority)
+        return child
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.task_name} of job {self.ctx.job_id}>"
+
+
+class AsyncTask(BoundTask):
+    """Bound to the job of an ``async def`` task: the methods of ``ctx`` that wait are awaited."""
+
+    def __init__(self, task: Task[..., Any], ctx: Context) -> None:
+        super().__init__(task, ctx)
+        self.ctx = AsyncContext(ctx)
+
+
+class SyncTask(BoundTask):
+    """Bound to the job of a ``def`` task."""

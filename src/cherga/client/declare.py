@@ -1,0 +1,156 @@
+"""Declaring tasks: the decorator that applications, routers and libraries share, and how its options are read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cherga.client.features import Step, features_of
+from cherga.client.task import CoroutineTask, FunctionTask, Order, Sender, Task, UniqueKey, on_crash, order_with
+from cherga.rules import options as check
+from cherga.rules.decide import Policy
+from cherga.rules.options import Duration
+from cherga.rules.retry import Retry
+from cherga.rules.settings import Settings
+from cherga.words.errors import ConfigError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskOptions(TypedDict, total=False):
+    """The keywords of ``@app.task``; any other is kept as ``task.extra``."""
+
+    queue: str
+    priority: int
+    retry: int | Retry
+    retry_on_exc: Iterable[type[BaseException]]
+    max_time: Duration | None
+    unique: UniqueKey
+    result_ttl: Duration
+    failure_ttl: Duration
+    on_crash: str
+    tags: Iterable[str]
+    description: str
+    aliases: Iterable[str]
+    echo: bool
+    executor: type[Any]
+    middlewares_before: list[Step]
+    middlewares_after: list[Step]
+    generate_handler: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+    awaiting: bool
+
+
+class TaskDecorator(Protocol):
+    """What ``@app.task(...)`` gives: it turns a function into a task and keeps its types."""
+
+    # Every coroutine function is also a function: the first overload that fits is meant.
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
+
+
+class Declaration(Struct, frozen=True):
+    """A function with its name and options, before it belongs to an application."""
+
+    function: Callable[..., Any]
+    name: str
+    options: dict[str, Any] = {}
+
+    @property
+    def place(self) -> str:
+        """File and line of the function."""
+        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
+
+    def build(self, sender: Sender, settings: Settings) -> Task[Any, Any]:
+        """The task. Raises ``ConfigError`` that names task, file, line and the option which is wrong."""
+        options = cast(TaskOptions, self.options)
+
+        try:
+            features = features_of(self.function, self.options, [*TaskOptions.__annotations__, "name"])
+            policy, order = policy_of(options, settings), _order(self.name, options)
+            make = CoroutineTask if features.is_async and not features.is_generator else FunctionTask
+            return make(self.function, self.name, sender, policy, order, features)
+        except ConfigError as error:
+            raise ConfigError(f"task {self.name} ({self.place}): {error}") from None
+
+
+class Declaring:
+    """Gives a class the ``task`` decorator; ``_declared`` says what becomes of a declaration."""
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def task(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
+    @overload
+    def task(self, name_: str, /, **options: Any) -> TaskDecorator: ...
+    @overload
+    def task(self, *, name: str | None = None, **options: Any) -> TaskDecorator: ...
+
+    def task(self, function: Any = None, /, **options: Any) -> Any:
+        """Declare a function as a task: ``@app.task``, ``@app.task("name")`` or ``@app.task(retry=5, …)``.
+
+        Options are those of ``TaskOptions``; further keywords are kept as ``task.extra``. Raises ``DuplicateTask`` for a
+        name that is taken and ``ConfigError`` for an option that is wrong, both with the place in the code.
+        """
+        if callable(function):
+            return self._declared(Declaration(function, function.__name__, options))
+
+        name = options.pop("name", None) or function
+        return lambda real: self._declared(Declaration(real, check.name(name or real.__name__, "a task's name"), options))
+
+    def _declared(self, declaration: Declaration) -> Task[Any, Any]:
+        raise TypeError(f"{type(self).__name__} cannot declare tasks")
+
+
+def policy_of(options: TaskOptions, settings: Settings) -> Policy:
+    """What the options say about the ends of jobs; the application's settings fill in the rest."""
+    limit = options.get("max_time", settings.max_time)
+
+    return Policy(
+        retry=_retry(options),
+        max_time=None if limit is None else check.seconds(limit, "max_time") or None,
+        result_ttl=check.seconds(options.get("result_ttl", settings.result_ttl), "result_ttl"),
+        failure_ttl=check.seconds(options.get("failure_ttl", settings.failure_ttl), "failure_ttl"),
+        on_crash=on_crash(options.get("on_crash", "retry")),
+    )
+
+
+_STORED = frozenset({"queue", "priority", "unique", "tags", "description"})
+"""Options of a task that are stored with each of its jobs."""
+
+
+def _order(name: str, options: TaskOptions) -> Order:
+    shared: dict[str, Any] = {key: value for key, value in options.items() if key in _STORED}
+
+    if options.get("on_crash") == "fail":
+        shared["on_crash"] = "fail"
+
+    return order_with(Order(), name, cast(Any, shared))
+
+
+def _retry(options: TaskOptions) -> Retry:
+    """``retry=5`` and ``retry_on_exc=[…]``, or a whole ``Retry``."""
+    wish = options.get("retry", 0)
+    retry = wish if isinstance(wish, Retry) else Retry(max=check.count(wish, "retry"))
+
+    if "retry_on_exc" not in options:
+        return retry
+
+    kinds: tuple[Any, ...] = tuple(options["retry_on_exc"])
+
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ConfigError(f"expected retry_on_exc to hold exception classes, got {kind!r}")
+
+    return replace(retry, on=kinds)
+
+
+__all__ = ["Declaration", "Declaring", "TaskDecorator", "TaskOptions", "policy_of"]

@@ -1,0 +1,85 @@
+"""Middleware: one callable type, composed from the outside in. It takes what comes next and gives what stands before it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from cherga.client.context import Context
+from cherga.client.task import Task, pack_head
+from cherga.words.job import JobHead, NewJob
+
+
+class Call:
+    """One call of a task, as middleware sees it: change ``args`` and ``kwargs`` before it, read ``result`` after it."""
+
+    __slots__ = ("args", "ctx", "kwargs", "result", "task")
+
+    def __init__(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], ctx: Context) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.ctx = ctx
+        self.result: Any = None
+
+    @property
+    def task_name(self) -> str:
+        return self.task.name
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+Middleware = Callable[[Handler], Handler]
+"""Around every job of an application: ``def wrap(following): async def handle(call): …; return await following(call)``."""
+
+
+class Outgoing:
+    """A job on its way to the broker: ``headers`` may be changed, the rest read."""
+
+    __slots__ = ("headers", "job")
+
+    def __init__(self, job: NewJob) -> None:
+        self.job = job
+        self.headers = dict(_head(job).headers)
+
+    @property
+    def task_name(self) -> str:
+        return self.job.task
+
+    @property
+    def queue(self) -> str:
+        return self.job.queue
+
+    @property
+    def owner(self) -> str | None:
+        return self.job.owner
+
+
+EnqueueHandler = Callable[[Outgoing], NewJob]
+EnqueueMiddleware = Callable[[EnqueueHandler], EnqueueHandler]
+"""Around every enqueue of an application: ``def wrap(following): def handle(outgoing): …; return following(outgoing)``."""
+
+
+def outgoing(jobs: Sequence[NewJob], middlewares: Sequence[EnqueueMiddleware]) -> list[NewJob]:
+    """The jobs after all middleware has seen them."""
+    handler: EnqueueHandler = _packed
+
+    for wrap in reversed(middlewares):
+        handler = wrap(handler)
+
+    return [handler(Outgoing(job)) for job in jobs]
+
+
+def _packed(outgoing: Outgoing) -> NewJob:
+    head = _head(outgoing.job)
+
+    if outgoing.headers == head.headers:
+        return outgoing.job
+
+    return replace(outgoing.job, head=pack_head(replace(head, headers=outgoing.headers)))
+
+
+def _head(job: NewJob) -> JobHead:
+    return msgspec.msgpack.decode(job.head, type=JobHead) if job.head else JobHead()

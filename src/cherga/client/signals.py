@@ -1,0 +1,121 @@
+"""``app.on``: what happens to jobs and workers, for whoever wants to hear of it.
+
+A handler that raises is logged and harms nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from cherga.words.job import JobError, JobState, Progress
+
+logger = logging.getLogger("cherga.signals")
+
+
+class Event(Struct, frozen=True):
+    """What happened; fields that do not belong to the event are None."""
+
+    name: str
+    job_id: UUID | None = None
+    task_name: str | None = None
+    state: JobState | None = None
+    attempt: int | None = None
+    error: JobError | None = None
+    progress: Progress | None = None
+    worker: str | None = None
+    details: dict[str, Any] | None = None
+
+
+EventHandler = Callable[[Event], Any]
+H = TypeVar("H", bound=EventHandler)
+
+
+class Signal:
+    """One kind of event. Call it with a handler (also as a decorator) to connect it."""
+
+    __slots__ = ("_run", "handlers", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.handlers: list[EventHandler] = []
+        self._run: Callable[[Awaitable[Any]], object] = _run_here
+
+    def __call__(self, handler: H) -> H:
+        self.handlers.append(handler)
+        return handler
+
+    def disconnect(self, handler: EventHandler) -> None:
+        """Tell this handler no more; one that is not connected is passed over."""
+        if handler in self.handlers:
+            self.handlers.remove(handler)
+
+    def send(self, event: Event) -> None:
+        """Tell every handler; coroutines are run on the worker's loop, or here where there is no worker."""
+        for handler in list(self.handlers):
+            try:
+                made = handler(event)
+
+                if inspect.isawaitable(made):
+                    self._run(_guarded(made, self.name))
+            except Exception:
+                logger.exception("a handler of %r failed", self.name, extra={"action": "signal.failed"})
+
+    def run_with(self, run: Callable[[Awaitable[Any]], object]) -> None:
+        """Let coroutines of handlers run there from now on."""
+        self._run = run
+
+
+class Signals:
+    """The kinds of events. Those of jobs: enqueued (told by the sender), started, progress, retried, succeeded, failed,
+    cancelled; those of workers: worker_started, worker_draining, worker_stopped; and plugin_error."""
+
+    def __init__(self) -> None:
+        self.enqueued = Signal("enqueued")
+        self.started = Signal("started")
+        self.progress = Signal("progress")
+        self.retried = Signal("retried")
+        self.succeeded = Signal("succeeded")
+        self.failed = Signal("failed")
+        self.cancelled = Signal("cancelled")
+        self.worker_started = Signal("worker_started")
+        self.worker_draining = Signal("worker_draining")
+        self.worker_stopped = Signal("worker_stopped")
+        self.plugin_error = Signal("plugin_error")
+
+    def run_with(self, run: Callable[[Awaitable[Any]], object]) -> None:
+        """Let coroutines of handlers run there from now on."""
+        for signal in vars(self).values():
+            signal.run_with(run)
+
+
+async def _guarded(made: Awaitable[Any], name: str) -> None:
+    try:
+        await made
+    except Exception:
+        logger.exception("a handler of %r failed", name, extra={"action": "signal.failed"})
+
+
+def _run_here(made: Awaitable[Any]) -> None:
+    """Without a worker: on the running loop if the caller is async, else to its end, here and now."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(_as_coroutine(made))
+    else:
+        task = loop.create_task(_as_coroutine(made))
+        _pending.add(task)
+        task.add_done_callback(_pending.discard)
+
+
+_pending: set[asyncio.Task[None]] = set()
+
+
+async def _as_coroutine(made: Awaitable[Any]) -> None:
+    await made
