@@ -16,11 +16,10 @@ from msgspec.structs import replace
 
 from cherga.brokers import connect
 from cherga.client.applications import enter
-from cherga.client.children import Parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, policy_of
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
-from cherga.client.live import Watch
+from cherga.client.live import Stream, Watch
 from cherga.client.middleware import EnqueueMiddleware, Middleware, outgoing
 from cherga.client.router import Router
 from cherga.client.signals import Event, Signals
@@ -247,6 +246,10 @@ class QueueTasks(Declaring):
     def watch(self, id: UUID | str, after: int = 0) -> Watch:
         """The job's live updates, for ``for`` and ``async for``; ends when the job is final."""
         return Watch(self, id, after)
+
+    def stream(self, id: UUID | str, after: int = 0) -> Stream:
+        """The values that a job emits; see ``Job.stream``."""
+        return Stream(self, as_id(id), after)
 
     # --- the broker
 

@@ -94,6 +94,11 @@ class Scope:
         self._open: dict[Callable[..., Any], Any] = {}
         self._stack = AsyncExitStack()
 
+    @property
+    def used(self) -> bool:
+        """Something is open."""
+        return bool(self._open)
+
     def get(self, function: Callable[..., Any]) -> tuple[bool, Any]:
         """Whether it is open, and its value."""
         return function in self._open, self._open.get(function)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 from uuid import UUID
@@ -26,6 +26,15 @@ LONGEST_LOOK = 5.0
 """Seconds between two looks at the broker while waiting, should a wake-up have been lost."""
 
 
+class Values(Protocol):
+    """A job's values, for ``for`` and ``async for``; ``position`` is that of the last one given."""
+
+    position: int
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def __aiter__(self) -> AsyncIterator[Any]: ...
+
+
 class Source(Protocol):
     """What a handle needs of its application."""
 
@@ -36,6 +45,7 @@ class Source(Protocol):
     @property
     def submitter(self) -> Submitter: ...
     def result_type(self, task: str) -> Any: ...
+    def stream(self, id: UUID, after: int) -> Values: ...
 
 
 class Job(Generic[R]):
@@ -218,6 +228,13 @@ class Job(Generic[R]):
             self._await_end(timeout)
 
         return self._finished()
+
+    def stream(self, after: int = 0) -> Values:
+        """The values that the job emits (those of a generator task, or of ``ctx.emit``), for ``for`` and ``async for``.
+
+        Ends with the job. ``after`` resumes behind the ``position`` that an earlier stream had reached; the last thousand are kept.
+        """
+        return self._source.stream(self.id, after)
 
     def cancel(self, message: str | None = None) -> bool:
         """Ask that the job does not run, or stops running. False when it had ended already."""

@@ -240,4 +240,3 @@ def _replace_arguments(call: Call, made: Any) -> None:
         raise TypeError(
             f"expected a middleware before task {call.task_name} to return None, a Call or (args, kwargs); got {made!r}"
         )
-

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from cherga.client.app import QueueTasks
+from cherga.client.signals import Event, Signal
 from cherga.version import __version__
 from cherga.words.errors import ConfigError
-from cherga.words.job import Cancel, JobState, PauseScope, Reason, SessionInfo, TaskCount
+from cherga.words.job import Cancel, JobState, PauseScope, Progress, Reason, Report, SessionInfo, TaskCount
 from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome
 from cherga.worker.assignment import Assignment
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
@@ -64,7 +66,7 @@ class Engine:
         self._stuck = stuck
         self._clock = app.clock
         self._deadlines = Deadlines(app.clock)
-        self._settler = Settler(app.broker, app.clock, app.settings.report_interval, slots)
+        self._settler = Settler(app.broker, app.clock, app.settings.report_interval, slots, self._tell_progress)
         self.host = WorkerHost(app, lambda: self.session, self._wait_for)
         self.executor = Executor(app, self.host, options.name, self._settler, slots, self._deadlines)
         self._threads = ThreadRunner(self.executor, range(options.threads), app.settings.lookahead, self._ring)
@@ -95,6 +97,8 @@ class Engine:
             lane.runner.start()
 
         self._claimer.start()
+        self.app.on.run_with(self._loop.run_soon)
+        self._tell_worker(self.app.on.worker_started)
 
     # --- what comes from outside
 
@@ -140,6 +144,7 @@ class Engine:
         Shortly before the grace time is over, running jobs are asked to stop.
         """
         self._claimer.stop()
+        self._tell_worker(self.app.on.worker_draining)
         self._give_back()
 
         if self._wait(max(0.0, grace - LAST_CALL)):
@@ -153,11 +158,25 @@ class Engine:
         for assignment in self.executor.running.all():
             self.executor.abandon(assignment)
 
+        self._close_dependencies()
+        self._tell_worker(self.app.on.worker_stopped)
+
         for lane in self._claimer.lanes:
             lane.runner.stop()
 
+        self._loop.stop()
         self._deadlines.stop()
         return self._settler.stop(timeout)
+
+    def _close_dependencies(self) -> None:
+        """Those that live as long as the worker; what fails while closing is logged and holds up nothing."""
+        if not self.host.worker.used:
+            return
+
+        try:
+            self._loop.wait_for(self.host.worker.close())
+        except Exception:
+            logger.exception("a dependency of the worker could not be closed", extra={"action": "depends.close"})
 
     def interrupt(self) -> None:
         """Write down as interrupted what still runs; for embedded mode, where nobody can end it."""
@@ -260,6 +279,20 @@ class Engine:
         return ClaimPlan(
             queues=options.queues, weights=options.weights, limit=settings.claim_limit, poll_interval=settings.poll_interval
         )
+
+    def _tell_progress(self, reports: list[Report]) -> None:
+        """On the settler's thread, after the values were stored."""
+        if not self.app.on.progress.handlers:
+            return
+
+        for report in reports:
+            if report.progress is not None:
+                progress = msgspec.msgpack.decode(report.progress, type=Progress)
+                self.app.on.progress.send(Event("progress", report.id, progress=progress, worker=self.options.name))
+
+    def _tell_worker(self, signal: Signal) -> None:
+        if signal.handlers:
+            signal.send(Event(signal.name, worker=self.options.name))
 
     def _wait_for(self, made: Awaitable[Any]) -> Any:
         """Let the loop await something while this thread waits."""

@@ -16,11 +16,12 @@ from cherga.client.app import QueueTasks
 from cherga.client.context import Context, set_current
 from cherga.client.current import set_source
 from cherga.client.pipeline import executor_of
+from cherga.client.signals import Event
 from cherga.client.task import Task
 from cherga.rules.codec import ENCODE_ERRORS, check_size, encode
 from cherga.rules.decide import Run, decide
 from cherga.words.errors import PayloadTooLarge
-from cherga.words.job import ClaimedJob, JobError, JobHead, JobState, Reason, Settlement
+from cherga.words.job import Charge, ClaimedJob, JobError, JobHead, JobState, Reason, Settlement
 from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.deadlines import Deadlines
@@ -45,6 +46,13 @@ class Executor:
         self._app = app
         self._host = host
         self._on = app.on
+        self._ends = {
+            JobState.SUCCEEDED: app.on.succeeded,
+            JobState.FAILED: app.on.failed,
+            JobState.CANCELLED: app.on.cancelled,
+            JobState.SCHEDULED: app.on.retried,
+            JobState.READY: app.on.retried,
+        }
         self._wrapped = bool(app.middlewares)
         self._worker = worker
         self._clock = app.clock
@@ -119,6 +127,9 @@ class Executor:
         if deadline is not None:
             assignment.deadline = deadline
             self._deadlines.watch(deadline)
+
+        if self._on.started.handlers:
+            self._tell_start(assignment)
 
         return True
 
@@ -251,6 +262,7 @@ class Executor:
 
         self._settler.settle(settlement)
         self._log_end(assignment, settlement)
+        self._tell_end(assignment, settlement)
 
     def _with_last_words(self, context: Context, settlement: Settlement) -> Settlement:
         self._settler.flush(context)
@@ -260,6 +272,21 @@ class Executor:
             return settlement
 
         return msgspec.structs.replace(settlement, progress=progress, meta=meta)
+
+    # --- telling those who listen
+
+    def _tell_end(self, assignment: Assignment, settlement: Settlement) -> None:
+        signal = self._ends.get(settlement.to)
+
+        if signal is None or not signal.handlers or (not settlement.to.final and settlement.charge is not Charge.ATTEMPT):
+            return
+
+        job, error = assignment.job, settlement.attempt.error if settlement.attempt else None
+        signal.send(Event(signal.name, job.id, job.task, settlement.to, job.attempt, error, worker=self._worker))
+
+    def _tell_start(self, assignment: Assignment) -> None:
+        job = assignment.job
+        self._on.started.send(Event("started", job.id, job.task, JobState.RUNNING, job.attempt, worker=self._worker))
 
     # --- logging: nothing is taken over, everything carries the job's id
 

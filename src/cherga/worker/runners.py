@@ -139,6 +139,11 @@ class LoopRunner:
         self.start()
         return asyncio.run_coroutine_threadsafe(_awaited(made), self.loop).result()
 
+    def run_soon(self, made: Awaitable[object]) -> None:
+        """Let the loop await something, and do not wait for it."""
+        self.start()
+        asyncio.run_coroutine_threadsafe(_awaited(made), self.loop)
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:

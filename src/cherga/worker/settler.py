@@ -29,10 +29,13 @@ Item = Settlement | Context | object
 class Settler:
     """One thread. ``settle`` and ``touch`` only put something down; order of one job's writes is kept."""
 
-    def __init__(self, broker: Broker, clock: Clock, interval: float, slots: SlotTable) -> None:
+    def __init__(
+        self, broker: Broker, clock: Clock, interval: float, slots: SlotTable, heard: Callable[[list[Report]], None]
+    ) -> None:
         self._broker = broker
         self._clock = clock
         self._interval = interval
+        self._heard = heard
         self._slots = slots
         self._inbox: SimpleQueue[Item] = SimpleQueue()
         self._late: deque[Context] = deque()
@@ -118,6 +121,7 @@ class Settler:
 
         if reports:
             self._tell(reports)
+            self._heard(reports)
 
     def _tell(self, reports: list[Report]) -> None:
         """Progress is worth repeating, but never the end of the settler."""
