@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from importlib import import_module
 from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 from uuid import UUID
@@ -19,16 +20,18 @@ from cherga.brokers import connect
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
 from cherga.client.live import Watch
+from cherga.client.order import Order, UniqueKey, new_job, on_crash, order_with
 from cherga.client.submit import Submitter
-from cherga.client.task import CoroutineTask, FunctionTask, Order, Task, UniqueKey, new_job, on_crash, order_with
+from cherga.client.task import CoroutineTask, FunctionTask, Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
-from cherga.rules.codec import check_size, encode_argument
+from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.options import Duration
-from cherga.rules.retry import Retry
+from cherga.rules.retry import Retry, exception_kinds
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.rules.settings import check as check_settings
+from cherga.rules.signature import pack_unbound
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
 from cherga.words.job import Definition, JobFilter, JobRow, JobState, NewJob, PushAnswer
@@ -119,30 +122,30 @@ class QueueTasks:
     @overload
     def task(self, *, name: str | None = None, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
 
-    def task(self, function: Any = None, /, **options: Any) -> Any:
+    def task(self, function: Any = None, *, name: str | None = None, **options: Unpack[TaskOptions]) -> Any:
         """Declare a function as a task: ``@app.task``, ``@app.task("name")`` or ``@app.task(retry=5, …)``.
 
         Raises ``DuplicateTask`` for a name that is taken and ``ConfigError`` for an option that is wrong, both with the
         place in the code.
         """
         if callable(function):
-            return self._declare(function, None, cast(TaskOptions, options))
+            return self._declare(function, name, options)
 
-        name = options.pop("name", function)
-        return lambda real: self._declare(real, name, cast(TaskOptions, options))
+        return lambda real: self._declare(real, name or function, options)
 
     def _declare(self, function: Callable[..., Any], name: str | None, options: TaskOptions) -> Task[Any, Any]:
-        name = check.name(name or function.__name__, "a task's name")
+        own_name: str = getattr(function, "__name__", repr(function))
+        name = check.name(name or own_name, "a task's name")
 
         try:
-            policy, order = self._policy(options), self._order(name, options)
+            policy, order, aliases = self._policy(options), self._order(name, options), _aliases(options)
         except ConfigError as error:
             code = getattr(function, "__code__", None)
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
             raise ConfigError(f"task {name}{where}: {error}") from None
 
         make = CoroutineTask if inspect.iscoroutinefunction(function) else FunctionTask
-        task = self._add(make(function, name, self, policy, order), options.get("aliases", ()))
+        task = self._add(make(function, name, self, policy, order), aliases)
         self._options[name] = options
         return task
 
@@ -191,7 +194,7 @@ class QueueTasks:
             return []
 
         (answer,) = self.broker.push((jobs,))
-        return self._handles(jobs, answer)
+        return self._handles(jobs, answer, self._known_before(answer))
 
     async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
         """The async twin of ``send``, coalesced with what other coroutines send meanwhile."""
@@ -199,10 +202,10 @@ class QueueTasks:
             return []
 
         answer = await self.submitter.push(jobs, self.settings.enqueue_timeout)
-        return self._handles(jobs, answer)
+        return self._handles(jobs, answer, await self.submitter.call(self._known_before, answer) if _stale(answer) else {})
 
     def add_task(
-        self, name: str, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
+        self, name: str, /, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
     ) -> Job[Any]:
         """Enqueue by name; the task need not be declared here.
 
@@ -213,15 +216,21 @@ class QueueTasks:
         (job,) = self.send((self._named_job(name, args, kwargs, priority),))
 
         if timeout is not None:
-            job._await_end(check.seconds(timeout, "timeout"))
+            job.await_end(timeout)
 
         return job
 
     async def aadd_task(
-        self, name: str, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
+        self, name: str, /, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
     ) -> Job[Any]:
         """The async twin of ``add_task``."""
-        return await self.submitter.wait(self.add_task, name, *args, priority=priority, timeout=timeout, **kwargs)
+        new = await self.submitter.call(self._named_job, name, args, kwargs, priority)
+        (job,) = await self.asend((new,))
+
+        if timeout is not None:
+            await job.aawait_end(timeout)
+
+        return job
 
     def _named_job(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob:
         task = self.tasks.get(self.aliases.get(name, name))
@@ -233,10 +242,8 @@ class QueueTasks:
         if task:
             return task.build(order, args, kwargs)
 
-        payload = encode_argument([args, kwargs], f"an argument of task {name}")
-        return new_job(
-            check.name(name, "a task's name"), check_size(payload, self.max_payload, f"arguments of task {name}"), order, None
-        )
+        payload = check_size(pack_unbound(name, args, kwargs), self.max_payload, f"arguments of task {name}")
+        return new_job(check.name(name, "a task's name"), payload, order, None)
 
     def _published_order(self, name: str) -> Order:
         """What workers have published about a task that is not declared here, else the defaults."""
@@ -248,15 +255,20 @@ class QueueTasks:
         published = msgspec.msgpack.decode(found[0].data, type=dict[str, Any], strict=False)
         return order_with(Order(), name, cast(Any, {k: v for k, v in published.items() if k in _PUBLISHED}))
 
-    def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer) -> list[Job[Any]]:
+    def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer, known: dict[UUID, JobRow]) -> list[Job[Any]]:
         if answer.refused is not None:
             raise EnqueueRefused(answer.refused)
 
         now = self.clock.now()
         return [
-            Job(_snapshot(job, pushed.id, pushed.state, now), self, pushed.existing)
+            Job(known.get(pushed.id) or _snapshot(job, pushed.id, pushed.state, now), self, pushed.existing)
             for job, pushed in zip(jobs, answer.jobs, strict=True)
         ]
+
+    def _known_before(self, answer: PushAnswer) -> dict[UUID, JobRow]:
+        """The rows of jobs that were there before: the sender cannot know what stands in them."""
+        ids = _stale(answer)
+        return {row.id: row for row in self.broker.get(ids) if row is not None} if ids else {}
 
     # --- looking
 
@@ -284,7 +296,9 @@ class QueueTasks:
         where = JobFilter(
             states=frozenset(JobState(state) for state in states), queue=queue, task=task, owner=owner, unfinished=unfinished
         )
-        return [Job(row, self) for row in self.broker.find(where, limit, before.row.sequence if before else None)]
+        # A job that was just enqueued does not know its place yet.
+        below = (before.row.sequence or before.refresh().row.sequence) if before else None
+        return [Job(row, self) for row in self.broker.find(where, limit, below)]
 
     async def ajobs(self, **where: Any) -> list[Job[Any]]:
         """The async twin of ``jobs``."""
@@ -345,14 +359,12 @@ class QueueTasks:
         return f"<{type(self).__name__} {self.name}: {len(self.tasks)} tasks>"
 
 
-_ENQUEUE_OPTIONS = frozenset({"queue", "priority", "unique", "tags", "description"})
-"""Options of a task that are stored with each of its jobs."""
-
 _PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 
 
 def make_settings(name: str, given: dict[str, Any]) -> Settings:
     """Settings from keywords. Raises ``ConfigError`` for an unknown one or one out of its limits."""
+    given = {key: value.total_seconds() if isinstance(value, timedelta) else value for key, value in given.items()}
     inner = {key: value for key, value in given.items() if key in BrokerSettings.__struct_fields__ and key != "namespace"}
     outer = {key: value for key, value in given.items() if key in Settings.__struct_fields__ and key != "broker"}
 
@@ -378,13 +390,16 @@ def _retry(options: TaskOptions) -> Retry:
     if "retry_on_exc" not in options:
         return retry
 
-    kinds: tuple[Any, ...] = tuple(options["retry_on_exc"])
+    return replace(retry, on=exception_kinds(options["retry_on_exc"], "retry_on_exc"))
 
-    for kind in kinds:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigError(f"expected retry_on_exc to hold exception classes, got {kind!r}")
 
-    return replace(retry, on=kinds)
+def _aliases(options: TaskOptions) -> list[str]:
+    return [check.name(alias, "an alias") for alias in check.texts(options.get("aliases", ()), "aliases")]
+
+
+def _stale(answer: PushAnswer) -> list[UUID]:
+    """Ids of jobs that were there before this push, or that it ended at once."""
+    return [job.id for job in answer.jobs if job.existing or job.state.final]
 
 
 def _definition(task: Task[Any, Any]) -> Definition:

@@ -22,7 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOG_LINE_LIMIT = 16_384
-"""Characters of one log line that are kept."""
+"""Characters of one log line or note that are kept."""
 
 _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
@@ -114,7 +114,7 @@ class Context:
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Say how far the job is. Cheap: at most ten values a second are stored, and always the last."""
-        self.latest_progress = _encode_progress(Progress(done, total, note))
+        self.latest_progress = _encode_progress(Progress(done, total, _storable(note)))
         self._reporter.touch(self)
 
     def track(self, items: Iterable[T], total: int | None = None, note: str = "") -> Iterator[T]:
@@ -147,7 +147,7 @@ class Context:
         if self.events is None:
             self.events = deque(maxlen=EVENTS_KEPT)
 
-        self.events.append((EventKind.LOG, encode(str(line)[:LOG_LINE_LIMIT])))
+        self.events.append((EventKind.LOG, encode(_storable(line))))
         self._reporter.touch(self)
 
     def take_unsent(self) -> tuple[bytes | None, bytes | None]:
@@ -201,6 +201,11 @@ class Context:
             return origin.copy().run(function, *args, **kwargs)
 
         return bound
+
+
+def _storable(text: object) -> str:
+    """What a job tells must not end it: half characters, as in odd file names, are shown by their codes."""
+    return str(text)[:LOG_LINE_LIMIT].encode("utf-8", "backslashreplace").decode()
 
 
 _current: ContextVar[Context] = ContextVar("cherga_job")

@@ -141,7 +141,8 @@ class Pass:
     """
 
     def __init__(self, secret: str | bytes | Sequence[str | bytes], max_age: float = 86_400.0) -> None:
-        self._serializer = URLSafeTimedSerializer(secret, salt="cherga.live")
+        secrets = [secret] if isinstance(secret, str | bytes) else secret
+        self._serializer = URLSafeTimedSerializer([_bytes(each) for each in secrets], salt="cherga.live")
         self._max_age = max_age
 
     def issue(self, id: UUID) -> str:
@@ -154,6 +155,10 @@ class Pass:
             return bool(self._serializer.loads(token, max_age=int(self._max_age)) == id.hex)
         except (BadSignature, UnicodeError):
             return False
+
+
+def _bytes(secret: str | bytes) -> bytes:
+    return secret.encode() if isinstance(secret, str) else secret
 
 
 def _update(followed: Followed, source: Source, after: int) -> LiveUpdate:
