@@ -129,11 +129,11 @@ def _free(write: Write, held: Held, death: Death, worker: str) -> None:
     began = death.started is None or held.token in death.started
 
     if not began:
-        _free_unharmed(write, held)
+        _free_unharmed(write, held.fenced())
         return
 
     reason = Reason.INTERRUPTED if death.orderly else Reason.CRASHED
-    charged = held.charged(Charge.INTERRUPTION if death.orderly else Charge.CRASH)
+    charged = held.fenced().charged(Charge.INTERRUPTION if death.orderly else Charge.CRASH)
     charged = charged.remembering(_describe(write, held, worker, reason))
     ending = _ending(write, charged, reason)
 
