@@ -30,7 +30,7 @@ class Signature:
     """
 
     def __init__(self, function: Callable[..., Any], task: str, injected: frozenset[str] = frozenset(), skip: int = 0) -> None:
-        signature = inspect.signature(function)
+        signature = _readable(function, task)
         parameters = [p for p in list(signature.parameters.values())[skip:] if p.name not in injected]
 
         self.task = task
@@ -106,23 +106,15 @@ class Signature:
         return self.pack(tuple(loose[0]), loose[1])
 
     def _spread(self, record: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        positional = [getattr(record, name) for name in self._positional]
-
-        if any(value is UNSET for value in positional):
-            return self._spread_sparse(record, positional)
-
+        positional = [self._value(record, name) for name in self._positional]
         rest = getattr(record, self._rest) if self._rest else ()
-        return (*positional, *rest), self._named_only(record)
+        named = {name: self._value(record, name) for name in self._keywords}
+        return (*positional, *rest), named | getattr(record, self._extra) if self._extra else named
 
-    def _spread_sparse(self, record: Any, positional: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Leave out what the sender left out and cannot be stored: the function's own default serves."""
-        gap = next(index for index, value in enumerate(positional) if value is UNSET)
-        after = zip(self._positional[gap:], positional[gap:], strict=True)
-        return tuple(positional[:gap]), {name: value for name, value in after if value is not UNSET} | self._named_only(record)
-
-    def _named_only(self, record: Any) -> dict[str, Any]:
-        named = {name: value for name in self._keywords if (value := getattr(record, name)) is not UNSET}
-        return named | getattr(record, self._extra) if self._extra else named
+    def _value(self, record: Any, name: str) -> Any:
+        """What the sender left out and cannot be stored is the function's own default."""
+        value = getattr(record, name)
+        return self.signature.parameters[name].default if value is UNSET else value
 
     def _explain(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> InvalidArguments:
         """The message that a person needs: which argument, what was expected, what came."""
@@ -146,6 +138,13 @@ class Signature:
 
     def _field_type(self, name: str) -> Any:
         return get_type_hints(self._record, include_extras=True)[name]
+
+
+def _readable(function: Callable[..., Any], task: str) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError) as error:
+        raise TaskError(f"task {task}: expected a function whose parameters can be read, got {function!r}") from error
 
 
 def pack_unbound(task: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
