@@ -8,22 +8,6 @@ import cherga
 from cherga.words import control, errors
 
 PUBLIC = [
-    "from",
-    "__future__",
-    "import",
-    "annotations",
-    "import",
-    "inspect",
-    "import",
-    "cherga",
-    "from",
-    "cherga.words",
-    "import",
-    "control,",
-    "errors",
-    "PUBLIC",
-    "=",
-    """"",
     "Attempt",
     "Backoff",
     "BrokerError",
