@@ -357,3 +357,13 @@ class Explained:
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Any]:
         self.plan = " ".join(row[3] for row in self._db.execute(f"explain query plan {sql}", bindings))
         return []
+
+
+def test_an_ended_job_names_its_session_after_the_session_has_ended(tmp_path: Path) -> None:
+    with opened(tmp_path / "jobs.db") as broker:
+        push_each(broker, 2)
+        done, lost = claim(broker)
+        broker.settle([success(done)])
+        broker.reap([Death("ours.1")])
+        rows = broker.get([done.id, lost.id])
+        assert [row.session for row in rows if row] == ["ours.1", None]

@@ -22,7 +22,7 @@ where sequence = ?
 
 _PUT_BACK = """
 update jobs set
-    state = ?, lane = ?, place = ifnull(?, place), token = ?, reason = ?, message = ?,
+    state = ?, lane = ?, session = null, place = ifnull(?, place), token = ?, reason = ?, message = ?,
     progress = ifnull(?, progress), meta = ifnull(?, meta), attempt = ?, crashes = ?, interruptions = ?, attempts = ?,
     traits = traits | ?, run_at = ?, ready_at = ifnull(?, ready_at), position = position + 1
 where sequence = ?

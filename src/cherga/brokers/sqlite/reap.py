@@ -120,6 +120,7 @@ def _end(write: Write, session: Session, death: Death, limit: int, freed: list[U
     if len(jobs) > limit:
         write.run("update sessions set death = ? where number = ?", (_pack(death), session.number))
     else:
+        write.run("insert into past_sessions (number, id, ended) values (?, ?, ?)", (session.number, session.id, write.now))
         write.run("delete from sessions where number = ?", (session.number,))
 
     return len(jobs) <= limit
