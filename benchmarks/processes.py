@@ -13,8 +13,7 @@ from pathlib import Path
 from benchmarks.app import make
 from cherga import QueueTasks
 
-CHERGA = (sys.executable, "-c", "import sys; from cherga.cli import main; sys.exit(main())")
-WORKER = (*CHERGA, "worker", "-A", "benchmarks.app:app", "--log-level", "warning")
+WORKER = (sys.executable, "-m", "cherga", "worker", "-A", "benchmarks.app:app", "--log-level", "warning")
 TICKS = os.sysconf("SC_CLK_TCK")
 LIMIT = 120.0
 """Seconds after which anything measured here has gone wrong."""

@@ -23,7 +23,7 @@ COMMAND = (sys.executable, "-m", "cherga")
 
 def make_app(url: str = "sqlite:///shop.db") -> QueueTasks:
     """A fresh application on this broker."""
-    app = QueueTasks("shop", broker_url=url, report_interval=0.05)
+    app = QueueTasks("shop", broker_url=url, report_interval=0.05, poll_interval=0.2)
     app.task(add)
     app.task(queue="exports", description="Exporting posts…", tags=["nightly"])(export)
     app.task(fail)

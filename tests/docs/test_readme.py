@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.docs.pages import ROOT, blocks
 
-CHERGA = (sys.executable, "-c", "import sys; from cherga.cli import main; sys.exit(main())")
+CHERGA = (sys.executable, "-m", "cherga")
 
 
 def test_the_readme_example_runs_as_written(tmp_path: Path) -> None:

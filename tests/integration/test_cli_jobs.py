@@ -279,15 +279,16 @@ def test_all_jobs_that_match_are_moved_page_by_page(shop: Shop) -> None:
 
 
 def test_without_a_state_a_filter_means_failed_jobs_to_retry_and_unfinished_ones_to_cancel(shop: Shop) -> None:
-    failed, cancelled, ready = (shop.app.add_task("fail", word) for word in "abc")
+    failed, cancelled = shop.app.add_task("fail", "a"), shop.app.add_task("fail", "b")
     cancelled.cancel()
-    shop.look("queues", "pause", "default")
 
     with shop.app.worker():
-        shop.look("jobs", "cancel", ready.id)
+        wait_until(lambda: failed.refresh().status.final, "the job has failed")
 
-    assert shop.look("jobs", "cancel", "--task", "fail", "--yes", "--json").data["cancelled"] == [str(failed.id)]
-    assert shop.look("jobs", "retry", "--task", "fail", "--yes", "--json").data["retried"] == []
+    ready = shop.app.add_task("fail", "c")
+
+    assert shop.look("jobs", "cancel", "--task", "fail", "--yes", "--json").data["cancelled"] == [str(ready.id)]
+    assert shop.look("jobs", "retry", "--task", "fail", "--yes", "--json").data["retried"] == [str(failed.id)]
 
 
 def test_many_jobs_are_moved_only_with_a_yes(shop: Shop) -> None:

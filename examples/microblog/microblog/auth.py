@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from flask_babel import gettext, lazy_gettext
+from flask_babel import gettext
 from flask_login import current_user, login_user, logout_user
 from werkzeug import Response
 
@@ -17,8 +17,6 @@ from microblog.models import User
 from microblog.pages import safe_path
 
 bp = Blueprint("auth", __name__)
-login.login_view = "auth.log_in"
-login.login_message = lazy_gettext("Please log in to see this page.")
 
 USERNAME = re.compile(r"[a-z0-9_]{2,32}")
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -68,6 +66,13 @@ def do_sign_up() -> str | Response | tuple[str, int]:
     flash(gettext("Welcome, %(name)s!", name=values["username"]))
 
     return _home()
+
+
+@login.unauthorized_handler
+def ask_to_log_in() -> Response:
+    """Send the visitor to the log-in, and from there on to the page wanted; a form that was sent is not repeated."""
+    flash(gettext("Please log in first."))
+    return redirect(url_for("auth.log_in", next=request.full_path if request.method == "GET" else None))
 
 
 def _home() -> Response:

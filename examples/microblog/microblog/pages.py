@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from flask import Flask, render_template
+from flask import Flask, render_template, request, url_for
 from flask_babel import format_date, format_datetime, format_timedelta
 from markupsafe import Markup
 from werkzeug import Response
@@ -17,7 +17,7 @@ from microblog.models import ABOUT_LENGTH, POST_LENGTH, utc_now
 def init_app(app: Flask) -> None:
     app.jinja_env.filters["ago"] = ago
     app.jinja_env.filters["day"] = format_date
-    app.jinja_env.globals.update(POST_LENGTH=POST_LENGTH, ABOUT_LENGTH=ABOUT_LENGTH)
+    app.jinja_env.globals.update(POST_LENGTH=POST_LENGTH, ABOUT_LENGTH=ABOUT_LENGTH, this_page=this_page)
     app.register_error_handler(HTTPException, show_error)
 
 
@@ -34,6 +34,11 @@ def show_error(error: HTTPException) -> tuple[str, int] | Response:
         return error.get_response()
 
     return render_template("error.html", error=error), error.code
+
+
+def this_page() -> str:
+    """Where to come back to: this page, or the first one when this is the answer to a form."""
+    return request.full_path.rstrip("?") if request.method == "GET" else url_for("main.index")
 
 
 def safe_path(target: str | None) -> str | None:

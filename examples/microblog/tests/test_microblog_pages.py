@@ -106,6 +106,16 @@ def test_a_page_loads_nothing_from_elsewhere(app: Flask, sign_up: Callable[..., 
     assert "//" not in answer.text.replace("<!--", "")
 
 
+def test_a_form_sent_without_a_log_in_leads_to_the_log_in_and_from_there_to_a_page(reader, sign_up: Callable[..., str]) -> None:
+    sign_up("ann")
+    reader.get("/")
+    page = reader.post("/export")
+    assert "Please log in first." in page.text
+
+    page = reader.post("/login", username="ann", password="correct horse")
+    assert (page.status, page.url) == (200, "/")
+
+
 def test_an_unknown_page_says_so_kindly(reader) -> None:
     page = reader.get("/user/nobody")
 

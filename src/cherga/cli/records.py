@@ -105,6 +105,6 @@ def worker_record(worker: WorkerInfo) -> Record:
         "concurrency": session.concurrency,
         "running": worker.running,
         "release": session.release,
-        "started_at": iso(session.started_at),
+        "started_at": iso(session.started_at or None),
         "lease_ends_in": round(worker.expires_in, 3),
     }

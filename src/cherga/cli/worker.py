@@ -20,6 +20,7 @@ THREADS_HELP = "def tasks side by side in each process."
 CONCURRENCY_HELP = "async def tasks side by side in each process."
 LEVELS_HELP = "debug, info, warning or error.  [default: info]"
 FORMATS_HELP = "text or json, one object a line.  [default: text]"
+GRACE_HELP = "How long jobs may go on after a stop signal.  [default: the application's]"
 QUEUES_HELP = "a,b in strict order, or a=3,b=1 by weight; may be repeated."
 
 
@@ -31,7 +32,7 @@ QUEUES_HELP = "a,b in strict order, or a=3,b=1 by weight; may be repeated."
 @click.option("--burst", is_flag=True, help="End when no job is ready or running.")
 @click.option("--reload", is_flag=True, help="Restart when the code changes; for development.")
 @click.option("--name", metavar="NAME", help="The worker's name.  [default: host and process id]")
-@click.option("--grace", type=SPAN, metavar="SPAN", help="How long running jobs may go on after a stop signal.")
+@click.option("--grace", type=SPAN, metavar="SPAN", help=GRACE_HELP)
 @click.option("--log-level", type=LEVELS, metavar="LEVEL", default="info", help=LEVELS_HELP)
 @click.option("--log-format", type=FORMATS, metavar="FORMAT", default="text", help=FORMATS_HELP)
 @app_option

@@ -55,6 +55,10 @@ def _row(worker: WorkerInfo, now: float) -> list[Cell]:
         Cell(str(worker.running), style="cyan" if worker.running else ""),
         Cell(str(session.concurrency)),
         Cell(queues, shown=queues or "all"),
-        Cell(iso(session.started_at) or "", shown=rough(max(0.0, now - session.started_at))),
+        _alive(session.started_at or None, now),
         Cell(f"{worker.expires_in:.3f}", shown=f"in {rough(worker.expires_in)}"),
     ]
+
+
+def _alive(since: float | None, now: float) -> Cell:
+    return Cell("") if since is None else Cell(iso(since) or "", shown=rough(max(0.0, now - since)))

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from importlib import import_module
 from typing import Any, cast
 from uuid import UUID
@@ -16,21 +17,24 @@ from msgspec.structs import replace
 
 from cherga.brokers import connect
 from cherga.client.applications import enter
+from cherga.client.children import Parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, policy_of
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
 from cherga.client.live import Stream, Watch
 from cherga.client.middleware import EnqueueMiddleware, Middleware, outgoing
+from cherga.client.order import Order, new_job, order_with, pack_head
 from cherga.client.router import Router
 from cherga.client.signals import Event, Signals
 from cherga.client.submit import Submitter
-from cherga.client.task import Order, Task, new_job, order_with, pack_head
+from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
-from cherga.rules.codec import check_size, encode_argument
+from cherga.rules.codec import check_size
 from cherga.rules.options import Duration
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.rules.settings import check as check_settings
+from cherga.rules.signature import pack_unbound
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
 from cherga.words.job import Definition, JobFilter, JobHead, JobRow, JobState, NewJob, PushAnswer
@@ -90,7 +94,7 @@ class QueueTasks(Declaring):
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
         """Take a task in, under its name and its aliases."""
-        aliases = tuple(declaration.options.get("aliases", ()))
+        aliases = _aliases(declaration)
 
         for name in (declaration.name, *aliases):
             other = self.tasks.get(self.aliases.get(name, name))
@@ -127,7 +131,7 @@ class QueueTasks(Declaring):
 
         jobs = self._outgoing(jobs)
         (answer,) = self.broker.push((jobs,))
-        return self._handles(jobs, answer)
+        return self._handles(jobs, answer, self._known_before(answer))
 
     async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
         """The async twin of ``send``, coalesced with what other coroutines send meanwhile."""
@@ -136,14 +140,14 @@ class QueueTasks(Declaring):
 
         jobs = self._outgoing(jobs)
         answer = await self.submitter.push(jobs, self.settings.enqueue_timeout)
-        return self._handles(jobs, answer)
+        return self._handles(jobs, answer, await self.submitter.call(self._known_before, answer) if _stale(answer) else {})
 
     def _outgoing(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
         """The jobs as the enqueue middleware wants them stored."""
         return outgoing(jobs, self.enqueue_middlewares) if self.enqueue_middlewares else jobs
 
     def add_task(
-        self, name: str, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
+        self, name: str, /, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
     ) -> Job[Any]:
         """Enqueue by name; the task need not be declared here.
 
@@ -154,19 +158,23 @@ class QueueTasks(Declaring):
         (job,) = self.send((self._named_job(name, args, kwargs, priority),))
 
         if timeout is not None:
-            job._await_end(check.seconds(timeout, "timeout"))
+            job.await_end(timeout)
 
         return job
 
     async def aadd_task(
-        self, name: str, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
+        self, name: str, /, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
     ) -> Job[Any]:
         """The async twin of ``add_task``."""
-        return await self.submitter.wait(self.add_task, name, *args, priority=priority, timeout=timeout, **kwargs)
+        new = await self.submitter.call(self._named_job, name, args, kwargs, priority)
+        (job,) = await self.asend((new,))
 
-    def build_child(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, of: Context
-    ) -> NewJob:
+        if timeout is not None:
+            await job.aawait_end(timeout)
+
+        return job
+
+    def build_child(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, of: Parent) -> NewJob:
         """A job by name whose head names its parent."""
         job = self._named_job(name, args, kwargs, priority)
         head = msgspec.msgpack.decode(job.head, type=JobHead) if job.head else JobHead()
@@ -182,10 +190,8 @@ class QueueTasks(Declaring):
         if task:
             return task.build(order, args, kwargs)
 
-        payload = encode_argument([args, kwargs], f"an argument of task {name}")
-        return new_job(
-            check.name(name, "a task's name"), check_size(payload, self.max_payload, f"arguments of task {name}"), order, None
-        )
+        payload = check_size(pack_unbound(name, args, kwargs), self.max_payload, f"arguments of task {name}")
+        return new_job(check.name(name, "a task's name"), payload, order, None)
 
     def _published_order(self, name: str) -> Order:
         """What workers have published about a task that is not declared here, else the defaults."""
@@ -197,7 +203,7 @@ class QueueTasks(Declaring):
         published = msgspec.msgpack.decode(found[0].data, type=dict[str, Any], strict=False)
         return order_with(Order(), name, cast(Any, {k: v for k, v in published.items() if k in _PUBLISHED}))
 
-    def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer) -> list[Job[Any]]:
+    def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer, known: dict[UUID, JobRow]) -> list[Job[Any]]:
         if answer.refused is not None:
             raise EnqueueRefused(answer.refused)
 
@@ -207,9 +213,14 @@ class QueueTasks(Declaring):
 
         now = self.clock.now()
         return [
-            Job(_snapshot(job, pushed.id, pushed.state, now), self, pushed.existing)
+            Job(known.get(pushed.id) or _snapshot(job, pushed.id, pushed.state, now), self, pushed.existing)
             for job, pushed in zip(jobs, answer.jobs, strict=True)
         ]
+
+    def _known_before(self, answer: PushAnswer) -> dict[UUID, JobRow]:
+        """The rows of jobs that were there before: the sender cannot know what stands in them."""
+        ids = _stale(answer)
+        return {row.id: row for row in self.broker.get(ids) if row is not None} if ids else {}
 
     # --- looking
 
@@ -237,7 +248,9 @@ class QueueTasks(Declaring):
         where = JobFilter(
             states=frozenset(JobState(state) for state in states), queue=queue, task=task, owner=owner, unfinished=unfinished
         )
-        return [Job(row, self) for row in self.broker.find(where, limit, before.row.sequence if before else None)]
+        # A job that was just enqueued does not know its place yet.
+        below = (before.row.sequence or before.refresh().row.sequence) if before else None
+        return [Job(row, self) for row in self.broker.find(where, limit, below)]
 
     async def ajobs(self, **where: Any) -> list[Job[Any]]:
         """The async twin of ``jobs``."""
@@ -307,6 +320,7 @@ _PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 
 def make_settings(name: str, given: dict[str, Any]) -> Settings:
     """Settings from keywords. Raises ``ConfigError`` for an unknown one or one out of its limits."""
+    given = {key: value.total_seconds() if isinstance(value, timedelta) else value for key, value in given.items()}
     inner = {key: value for key, value in given.items() if key in BrokerSettings.__struct_fields__ and key != "namespace"}
     outer = {key: value for key, value in given.items() if key in Settings.__struct_fields__ and key != "broker"}
 
@@ -322,6 +336,15 @@ def make_settings(name: str, given: dict[str, Any]) -> Settings:
 
     check_settings(settings)
     return settings
+
+
+def _aliases(declaration: Declaration) -> list[str]:
+    return [check.name(alias, "an alias") for alias in check.texts(declaration.options.get("aliases", ()), "aliases")]
+
+
+def _stale(answer: PushAnswer) -> list[UUID]:
+    """Ids of jobs that were there before this push, or that it ended at once."""
+    return [job.id for job in answer.jobs if job.existing or job.state.final]
 
 
 def _definition(task: Task[Any, Any]) -> Definition:

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOG_LINE_LIMIT = 16_384
-"""Characters of one log line that are kept."""
+"""Characters of one log line or note that are kept."""
 
 _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
@@ -198,7 +198,7 @@ class Context:
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Say how far the job is. Cheap: at most ten values a second are stored, and always the last."""
-        self.latest_progress = _encode_progress(Progress(done, total, note))
+        self.latest_progress = _encode_progress(Progress(done, total, _storable(note)))
         self._reporter.touch(self)
 
     def track(self, items: Iterable[T], total: int | None = None, note: str = "") -> Iterator[T]:
@@ -228,7 +228,7 @@ class Context:
 
     def log(self, line: str) -> None:
         """Add a line to the job's live stream; the last thousand are kept."""
-        self._add_event(EventKind.LOG, encode(str(line)[:LOG_LINE_LIMIT]))
+        self._add_event(EventKind.LOG, encode(_storable(line)))
 
     def emit(self, value: Any) -> None:
         """Add a value to the job's stream, for ``job.stream()`` and the browser; the last thousand are kept.
@@ -295,6 +295,11 @@ class Context:
             return origin.copy().run(function, *args, **kwargs)
 
         return bound
+
+
+def _storable(text: object) -> str:
+    """What a job tells must not end it: half characters, as in odd file names, are shown by their codes."""
+    return str(text)[:LOG_LINE_LIMIT].encode("utf-8", "backslashreplace").decode()
 
 
 _current: ContextVar[Context] = ContextVar("cherga_job")

@@ -10,11 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cherga.client.features import Step, features_of
-from cherga.client.task import CoroutineTask, FunctionTask, Order, Sender, Task, UniqueKey, on_crash, order_with
+from cherga.client.order import Order, UniqueKey, on_crash, order_with
+from cherga.client.task import CoroutineTask, FunctionTask, Sender, Task
 from cherga.rules import options as check
 from cherga.rules.decide import Policy
 from cherga.rules.options import Duration
-from cherga.rules.retry import Retry
+from cherga.rules.retry import Retry, exception_kinds
 from cherga.rules.settings import Settings
 from cherga.words.errors import ConfigError
 
@@ -94,20 +95,24 @@ class Declaring:
     @overload
     def task(self, *, name: str | None = None, **options: Any) -> TaskDecorator: ...
 
-    def task(self, function: Any = None, /, **options: Any) -> Any:
+    def task(self, function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
         """Declare a function as a task: ``@app.task``, ``@app.task("name")`` or ``@app.task(retry=5, …)``.
 
         Options are those of ``TaskOptions``; further keywords are kept as ``task.extra``. Raises ``DuplicateTask`` for a
         name that is taken and ``ConfigError`` for an option that is wrong, both with the place in the code.
         """
         if callable(function):
-            return self._declared(Declaration(function, function.__name__, options))
+            return self._declared(_declaration(function, name, options))
 
-        name = options.pop("name", None) or function
-        return lambda real: self._declared(Declaration(real, check.name(name or real.__name__, "a task's name"), options))
+        return lambda real: self._declared(_declaration(real, name or function, options))
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
         raise TypeError(f"{type(self).__name__} cannot declare tasks")
+
+
+def _declaration(function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> Declaration:
+    own_name: str = getattr(function, "__name__", repr(function))
+    return Declaration(function, check.name(name or own_name, "a task's name"), options)
 
 
 def policy_of(options: TaskOptions, settings: Settings) -> Policy:
@@ -144,13 +149,7 @@ def _retry(options: TaskOptions) -> Retry:
     if "retry_on_exc" not in options:
         return retry
 
-    kinds: tuple[Any, ...] = tuple(options["retry_on_exc"])
-
-    for kind in kinds:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigError(f"expected retry_on_exc to hold exception classes, got {kind!r}")
-
-    return replace(retry, on=kinds)
+    return replace(retry, on=exception_kinds(options["retry_on_exc"], "retry_on_exc"))
 
 
 __all__ = ["Declaration", "Declaring", "TaskDecorator", "TaskOptions", "policy_of"]

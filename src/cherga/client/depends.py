@@ -111,7 +111,7 @@ class Scope:
             value = await settle(made)
         elif hasattr(manager, "__aenter__"):
             value = await settle(manager.__aenter__())
-            self._stack.push_async_exit(_AsyncExit(manager, settle))
+            self._stack.push_async_exit(_leaving(manager, settle))
         else:
             value = manager.__enter__()
             self._stack.push(manager.__exit__)
@@ -125,15 +125,13 @@ class Scope:
         await self._stack.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
 
 
-class _AsyncExit:
+def _leaving(manager: Any, settle: Settle) -> Callable[..., Any]:
     """Closes an async context manager in the way its opener could await it."""
 
-    def __init__(self, manager: Any, settle: Settle) -> None:
-        self._manager = manager
-        self._settle = settle
+    async def leave(*info: Any) -> Any:
+        return await settle(manager.__aexit__(*info))
 
-    async def __aexit__(self, *info: Any) -> Any:
-        return await self._settle(self._manager.__aexit__(*info))
+    return leave
 
 
 class Lifetimes(Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct
 
@@ -105,13 +105,14 @@ def _steps(options: Mapping[str, Any], name: str) -> tuple[Step, ...]:
 
 
 def _one_argument(function: Any, name: str) -> Callable[[Any], Any] | None:
-    if function is not None:
-        if not callable(function):
-            raise ConfigError(f"expected {name} to be a function, got {function!r}")
+    if function is None:
+        return None
 
-        _accepts_one(function, name)
+    if not callable(function):
+        raise ConfigError(f"expected {name} to be a function, got {function!r}")
 
-    return function
+    _accepts_one(function, name)
+    return cast(Callable[[Any], Any], function)
 
 
 def _accepts_one(function: Callable[..., Any], name: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 from uuid import UUID
@@ -10,8 +12,9 @@ from uuid import UUID
 import msgspec
 
 from cherga.client.submit import Submitter
-from cherga.doors.broker import FullBroker, Topic
+from cherga.doors.broker import FullBroker, Listener, Topic
 from cherga.rules.codec import decode, decoder
+from cherga.rules.options import Duration, seconds
 from cherga.words.clock import Clock, moment
 from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, ResultExpired, ResultTimeout
 from cherga.words.job import Attempt, JobError, JobHead, JobRow, JobState, Progress, Reason
@@ -218,21 +221,19 @@ class Job(Generic[R]):
         self._row, self._head, self._meta = row, None, None
         return self
 
-    def result(self, timeout: float | None = None) -> R:
-        """Wait for the end and return what the task returned; ``timeout`` in seconds limits the wait, not the job.
+    def result(self, timeout: Duration | None = None) -> R:
+        """Wait for the end and return what the task returned; ``timeout`` limits the wait, not the job.
 
         Raises ``JobFailed`` with the remote traceback, ``JobCancelled``, ``ResultTimeout``, ``ResultExpired`` (succeeded
         with nothing kept) or ``JobNotFound``.
         """
-        if not self._row.state.final:
-            self._await_end(timeout)
-
+        self.await_end(timeout)
         return self._finished()
 
     def stream(self, after: int = 0) -> Values:
         """The values that the job emits (those of a generator task, or of ``ctx.emit``), for ``for`` and ``async for``.
 
-        Ends with the job. ``after`` resumes behind the ``position`` that an earlier stream had reached; the last thousand are kept.
+        Ends with the job; the last thousand are kept. ``after`` resumes behind the ``position`` that a stream had reached.
         """
         return self._source.stream(self.id, after)
 
@@ -248,9 +249,10 @@ class Job(Generic[R]):
         """The async twin of ``refresh``."""
         return await self._source.submitter.call(self.refresh)
 
-    async def aresult(self, timeout: float | None = None) -> R:
+    async def aresult(self, timeout: Duration | None = None) -> R:
         """The async twin of ``result``."""
-        return await self._source.submitter.wait(self.result, timeout)
+        await self.aawait_end(timeout)
+        return self._finished()
 
     async def acancel(self, message: str | None = None) -> bool:
         """The async twin of ``cancel``."""
@@ -263,18 +265,37 @@ class Job(Generic[R]):
     def _kept_attempts(self) -> list[Attempt]:
         return _read(_decode_attempts, self._row.attempts, None) or []
 
-    def _await_end(self, timeout: float | None) -> None:
-        clock = self._source.clock
-        deadline = None if timeout is None else clock.monotonic() + timeout
+    def await_end(self, timeout: Duration | None = None) -> None:
+        """Wait until the job is final, with the handle refreshed. Raises ``ResultTimeout`` or ``JobNotFound``."""
+        if self._row.state.final:
+            return
 
-        with self._source.broker.listen([Topic.job(self.id)]) as listener:
+        wait = _Wait(self._source, timeout)
+
+        with self._listen() as listener:
             while not self.refresh().status.final:
-                left = LONGEST_LOOK if deadline is None else deadline - clock.monotonic()
+                listener.wait(wait.left(self))
 
-                if left <= 0:
-                    raise ResultTimeout(f"job {self.id} ({self.task_name}) is still {self.status} after {timeout} seconds")
+    async def aawait_end(self, timeout: Duration | None = None) -> None:
+        """The async twin of ``await_end``. A wait that is cancelled gives its thread back."""
+        if self._row.state.final:
+            return
 
-                listener.wait(min(left, LONGEST_LOOK))
+        wait, submitter = _Wait(self._source, timeout), self._source.submitter
+        listener = await submitter.call(self._listen)
+
+        try:
+            while not (await self.arefresh()).status.final:
+                left = wait.left(self)
+
+                with suppress(TimeoutError):  # where many wait, this one may not even have got a thread
+                    await asyncio.wait_for(submitter.wait(listener.wait, left), left)
+        finally:
+            listener.wake()
+            await submitter.call(listener.close)
+
+    def _listen(self) -> Listener:
+        return self._source.broker.listen([Topic.job(self.id)])
 
     def _finished(self) -> R:
         row = self._row
@@ -305,6 +326,27 @@ class Job(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.task_name} {self.status}>"
+
+
+class _Wait:
+    """How long a wait may still go on, and when to look again at the latest."""
+
+    def __init__(self, source: Source, timeout: Duration | None) -> None:
+        self._clock = source.clock
+        self._timeout = None if timeout is None else seconds(timeout, "timeout")
+        self._began = self._clock.monotonic()
+
+    def left(self, job: Job[Any]) -> float:
+        """Seconds to wait for a sign of the job. Raises ``ResultTimeout``."""
+        if self._timeout is None:
+            return LONGEST_LOOK
+
+        left = self._began + self._timeout - self._clock.monotonic()
+
+        if left <= 0:
+            raise ResultTimeout(f"job {job.id} ({job.task_name}) is still {job.status} after {self._timeout:g} seconds")
+
+        return min(left, LONGEST_LOOK)
 
 
 V = TypeVar("V")

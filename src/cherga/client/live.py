@@ -134,6 +134,26 @@ class Watch:
         return update
 
 
+class Stream:
+    """The values that a job emits, as they come; ends with the job."""
+
+    def __init__(self, source: Source, id: UUID, after: int = 0) -> None:
+        self.position = after
+        self._watch = Watch(source, id, after)
+
+    def __iter__(self) -> Iterator[Any]:
+        for update in self._watch:
+            yield from update.values
+            self.position = update.position
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async for update in self._watch:
+            for value in update.values:
+                yield value
+
+            self.position = update.position
+
+
 class Pass:
     """Signed tokens that say which jobs a visitor may watch (itsdangerous, HMAC).
 
@@ -141,7 +161,8 @@ class Pass:
     """
 
     def __init__(self, secret: str | bytes | Sequence[str | bytes], max_age: float = 86_400.0) -> None:
-        self._serializer = URLSafeTimedSerializer(secret, salt="cherga.live")
+        secrets = [secret] if isinstance(secret, str | bytes) else secret
+        self._serializer = URLSafeTimedSerializer([_bytes(each) for each in secrets], salt="cherga.live")
         self._max_age = max_age
 
     def issue(self, id: UUID) -> str:
@@ -154,6 +175,10 @@ class Pass:
             return bool(self._serializer.loads(token, max_age=int(self._max_age)) == id.hex)
         except (BadSignature, UnicodeError):
             return False
+
+
+def _bytes(secret: str | bytes) -> bytes:
+    return secret.encode() if isinstance(secret, str) else secret
 
 
 def _update(followed: Followed, source: Source, after: int) -> LiveUpdate:

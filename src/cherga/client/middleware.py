@@ -9,7 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from cherga.client.context import Context
-from cherga.client.task import Task, pack_head
+from cherga.client.order import pack_head
+from cherga.client.task import Task
 from cherga.words.job import JobHead, NewJob
 
 

@@ -195,9 +195,8 @@ class TaskExecutor:
         if not inspect.isclass(step):
             return step
 
-        takes_one = len(inspect.signature(step).parameters) >= 1
-        made: Step = step(self) if takes_one else step()
-        return made
+        make: Callable[..., Step] = step
+        return make(self) if inspect.signature(make).parameters else make()
 
 
 def executor_of(features: Features) -> type[TaskExecutor]:

@@ -6,22 +6,25 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from math import inf, isfinite
 
 from cherga.words.errors import ConfigError
 
 Duration = float | int | timedelta
 """Seconds, or a ``timedelta``."""
 
+LONGEST = 100 * 365 * 86_400
+"""Seconds; a hundred years."""
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 NAME = re.compile(r"[\w.:/-]{1,200}")
 
 
 def seconds(value: Duration, what: str) -> float:
-    """A duration as seconds, 0 or more."""
+    """A duration as seconds: 0 or more, a hundred years at most."""
     number = value.total_seconds() if isinstance(value, timedelta) else value
 
-    if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0:
-        raise ConfigError(f"expected {what} to be seconds or a timedelta, 0 or more, got {value!r}")
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= LONGEST:
+        raise ConfigError(f"expected {what} to be seconds or a timedelta, from 0 to a hundred years, got {value!r}")
 
     return float(number)
 
@@ -46,6 +49,36 @@ def count(value: int, what: str) -> int:
     """A whole number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ConfigError(f"expected {what} to be a whole number, 0 or more, got {value!r}")
+
+    return value
+
+
+def text(value: str, what: str) -> str:
+    """Text that every broker can store."""
+    if not isinstance(value, str):
+        raise ConfigError(f"expected {what} to be text, got {value!r}")
+
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"expected {what} to be text that can be encoded, got {value!r}") from error
+
+    return value
+
+
+def texts(value: Iterable[str], what: str) -> tuple[str, ...]:
+    """Several texts. A single one is refused: its letters would be meant."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigError(f"expected {what} to be a list of texts, got {value!r}")
+
+    return tuple(text(each, f"each of {what}") for each in value)
+
+
+def number(value: float, what: str, most: float = inf) -> float:
+    """A finite number from 0 to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and 0 <= value <= most):
+        limit = "a number, 0 or more" if most == inf else f"a number from 0 to {most:g}"
+        raise ConfigError(f"expected {what} to be {limit}, got {value!r}")
 
     return value
 

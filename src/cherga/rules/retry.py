@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from cherga.rules.options import count, number
+from cherga.words.errors import ConfigError
+
+Kinds = tuple[type[BaseException], ...]
 
 
 class Backoff(Struct, frozen=True):
@@ -12,10 +21,16 @@ class Backoff(Struct, frozen=True):
     factor: float = 2.0
     cap: float = 600.0
 
+    def __post_init__(self) -> None:
+        for field in self.__struct_fields__:
+            number(getattr(self, field), f"{field} of Backoff")
+
     def wait(self, attempt: int) -> float:
         """Seconds to wait after this attempt (from 1), before jitter."""
-        growth = self.factor ** min(attempt - 1, 64)
-        return min(self.cap, self.base * growth)
+        try:
+            return min(self.cap, self.base * self.factor ** (attempt - 1))
+        except OverflowError:
+            return self.cap
 
 
 class Retry(Struct, frozen=True):
@@ -29,8 +44,18 @@ class Retry(Struct, frozen=True):
     max: int = 0
     backoff: Backoff | float = Backoff()
     jitter: float = 0.25
-    on: tuple[type[BaseException], ...] = ()
-    give_up_on: tuple[type[BaseException], ...] = ()
+    on: Kinds = ()
+    give_up_on: Kinds = ()
+
+    def __post_init__(self) -> None:
+        count(self.max, "max of Retry")
+        number(self.jitter, "jitter of Retry", most=1.0)
+
+        if not isinstance(self.backoff, Backoff):
+            number(self.backoff, "backoff of Retry")
+
+        for field in ("on", "give_up_on"):
+            force_setattr(self, field, exception_kinds(getattr(self, field), f"{field} of Retry"))
 
     def worth(self, error: BaseException) -> bool:
         """Whether another attempt may help after this error."""
@@ -43,3 +68,14 @@ class Retry(Struct, frozen=True):
         """Seconds until the next attempt; ``chance`` is a random number from 0 to 1."""
         seconds = self.backoff.wait(attempt) if isinstance(self.backoff, Backoff) else float(self.backoff)
         return seconds * (1.0 + self.jitter * (2.0 * chance - 1.0))
+
+
+def exception_kinds(value: Any, what: str) -> Kinds:
+    """Exception classes, one or several, as a tuple. Raises ``ConfigError`` for anything else."""
+    kinds = tuple(value) if isinstance(value, Iterable) else (value,)
+
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ConfigError(f"expected {what} to hold exception classes, got {kind!r}")
+
+    return kinds

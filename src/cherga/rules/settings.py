@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from msgspec import Struct
 
 from cherga.words.errors import ConfigError
@@ -78,6 +80,7 @@ def check(settings: Settings) -> None:
 _INTERVALS = frozenset(
     {"lease", "heartbeat", "sweep", "busy_timeout", "enqueue_timeout", "poll_interval", "report_interval", "lookahead"}
 )
+_AT_LEAST_ONE = frozenset({"claim_limit", "max_payload", "crash_cap"})
 
 
 def _faults(settings: Settings | BrokerSettings) -> list[str]:
@@ -86,9 +89,13 @@ def _faults(settings: Settings | BrokerSettings) -> list[str]:
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
 
-        if name in _INTERVALS and not (isinstance(value, int | float) and value >= SHORTEST_INTERVAL):
+        if name in _INTERVALS and not (isfinite(value) and value >= SHORTEST_INTERVAL):
             faults.append(f"expected {name} to be at least {SHORTEST_INTERVAL} seconds, got {value!r}")
-        elif isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-            faults.append(f"expected {name} not to be negative, got {value!r}")
+        elif name in _AT_LEAST_ONE and value < 1:
+            faults.append(f"expected {name} to be 1 or more, got {value!r}")
+        elif name == "crash_backoff" and not (value and all(isfinite(wait) and wait >= 0 for wait in value)):
+            faults.append(f"expected {name} to hold at least one wait, none of them negative, got {value!r}")
+        elif isinstance(value, int | float) and not (isfinite(value) and value >= 0):
+            faults.append(f"expected {name} to be a number, 0 or more, got {value!r}")
 
     return faults

@@ -7,13 +7,16 @@ while jobs wait. A sender that does not know the signature stores ``[args, kwarg
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from operator import or_
+from types import GenericAlias, SimpleNamespace
 from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, defstruct, field
 
-from cherga.rules.codec import ENCODE_ERRORS, decode, decoder, encode, encode_argument
+from cherga.rules.codec import ENCODE_ERRORS, decode, decoder, encode, encode_argument, encode_sorted
 from cherga.words.errors import InvalidArguments, TaskError
 
 P = inspect.Parameter
@@ -27,7 +30,7 @@ class Signature:
     """
 
     def __init__(self, function: Callable[..., Any], task: str, injected: frozenset[str] = frozenset(), skip: int = 0) -> None:
-        signature = inspect.signature(function)
+        signature = _readable(function, task)
         parameters = [p for p in list(signature.parameters.values())[skip:] if p.name not in injected]
 
         self.task = task
@@ -46,10 +49,9 @@ class Signature:
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Bind and encode. Raises ``InvalidArguments`` that names the argument which does not fit."""
         try:
-            record = self._record(*args, **kwargs) if self._only_named else self._bind(args, kwargs)
-            payload = encode(record)
+            payload = encode(self._bind(args, kwargs))
             self._decoder.decode(payload)
-        except (*ENCODE_ERRORS, msgspec.ValidationError) as error:
+        except Exception as error:  # of the encoder, or of what the arguments' own classes do
             raise self._explain(args, kwargs, error) from error
 
         return payload
@@ -59,24 +61,40 @@ class Signature:
 
         Raises ``InvalidArguments`` for arguments that do not fit, ``msgspec.DecodeError`` for bytes that cannot be read.
         """
-        try:
-            record = self._decoder.decode(payload)
-        except msgspec.ValidationError as error:
-            record = self._decoder.decode(self._rebind(payload, error))
+        record = self._read(payload)
 
         if self._simple:
             return msgspec.structs.astuple(record), {}
 
         return self._spread(record)
 
-    def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments by parameter name, defaults filled in."""
-        bound = self.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return dict(bound.arguments)
+    def fingerprint(self, args: tuple[Any, ...], kwargs: dict[str, Any], names: Iterable[str] = ()) -> bytes:
+        """The same bytes for equal arguments, whatever order sets and dictionaries have; ``names`` picks some of them."""
+        record = self._bind(args, kwargs)
+        values = {name: getattr(record, name) for name in names or record.__struct_fields__}
+        return encode_sorted({name: value for name, value in values.items() if value is not UNSET})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that a sender may pass."""
+        return self._record.__struct_fields__
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Struct:
+        if self._only_named:
+            return self._record(*args, **kwargs)
+
         return self._record(**self.signature.bind(*args, **kwargs).arguments)
+
+    def _read(self, payload: bytes) -> Any:
+        try:
+            try:
+                return self._decoder.decode(payload)
+            except msgspec.ValidationError as error:
+                return self._decoder.decode(self._rebind(payload, error))
+        except (InvalidArguments, msgspec.DecodeError):
+            raise
+        except Exception as error:  # of what a class does when it is made
+            raise InvalidArguments(f"task {self.task}{self.signature}: {type(error).__name__}: {error}") from error
 
     def _rebind(self, payload: bytes, error: msgspec.ValidationError) -> bytes:
         """Bind what a sender without the signature stored."""
@@ -88,22 +106,15 @@ class Signature:
         return self.pack(tuple(loose[0]), loose[1])
 
     def _spread(self, record: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        positional = [getattr(record, name) for name in self._positional]
-
-        if UNSET in positional:
-            return self._spread_sparse(record)
-
+        positional = [self._value(record, name) for name in self._positional]
         rest = getattr(record, self._rest) if self._rest else ()
-        return (*positional, *rest), self._named_only(record)
+        named = {name: self._value(record, name) for name in self._keywords}
+        return (*positional, *rest), named | getattr(record, self._extra) if self._extra else named
 
-    def _spread_sparse(self, record: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Leave out what the sender left out and cannot be stored: the function's own default serves."""
-        given = {name: value for name in self._positional if (value := getattr(record, name)) is not UNSET}
-        return (), given | self._named_only(record)
-
-    def _named_only(self, record: Any) -> dict[str, Any]:
-        named = {name: value for name in self._keywords if (value := getattr(record, name)) is not UNSET}
-        return named | getattr(record, self._extra) if self._extra else named
+    def _value(self, record: Any, name: str) -> Any:
+        """What the sender left out and cannot be stored is the function's own default."""
+        value = getattr(record, name)
+        return self.signature.parameters[name].default if value is UNSET else value
 
     def _explain(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> InvalidArguments:
         """The message that a person needs: which argument, what was expected, what came."""
@@ -120,7 +131,7 @@ class Signature:
                 decoder(_storable(self._field_type(name))).decode(data)
             except InvalidArguments as misfit:
                 return misfit
-            except msgspec.ValidationError as misfit:
+            except Exception as misfit:
                 return InvalidArguments(f"{where}: argument {name!r}: {misfit}; got {_short(value)}")
 
         return InvalidArguments(f"{where}: {error}")
@@ -129,12 +140,45 @@ class Signature:
         return get_type_hints(self._record, include_extras=True)[name]
 
 
+def _readable(function: Callable[..., Any], task: str) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError) as error:
+        raise TaskError(f"task {task}: expected a function whose parameters can be read, got {function!r}") from error
+
+
+def pack_unbound(task: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """Encode for a task whose signature is not known here. Raises ``InvalidArguments`` that names the argument."""
+    try:
+        return encode([args, kwargs])
+    except ENCODE_ERRORS as error:
+        for place, value in (*enumerate(args, 1), *kwargs.items()):
+            encode_argument(value, f"task {task}: argument {place!r}")
+
+        raise InvalidArguments(f"task {task}: its arguments cannot be encoded: {error}") from error
+
+
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations as types; what cannot be resolved (a name imported for type checkers alone) is left out."""
     try:
         return get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        return {name: hint for name, hint in inspect.get_annotations(function).items() if not isinstance(hint, str)}
+    except Exception:  # an annotation is any expression, and may raise anything
+        annotations = inspect.get_annotations(function)
+
+    hints: dict[str, Any] = {}
+
+    for name, hint in annotations.items():
+        with suppress(Exception):
+            hints |= get_type_hints(_annotated(function, name, hint), include_extras=True)
+
+    return hints
+
+
+def _annotated(function: Callable[..., Any], name: str, hint: Any) -> Any:
+    """Something with this one annotation, resolved as the function's own would be."""
+    alone = SimpleNamespace(__annotations__={name: hint})
+    alone.__wrapped__ = inspect.unwrap(function)
+    return alone
 
 
 def _record(task: str, parameters: list[P], hints: dict[str, Any]) -> type[Struct]:
@@ -154,10 +198,10 @@ def _field(parameter: P, hints: dict[str, Any]) -> tuple[str, Any, Any] | tuple[
     kind = _storable(hints.get(parameter.name, Any))
 
     if parameter.kind is P.VAR_POSITIONAL:
-        return parameter.name, tuple[kind, ...], ()
+        return parameter.name, GenericAlias(tuple, (kind, ...)), ()
 
     if parameter.kind is P.VAR_KEYWORD:
-        return parameter.name, dict[str, kind], field(default_factory=dict)
+        return parameter.name, GenericAlias(dict, (str, kind)), field(default_factory=dict)
 
     if parameter.default is P.empty:
         return parameter.name, kind
@@ -172,26 +216,34 @@ def _defaulted(parameter: P, kind: Any) -> tuple[str, Any, Any]:
     try:
         data = encode(default)
     except ENCODE_ERRORS:
-        return parameter.name, kind | UnsetType if kind is not Any else Any, UNSET
+        return parameter.name, _storable(_or(kind, UnsetType)), UNSET
 
     try:
         decoder(kind).decode(data)
     except msgspec.ValidationError:
-        kind = kind | None if default is None else Any
+        kind = _storable(_or(kind, None)) if default is None else Any
 
     return parameter.name, kind, field(default_factory=lambda: default)
+
+
+def _or(kind: Any, other: Any) -> Any:
+    return Any if kind is Any else or_(kind, other)
 
 
 def _storable(kind: Any) -> Any:
     """The type itself, or ``Any`` where no decoder can be made for it."""
     try:
         decoder(kind)
-    except TypeError:
+    except Exception:  # a type that msgspec does not know, or with a name inside that is none
         return Any
 
     return kind
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__qualname__}"
+
     return text if len(text) <= 80 else f"{text[:77]}..."

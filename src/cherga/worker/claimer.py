@@ -40,8 +40,6 @@ class Claimer:
 
     def __init__(self, broker: Broker, lanes: list[Lane], executor: Executor, slots: SlotTable, plan: ClaimPlan) -> None:
         self.session = ""
-        self.idle = threading.Event()
-        """The last look found nothing to claim."""
         self._broker = broker
         self.lanes = lanes
         self._executor = executor
@@ -114,9 +112,6 @@ class Claimer:
         more = count == room or room <= 0
         lane.runner.refill_below = lane.runner.half if more else NOT_WAITED_FOR
 
-        if not count and not more:
-            self.idle.set()
-
         return more
 
     def _cleared(self) -> bool:
@@ -146,7 +141,6 @@ class Claimer:
         self._clearing = (answer.suspects and not alone) or any(job.crashes for job in answer.jobs)
 
         if answer.jobs:
-            self.idle.clear()
             prepare = self._executor.prepare
             lane.runner.submit([ready for job in answer.jobs if (ready := prepare(job)) is not None])
 

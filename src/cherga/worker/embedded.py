@@ -6,6 +6,7 @@ busy can hold up the heartbeat) nor recycling (a thread that does not end is los
 
 from __future__ import annotations
 
+import logging
 import platform
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,8 @@ from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.keeper import Keeper
 from cherga.worker.options import DEFAULT_CONCURRENCY, DEFAULT_THREADS
 from cherga.worker.slots import SlotTable
+
+logger = logging.getLogger("cherga.worker")
 
 
 class EmbeddedWorker:
@@ -68,6 +71,7 @@ class EmbeddedWorker:
         self.engine.slots.lease_until = lease_until
 
     def lost(self, session: str) -> None:
+        logger.error("session %s was taken for dead", session, extra={"action": "session.lost"})
         self.engine.renew()
 
     def cancel(self, cancel: Cancel) -> None:

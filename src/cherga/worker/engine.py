@@ -19,6 +19,7 @@ from msgspec import Struct
 from cherga.client.app import QueueTasks
 from cherga.client.signals import Event, Signal
 from cherga.version import __version__
+from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
 from cherga.words.job import Cancel, JobState, PauseScope, Progress, Reason, Report, SessionInfo, TaskCount
 from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome
@@ -62,7 +63,7 @@ class Engine:
         self.app = app
         self.options = options
         self.slots = slots
-        self.session = new_session(options)
+        self.session = new_session(options, app.clock)
         self._stuck = stuck
         self._clock = app.clock
         self._deadlines = Deadlines(app.clock)
@@ -114,18 +115,13 @@ class Engine:
         for assignment in self.executor.running.all():
             self._end(assignment, Interrupted())
 
-        self.session = new_session(self.options)
+        self.session = new_session(self.options, self._clock)
         self.register()
         self._claimer.session = self.session.id
 
-    @property
-    def idle(self) -> bool:
-        """The last look found nothing, nothing runs, and everything is written."""
-        return self._claimer.idle.is_set() and not self._claimer.in_hand() and self._settler.idle
-
     def exhausted(self) -> bool:
         """No job that this worker could run is ready or running anywhere; for burst mode."""
-        if not self.idle:
+        if self._claimer.in_hand() or not self._settler.idle:
             return False
 
         paused = self.app.broker.paused()
@@ -302,7 +298,7 @@ class Engine:
         self._claimer.wake()
 
 
-def new_session(options: EngineOptions) -> SessionInfo:
+def new_session(options: EngineOptions, clock: Clock) -> SessionInfo:
     """A session that nobody had before; its id begins with the worker's name."""
     return SessionInfo(
         id=f"{options.name}.{secrets.token_hex(8)}",
@@ -312,6 +308,7 @@ def new_session(options: EngineOptions) -> SessionInfo:
         queues=options.queues,
         concurrency=options.threads + options.concurrency,
         release=__version__,
+        started_at=clock.now(),
     )
 
 

@@ -80,7 +80,6 @@ class Keeper:
 
         for session in sessions:
             if session in signals.lost:
-                logger.error("session %s was taken for dead", session, extra={"action": "session.lost"})
                 self._watched.lost(session)
             else:
                 self._watched.renewed(session, sent + self._settings.lease * MARGIN)

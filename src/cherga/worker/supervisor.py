@@ -325,8 +325,14 @@ class Supervisor:
             child.slots.lease_until = lease_until
 
     def lost(self, session: str) -> None:
-        if (child := self._child_of(session)) is not None:
-            child.wire.send(Lost(session))
+        """An ended process's last heartbeat may come after its session was closed; that is no loss."""
+        child = self._child_of(session)
+
+        if child is None or child.process.poll() is not None:
+            return
+
+        logger.error("session %s was taken for dead", session, extra={"action": "session.lost"})
+        child.wire.send(Lost(session))
 
     def cancel(self, cancel: Cancel) -> None:
         if (child := self._child_of(cancel.session)) is not None:

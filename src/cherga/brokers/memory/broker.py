@@ -140,7 +140,7 @@ class MemoryBroker:
         with self._held() as store:
             leases.bury(store, deaths)
             leases.sweep(store, self._uptime(), self._settings)
-            return leases.free(store, self._now(), limit, self._settings)
+            return leases.Reaper(store, self._now(), self._settings).free(limit)
 
     def prune(self, limit: int = 500) -> int:
         with self._held() as store:

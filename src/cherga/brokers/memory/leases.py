@@ -75,19 +75,55 @@ def bury(store: Store, deaths: Sequence[Death]) -> None:
             session.death = session.death or death
 
 
-def free(store: Store, now: float, limit: int, settings: BrokerSettings) -> list[UUID]:
-    """Free at most ``limit`` jobs of dead sessions; a session goes with its last job."""
-    freed: list[UUID] = []
+class Reaper:
+    """Frees the jobs of dead sessions. A session goes with its last job."""
 
-    for id, session in list(store.sessions.items()):
-        if session.death:
-            freed += _free_some(store, session, session.death, now, limit - len(freed), settings)
+    def __init__(self, store: Store, now: float, settings: BrokerSettings) -> None:
+        self._store = store
+        self._now = now
+        self._settings = settings
 
-        if session.death and not store.running.get(id):
-            store.running.pop(id, None)
-            del store.sessions[id]
+    def free(self, limit: int) -> list[UUID]:
+        """Free at most ``limit`` jobs."""
+        freed: list[UUID] = []
 
-    return freed
+        for session in list(self._store.sessions.values()):
+            if session.death:
+                freed += self._free_some(session, session.death, limit - len(freed))
+
+        return freed
+
+    def _free_some(self, session: Session, death: Death, limit: int) -> list[UUID]:
+        mine = self._store.running.get(session.info.id, {})
+        page = list(mine)[:limit]
+
+        for id in page:
+            row = self._store.rows[id]
+            self._free(row, _cost(row, death), session.info.worker)
+
+        if not mine:
+            self._store.running.pop(session.info.id, None)
+            del self._store.sessions[session.info.id]
+
+        return page
+
+    def _free(self, row: JobRow, cost: Charge, worker: str) -> None:
+        store, now = self._store, self._now
+        row = replace(row, token=None, **charge(row, cost), **_history(row, cost, worker, now))
+
+        if row.cancel_requested:
+            end_unasked(store, row, JobState.CANCELLED, Reason.ASKED, now, message=row.message)
+        elif cost is Charge.REFUND:
+            make_ready(store, row, now, session=None)
+        elif overrides_of(row).on_crash is OnCrash.FAIL:
+            end_unasked(store, row, JobState.FAILED, _reason(cost), now)
+        elif cost is Charge.INTERRUPTION:
+            make_ready(store, row, now, session=None, reason=Reason.INTERRUPTED)
+        elif row.crashes >= self._settings.crash_cap:
+            end_unasked(store, row, JobState.FAILED, Reason.POISON, now, message=f"its process died {row.crashes} times")
+        else:
+            at = now + _backoff(self._settings.crash_backoff, row.crashes)
+            make_ready_at(store, row, at, now, session=None, reason=Reason.CRASHED)
 
 
 def _cancels(store: Store, session: str) -> list[Cancel]:
@@ -97,34 +133,6 @@ def _cancels(store: Store, session: str) -> list[Cancel]:
 
 def _running(store: Store, session: Session) -> int:
     return len(store.running.get(session.info.id, {}))
-
-
-def _free_some(store: Store, session: Session, death: Death, now: float, limit: int, settings: BrokerSettings) -> list[UUID]:
-    page = list(store.running.get(session.info.id, {}))[:limit]
-
-    for id in page:
-        row = store.rows[id]
-        _free(store, row, _cost(row, death), session.info.worker, now, settings)
-
-    return page
-
-
-def _free(store: Store, row: JobRow, cost: Charge, worker: str, now: float, settings: BrokerSettings) -> None:
-    row = replace(row, token=None, **charge(row, cost), **_history(row, cost, worker, now))
-
-    if row.cancel_requested:
-        end_unasked(store, row, JobState.CANCELLED, Reason.ASKED, now, message=row.message)
-    elif cost is Charge.REFUND:
-        make_ready(store, row, now, session=None)
-    elif overrides_of(row).on_crash is OnCrash.FAIL:
-        end_unasked(store, row, JobState.FAILED, _reason(cost), now)
-    elif cost is Charge.INTERRUPTION:
-        make_ready(store, row, now, session=None, reason=Reason.INTERRUPTED)
-    elif row.crashes >= settings.crash_cap:
-        end_unasked(store, row, JobState.FAILED, Reason.POISON, now, message=f"its process died {row.crashes} times")
-    else:
-        at = now + _backoff(settings.crash_backoff, row.crashes)
-        make_ready_at(store, row, at, now, session=None, reason=Reason.CRASHED)
 
 
 def _cost(row: JobRow, death: Death) -> Charge:

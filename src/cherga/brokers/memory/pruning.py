@@ -21,13 +21,13 @@ def prune(store: Store, now: float, limit: int, settings: BrokerSettings) -> int
 
 
 def _outdated(store: Store, now: float, limit: int) -> list[UUID]:
-    ids = store.outdated.take(now, limit)
+    ids = store.outdated.take(now, limit + len(store.waiting))
+    free = [id for id in ids if id not in store.waiting][:limit]
 
-    for id in ids:
-        if id in store.waiting:
-            store.outdated.add(store.rows[id].prune_at or now, id)
+    for id in set(ids) - set(free):
+        store.outdated.add(store.rows[id].prune_at or now, id)
 
-    return [id for id in ids if id not in store.waiting]
+    return free
 
 
 def _oldest(store: Store, succeeded: bool, count: int) -> list[UUID]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from cherga.brokers.memory.ending import end, make_ready, make_ready_at, release_page
+from cherga.brokers.memory.ending import end, end_unasked, make_ready, make_ready_at, release_page
 from cherga.brokers.memory.pushing import push_group
 from cherga.brokers.memory.store import Store
 from cherga.words.job import (
@@ -48,7 +48,7 @@ def settle(store: Store, settlement: Settlement, now: float) -> Settled:
 
     release_page(store, row.id, now)
 
-    if after.state.final and settlement.keep <= 0:
+    if settlement.to.final and settlement.keep <= 0:
         store.forget(after)
 
     return Settled.WRITTEN
@@ -91,26 +91,30 @@ def with_attempt(row: JobRow, attempt: Attempt) -> bytes:
 
 
 def _move_on(store: Store, row: JobRow, settlement: Settlement, now: float) -> JobRow:
-    fields = charge(row, settlement.charge) | _last_values(settlement)
-    fields |= {"reason": settlement.reason, "message": settlement.message}
-
-    if settlement.to is JobState.CANCELLED:
-        fields["message"] = settlement.message or row.message
-
-    if settlement.attempt:
-        fields["attempts"] = with_attempt(row, settlement.attempt)
+    fields = _new_values(row, settlement)
 
     if settlement.to.final:
-        return end(store, row, settlement.to, now, settlement.keep, result=settlement.result, **fields)
+        fields |= {"reason": settlement.reason, "result": settlement.result}
+        return end(store, row, settlement.to, now, settlement.keep, **fields)
 
     if row.cancel_requested:  # asked for after the worker had decided
-        fields |= {"reason": Reason.ASKED, "message": row.message}
-        return end(store, row, JobState.CANCELLED, now, settlement.keep, **fields)
+        return end_unasked(store, row, JobState.CANCELLED, Reason.ASKED, now, **fields | {"message": row.message})
 
     if settlement.to is JobState.SCHEDULED:
-        return make_ready_at(store, row, now + (settlement.delay or 0.0), now, session=None, **fields)
+        at = now + (settlement.delay or 0.0)
+        return make_ready_at(store, row, at, now, session=None, reason=settlement.reason, **fields)
 
-    return make_ready(store, row, now, session=None, **fields)
+    return make_ready(store, row, now, session=None, reason=settlement.reason, **fields)
+
+
+def _new_values(row: JobRow, settlement: Settlement) -> dict[str, Any]:
+    values = charge(row, settlement.charge) | _last_values(settlement)
+    values["message"] = settlement.message or (row.message if settlement.to is JobState.CANCELLED else None)
+
+    if settlement.attempt:
+        values["attempts"] = with_attempt(row, settlement.attempt)
+
+    return values
 
 
 def _last_values(source: Settlement | Report) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from cherga.brokers.sqlite.claim import ANY_READY, NOTHING, claim
 from cherga.brokers.sqlite.coalesce import Coalescer
 from cherga.brokers.sqlite.door import Door
 from cherga.brokers.sqlite.doorbell import PollingListener
-from cherga.brokers.sqlite.place import check_space
 from cherga.brokers.sqlite.push import push_groups
 from cherga.brokers.sqlite.settle import NotPlain, settle_singly, settle_together
 from cherga.brokers.sqlite.store import Store
@@ -179,9 +178,7 @@ class SQLiteBroker:
 
     def tick(self, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:
         """Push the group for this firing unless another was first."""
-        check_space(self._address.path, self._address.watermark)
-
-        with self._write() as write:
+        with self._write(growing=True) as write:
             return declare.tick(write, schedule, due, following, group)
 
     # --- for those who declare
@@ -239,15 +236,13 @@ class SQLiteBroker:
     def _store(self) -> Store:
         return self._door.store
 
-    def _write(self, lasting: bool = True) -> AbstractContextManager[Write]:
-        return self._store.write(self.time_offset, lasting)
+    def _write(self, lasting: bool = True, growing: bool = False) -> AbstractContextManager[Write]:
+        return self._store.write(self.time_offset, lasting, growing)
 
     def _any_ready(self) -> bool:
         with self._store.read() as db:
             return bool(db.execute(ANY_READY).get)
 
     def _push_all(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
-        check_space(self._address.path, self._address.watermark)
-
-        with self._write() as write:
+        with self._write(growing=True) as write:
             return push_groups(write, groups)

@@ -1,10 +1,8 @@
-"""Connections to the file, and the one turn in which a process writes to it."""
+"""Connections to the file."""
 
 from __future__ import annotations
 
-import os
 import random
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import apsw
 
+from cherga.brokers.sqlite.forks import forks_kept_out
 from cherga.words.clock import SystemClock
 
 CACHE_KIB = 8192
@@ -128,24 +127,5 @@ class Watch:
         self._db.close()
 
     def _version(self) -> int:
-        return int(self._db.execute("pragma data_version").get)
-
-
-def find_turn(path: Path) -> threading.RLock:
-    """The lock that all writers of this process to this file take, so that its threads never wait inside SQLite."""
-    with _turns_lock:
-        return _turns.setdefault(path.resolve(), threading.RLock())
-
-
-def _forget_turns() -> None:
-    """In a forked child: locks that some thread of the parent held are held for ever here."""
-    global _turns_lock
-    _turns_lock = threading.Lock()
-    _turns.clear()
-
-
-_turns: dict[Path, threading.RLock] = {}
-_turns_lock = threading.Lock()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_turns)
+        with forks_kept_out():
+            return int(self._db.execute("pragma data_version").get)

@@ -16,13 +16,13 @@ update jobs set
     state = ?, reason = ?, message = iif(?1 = 7, ifnull(?3, message), ?3), result = ?,
     progress = ifnull(?, progress), meta = ifnull(?, meta), attempt = ?,
     crashes = ?, interruptions = ?, attempts = ?, traits = traits | ?, finished_at = ?, prune_at = ?,
-    position = position + 1
+    token = ?, position = position + 1
 where sequence = ?
 """
 
 _PUT_BACK = """
 update jobs set
-    state = ?, lane = ?, place = ifnull(?, place), token = ?, reason = ?, message = ?,
+    state = ?, lane = ?, session = null, place = ifnull(?, place), token = ?, reason = ?, message = ?,
     progress = ifnull(?, progress), meta = ifnull(?, meta), attempt = ?, crashes = ?, interruptions = ?, attempts = ?,
     traits = traits | ?, run_at = ?, ready_at = ifnull(?, ready_at), position = position + 1
 where sequence = ?
@@ -50,7 +50,6 @@ class Return(Struct, frozen=True, kw_only=True):
     """How a job goes back to wait for its next attempt: ready at once, or, with ``delay``, scheduled."""
 
     delay: float | None = None
-    token: int | None = None
     reason: Reason | None = None
     message: str | None = None
     progress: bytes | None = None
@@ -82,7 +81,7 @@ def put_back(write: Write, held: Held, back: Return) -> None:
     ready_at = write.now if to == READY else None
     texts = (back.reason and back.reason.value, back.message, back.progress, back.meta)
     numbers = (held.attempt, held.crashes, held.interruptions, held.history, _history_trait(held))
-    write.run(_PUT_BACK, (to, lane, place, back.token, *texts, *numbers, run_at, ready_at, held.sequence))
+    write.run(_PUT_BACK, (to, lane, place, held.token, *texts, *numbers, run_at, ready_at, held.sequence))
     write.count(held.lane, held.state, -1)
     write.count(lane, to, 1)
     write.bells.jobs.append(held.packed_id)
@@ -106,7 +105,7 @@ def forget(write: Write, sequence: int) -> None:
 def _store_end(write: Write, held: Held, ending: Ending, kept: float) -> None:
     texts = (ending.reason and ending.reason.value, ending.message, ending.result, ending.progress, ending.meta)
     numbers = (held.attempt, held.crashes, held.interruptions, held.history, _history_trait(held))
-    write.run(_END, (ending.to, *texts, *numbers, write.now, write.now + kept, held.sequence))
+    write.run(_END, (ending.to, *texts, *numbers, write.now, write.now + kept, held.token, held.sequence))
     write.count(held.lane, ending.to, 1)
 
 

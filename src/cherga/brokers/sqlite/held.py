@@ -69,6 +69,10 @@ class Held(Struct, frozen=True):
             case Charge.CRASH:
                 return structs.replace(self, crashes=self.crashes + 1)
 
+    def fenced(self) -> Held:
+        """The job without its token: the attempt that had it can write nothing any more."""
+        return structs.replace(self, token=None)
+
     def remembering(self, attempt: Attempt | None) -> Held:
         """The job with this attempt added to its history."""
         return self if attempt is None else structs.replace(self, history=append_attempt(self.history, attempt))

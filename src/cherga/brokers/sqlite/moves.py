@@ -25,7 +25,8 @@ update jobs set state = 2, place = ?, ready_at = ?, run_at = ?2, position = posi
 
 _AGAIN = """
 update jobs set
-    state = 2, lane = ?, place = ?, ready_at = ?, token = null, attempt = 0, crashes = 0, interruptions = 0, cancel = 0,
+    state = 2, lane = ?, place = ?, ready_at = ?, session = null, token = null, attempt = 0,
+    crashes = 0, interruptions = 0, cancel = 0,
     pending = 0, run_at = null, reason = null, message = null, result = null, progress = null, finished_at = null,
     prune_at = null, expires_at = iif(expires_at <= ?3, null, expires_at), position = position + 1
 where sequence = ?

@@ -120,6 +120,7 @@ def _end(write: Write, session: Session, death: Death, limit: int, freed: list[U
     if len(jobs) > limit:
         write.run("update sessions set death = ? where number = ?", (_pack(death), session.number))
     else:
+        write.run("insert into past_sessions (number, id, ended) values (?, ?, ?)", (session.number, session.id, write.now))
         write.run("delete from sessions where number = ?", (session.number,))
 
     return len(jobs) <= limit
@@ -129,11 +130,11 @@ def _free(write: Write, held: Held, death: Death, worker: str) -> None:
     began = death.started is None or held.token in death.started
 
     if not began:
-        _free_unharmed(write, held)
+        _free_unharmed(write, held.fenced())
         return
 
     reason = Reason.INTERRUPTED if death.orderly else Reason.CRASHED
-    charged = held.charged(Charge.INTERRUPTION if death.orderly else Charge.CRASH)
+    charged = held.fenced().charged(Charge.INTERRUPTION if death.orderly else Charge.CRASH)
     charged = charged.remembering(_describe(write, held, worker, reason))
     ending = _ending(write, charged, reason)
 

@@ -94,7 +94,8 @@ EMPTY_HEAD = JobHead()
 COLUMNS = """
     j.sequence, j.id, l.task, l.queue, -j.rank, j.state, cast(j.reason as blob), cast(j.owner as blob), cast(j.message as blob),
     j.payload, j.head, j.ties, j.pending, j.attempt, j.claims, j.crashes, j.interruptions,
-    (select id from sessions where number = j.session and j.state = 4), j.token, j.cancel,
+    ifnull((select id from sessions where number = j.session), (select id from past_sessions where number = j.session)),
+    j.token, j.cancel,
     j.enqueued_at, j.run_at, j.ready_at, j.first_started_at, j.started_at, j.finished_at, j.expires_at, j.prune_at, j.position,
     j.progress, j.meta, j.result, j.attempts
 """

@@ -114,6 +114,9 @@ create table sessions (
     info blob not null
 ) strict;
 
+-- Names of sessions that have ended, for the jobs that they ended.
+create table past_sessions (number integer primary key, id text not null, ended real not null) strict;
+
 create table pauses (scope text primary key) strict, without rowid;
 
 create table definitions (

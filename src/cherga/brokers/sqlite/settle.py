@@ -148,7 +148,6 @@ def _ending(settlement: Settlement, to: int, reason: Reason | None) -> Ending:
 def _return(settlement: Settlement) -> Return:
     return Return(
         delay=(settlement.delay or 0.0) if settlement.to is JobState.SCHEDULED else None,
-        token=settlement.token,
         reason=settlement.reason,
         message=settlement.message,
         progress=settlement.progress,

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 import apsw
 
 from cherga.brokers.sqlite.address import Address
-from cherga.brokers.sqlite.connection import Readers, Watch, connect, find_turn
+from cherga.brokers.sqlite.connection import Readers, Watch, connect
 from cherga.brokers.sqlite.doorbell import Doorbell
 from cherga.brokers.sqlite.faults import translated
 from cherga.brokers.sqlite.folder import LiveFolder
+from cherga.brokers.sqlite.forks import find_turn, forks_kept_out
 from cherga.brokers.sqlite.lanes import Lanes
 from cherga.brokers.sqlite.lifelines import Lifelines
-from cherga.brokers.sqlite.place import check_identity, prepare
+from cherga.brokers.sqlite.place import check_identity, check_space, prepare
 from cherga.brokers.sqlite.schema import set_up
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.settings import BrokerSettings
@@ -36,7 +37,7 @@ class Store:
         """The lanes of plain jobs claimed here, by claim token, until they are settled."""
         self._synchronous = ""
 
-        with self.turn, translated(self.path):
+        with self.turn, forks_kept_out(), translated(self.path):
             self._open()
 
         self._folder = LiveFolder(self.path.with_name(f"{self.path.name}-live"))
@@ -44,14 +45,18 @@ class Store:
         self.lifelines = Lifelines(self._folder)
 
     @contextmanager
-    def write(self, offset: float, lasting: bool = True) -> Iterator[Write]:
+    def write(self, offset: float, lasting: bool = True, growing: bool = False) -> Iterator[Write]:
         """A write transaction; at its end everything is stored and rung, or, after an error, nothing.
 
         ``lasting``: what is acknowledged survives a power cut, where the URL asks for that. What may be lost in one (a
-        claim, a lease) costs no sync of its own.
+        claim, a lease) costs no sync of its own. ``growing``: it needs room for new jobs, else ``BrokerFull``.
         """
-        with self.turn, translated(self.path):
+        with self.turn, forks_kept_out(), translated(self.path):
             check_identity(self.path, self.identity)
+
+            if growing:
+                check_space(self.path, self.address.watermark)
+
             self._undo_leftover()
             self._set_synchronous("full" if lasting and self.address.durable else "normal")
             self._db.execute("begin immediate")
@@ -72,7 +77,7 @@ class Store:
         """A connection to read from; it sees one state of the file throughout and waits for no writer."""
         check_identity(self.path, self.identity)
 
-        with translated(self.path), self.readers.borrow() as db:
+        with forks_kept_out(), translated(self.path), self.readers.borrow() as db:
             yield db
 
     def watch(self) -> Watch:

@@ -18,6 +18,9 @@ from cherga.words.job import Promoted, Reason
 TOKENS_KEPT = 3600.0
 """Seconds for which the token of a job that was deleted by its settlement is remembered."""
 
+SESSIONS_KEPT = 31 * 86_400.0
+"""Seconds for which the name of a session that has ended is known: somewhat longer than failures are kept."""
+
 _TO_DO = """
 select
     exists (select 1 from jobs indexed by jobs_due where state = 1 and run_at <= ?1)
@@ -82,6 +85,7 @@ def prune(write: Write, limit: int) -> int:
     pruned = len(rows) + _prune_over_caps(write, limit - len(rows))
     write.run("delete from uniques where expires is not null and expires <= ?", (write.now,))
     write.run("delete from forgotten where at < ?", (write.now - TOKENS_KEPT,))
+    write.run("delete from past_sessions where ended < ?", (write.now - SESSIONS_KEPT,))
     return pruned
 
 

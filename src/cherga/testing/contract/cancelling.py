@@ -84,6 +84,8 @@ class Cancelling:
         stage.broker.move([job.id], CANCELLED)
         stage.write(job, to, charge=Charge.REFUND, delay=60)
         assert (stage.state(job), stage.row(job).reason) == (CANCELLED, Reason.ASKED)
+        stage.tidy()
+        assert stage.claim() == []
 
     @pytest.mark.parametrize("end", [JobState.SUCCEEDED, JobState.FAILED, CANCELLED])
     def test_a_final_job_is_not_cancelled(self, stage: Stage, end: JobState) -> None:

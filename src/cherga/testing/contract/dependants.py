@@ -233,6 +233,18 @@ class Dependants:
         stage.tidy()
         assert stage.states(children) == [JobState.CANCELLED] * 250
 
+    def test_a_job_may_wait_for_many_parents(self, stage: Stage) -> None:
+        parents = new_jobs(150)
+        child = after(*parents)
+        stage.push(*parents, child)
+        assert stage.row(child).pending == 150
+        *others, last = stage.claim()
+        stage.broker.settle([settlement(job) for job in others])
+        stage.tidy()
+        assert (stage.state(child), stage.row(child).pending) == (JobState.BLOCKED, 1)
+        stage.write(last)
+        assert stage.state(child) is JobState.READY
+
     def test_promote_releases_at_most_its_limit(self, stage: Stage) -> None:
         _, children = _fan(stage, 250)
         stage.write(stage.claim_one())

@@ -29,6 +29,10 @@ class Inspecting:
         stage.push_each(*jobs)
         assert ids(stage.broker.find(EVERYTHING, limit=3)) == ids(jobs[:-4:-1])
 
+    def test_a_page_holds_a_hundred_jobs_unless_told_otherwise(self, stage: Stage) -> None:
+        stage.push(*new_jobs(130))
+        assert len(stage.broker.find(EVERYTHING)) == 100
+
     def test_pages_follow_each_other_without_gap_or_repetition(self, stage: Stage) -> None:
         jobs = new_jobs(47)
         stage.push_each(*jobs)

@@ -89,6 +89,17 @@ class Pruning:
         stage.tidy()
         assert stage.states(children) == [JobState.READY] * 150
 
+    def test_parents_that_are_waited_for_do_not_hold_up_the_others(self, stage: Stage) -> None:
+        parents = [stage.started() for _ in range(3)]
+        stage.push(*[after(parent) for parent in parents for _ in range(101)])
+
+        for parent in parents:
+            stage.write(parent, keep=10)
+
+        _end_all(stage, 1, keep=20, queue="other")
+        stage.pass_time(21)
+        assert stage.broker.prune(limit=1) == 1
+
     def test_a_parent_goes_when_its_dependants_have_ended(self, stage: Stage) -> None:
         parent = stage.started()
         stage.push(*[after(parent) for _ in range(3)])
@@ -127,12 +138,14 @@ class Pruning:
         assert stage.broker.prune() == 0
 
 
-def _end_all(stage: Stage, count: int, end: JobState = JobState.SUCCEEDED, **fields: float) -> list[ClaimedJob]:
+def _end_all(
+    stage: Stage, count: int, end: JobState = JobState.SUCCEEDED, keep: float = DAYS, queue: str = "default"
+) -> list[ClaimedJob]:
     """So many jobs, ended one after the other."""
-    stage.push(*new_jobs(count))
-    jobs = stage.claim()
+    stage.push(*new_jobs(count, queue=queue))
+    jobs = stage.claim(queues=(queue,))
 
     for job in jobs:
-        stage.write(job, end, **fields)
+        stage.write(job, end, keep=keep)
 
     return jobs

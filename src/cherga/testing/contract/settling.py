@@ -67,6 +67,12 @@ class Settling:
         stage.crash()
         assert stage.state(job) is JobState.SUCCEEDED
 
+    def test_an_ended_job_tells_which_session_ran_it(self, stage: Stage) -> None:
+        job = stage.ended()
+        assert stage.row(job).session == "worker.1"
+        stage.crash()
+        assert stage.row(job).session == "worker.1"
+
     # --- the fence
 
     def test_a_settlement_with_an_old_token_is_refused(self, stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -181,6 +183,18 @@ class Waking:
             sleeper = pool.submit(listener.wait, timeout)
             listener.wake()
             assert sleeper.result(SOON)
+
+    @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this platform has no such signals")
+    def test_a_signal_handler_may_wake_a_sleeper(self, stage: Stage) -> None:
+        with stage.broker.listen([Topic.READY]) as listener, ThreadPoolExecutor(1) as pool:
+            hush(listener)
+            before = signal.signal(signal.SIGUSR1, lambda *_: listener.wake())
+
+            try:
+                pool.submit(signal.pthread_kill, threading.main_thread().ident or 0, signal.SIGUSR1)
+                assert listener.wait(SOON)
+            finally:
+                signal.signal(signal.SIGUSR1, before)
 
     def test_a_wake_before_the_wait_counts(self, stage: Stage) -> None:
         with stage.broker.listen([]) as listener:

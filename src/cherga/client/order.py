@@ -1,0 +1,237 @@
+"""``Order``: how the jobs of one enqueue are to be stored, made from the options that users write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypedDict
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cherga.client.handle import Job
+from cherga.client.ids import as_id, new_id
+from cherga.rules import options as check
+from cherga.rules.options import Duration
+from cherga.words.errors import ConfigError
+from cherga.words.job import Edge, JobHead, NewJob, OnCrash, Overrides, Unique
+
+UniqueKey = bool | str | Sequence[str] | Callable[..., str] | Unique
+"""True: task and arguments. A text: that key. Names: those arguments. A function: what it makes of the arguments."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_EMPTY_HEAD = JobHead()
+_NO_OVERRIDES = Overrides()
+
+
+class UsingOptions(TypedDict, total=False):
+    """The keywords of ``using``."""
+
+    queue: str
+    priority: int
+    run_in: Duration
+    run_at: datetime
+    expires: Duration | datetime
+    owner: str | None
+    description: str | None
+    tags: Iterable[str]
+    headers: Mapping[str, str]
+    id: UUID | str
+    after: Iterable[Job[Any] | Edge]
+    unique: UniqueKey
+    retry: int
+    max_time: Duration | None
+    result_ttl: Duration
+    failure_ttl: Duration
+    on_crash: str
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """How the jobs of one enqueue are to be stored: a task's own options, or those with what ``using`` set."""
+
+    queue: str = "default"
+    priority: int = 0
+    delay: float | None = None
+    run_at: float | None = None
+    expires_in: float | None = None
+    expires_at: float | None = None
+    owner: str | None = None
+    id: UUID | None = None
+    edges: tuple[Edge, ...] = ()
+    unique: UniqueKey = False
+    head: JobHead = _EMPTY_HEAD
+    packed_head: bytes | None = None
+
+
+def new_job(task: str, payload: bytes, order: Order, unique: Unique | None) -> NewJob:
+    """A job to push, from its parts."""
+    return NewJob(
+        id=order.id or new_id(),
+        task=task,
+        payload=payload,
+        queue=order.queue,
+        priority=order.priority,
+        delay=order.delay,
+        run_at=order.run_at,
+        expires_in=order.expires_in,
+        expires_at=order.expires_at,
+        owner=order.owner,
+        unique=unique,
+        edges=order.edges,
+        head=order.packed_head,
+    )
+
+
+def order_with(order: Order, task: str, given: UsingOptions) -> Order:
+    """The order with these options set. Raises ``ConfigError`` that names the one which is wrong."""
+    try:
+        changes = _order_fields(given)
+        head = replace(order.head, **_head_fields(given, order.head))
+    except ConfigError as error:
+        raise ConfigError(f"task {task}: {error}") from None
+
+    return replace(order, **changes, head=head, packed_head=pack_head(head))
+
+
+def pack_head(head: JobHead) -> bytes | None:
+    """The packed head, None when the job uses none of it."""
+    return None if head == _EMPTY_HEAD else _encode(head)
+
+
+def _order_fields(given: UsingOptions) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+
+    if unknown := set(given) - set(UsingOptions.__annotations__):
+        word = min(unknown)
+        raise ConfigError(f"unknown option {word!r}{check.nearest(word, UsingOptions.__annotations__)}")
+
+    if "queue" in given:
+        fields["queue"] = check.name(given["queue"], "queue")
+
+    if "priority" in given:
+        fields["priority"] = check.priority(given["priority"])
+
+    if "id" in given:
+        fields["id"] = _id(given["id"])
+
+    if "after" in given:
+        fields["edges"] = _edges(given["after"])
+
+    if "owner" in given:
+        fields["owner"] = _text_or_none(given["owner"], "owner")
+
+    if "unique" in given:
+        fields["unique"] = _unique_key(given["unique"])
+
+    return fields | _start_fields(given) | _expiry_fields(given)
+
+
+def _id(value: UUID | str) -> UUID:
+    try:
+        return as_id(value)
+    except (ValueError, TypeError, AttributeError):
+        raise ConfigError(f"expected id to be a UUID or its text, got {value!r}") from None
+
+
+def _edges(after: Iterable[Job[Any] | Edge]) -> tuple[Edge, ...]:
+    found = tuple(after) if isinstance(after, Iterable) else (after,)
+
+    for each in found:
+        if not isinstance(each, Job | Edge):
+            raise ConfigError(f"expected after to be a list of jobs, got {each!r} in it")
+
+    return tuple(each if isinstance(each, Edge) else Edge(each.id) for each in found)
+
+
+def _unique_key(wish: UniqueKey) -> UniqueKey:
+    if isinstance(wish, bool | Unique) or callable(wish):
+        return wish
+
+    return check.text(wish, "unique") if isinstance(wish, str) else check.texts(wish, "unique")
+
+
+def _text_or_none(value: str | None, what: str) -> str | None:
+    return None if value is None else check.text(value, what)
+
+
+def _start_fields(given: UsingOptions) -> dict[str, float | None]:
+    """When to run; the later of two wishes replaces the earlier one."""
+    if "run_in" in given and "run_at" in given:
+        raise ConfigError("expected run_in or run_at, got both")
+
+    if "run_in" in given:
+        return {"delay": check.seconds(given["run_in"], "run_in"), "run_at": None}
+
+    if "run_at" in given:
+        return {"run_at": check.timestamp(given["run_at"], "run_at"), "delay": None}
+
+    return {}
+
+
+def _expiry_fields(given: UsingOptions) -> dict[str, float | None]:
+    if "expires" not in given:
+        return {}
+
+    expires = given["expires"]
+
+    if isinstance(expires, datetime):
+        return {"expires_at": check.timestamp(expires, "expires"), "expires_in": None}
+
+    return {"expires_in": check.seconds(expires, "expires"), "expires_at": None}
+
+
+def _head_fields(given: UsingOptions, head: JobHead) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+
+    if "description" in given:
+        fields["description"] = _text_or_none(given["description"], "description")
+
+    if "tags" in given:
+        fields["tags"] = check.texts(given["tags"], "tags")
+
+    if "headers" in given:
+        fields["headers"] = head.headers | _headers(given["headers"])
+
+    if changes := _override_fields(given):
+        fields["overrides"] = replace(head.overrides or _NO_OVERRIDES, **changes)
+
+    return fields
+
+
+def _headers(given: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"expected headers to be a mapping of text to text, got {given!r}")
+
+    return {check.text(key, "a header's name"): check.text(value, f"header {key!r}") for key, value in given.items()}
+
+
+def _override_fields(given: UsingOptions) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+
+    if "retry" in given:
+        fields["retry"] = check.count(given["retry"], "retry")
+
+    if "max_time" in given:
+        limit = given["max_time"]
+        fields["max_time"] = 0.0 if limit is None else check.seconds(limit, "max_time")
+
+    if "result_ttl" in given:
+        fields["result_ttl"] = check.seconds(given["result_ttl"], "result_ttl")
+
+    if "failure_ttl" in given:
+        fields["failure_ttl"] = check.seconds(given["failure_ttl"], "failure_ttl")
+
+    if "on_crash" in given:
+        fields["on_crash"] = on_crash(given["on_crash"])
+
+    return fields
+
+
+def on_crash(value: str) -> OnCrash:
+    """``"retry"`` or ``"fail"``."""
+    try:
+        return OnCrash(value)
+    except ValueError:
+        raise ConfigError(f"expected on_crash to be 'retry' or 'fail', got {value!r}") from None

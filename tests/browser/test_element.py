@@ -1,0 +1,321 @@
+"""``<cherga-progress>`` in a real browser, on a page with a strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Response, render_template_string
+
+from cherga import JobState
+from cherga.testing import wait_until
+from tests.flask_site import Site
+
+CHROMIUM = shutil.which("chromium")
+
+if os.environ.get("CI"):
+    pytest.skip("browser tests are not run in CI", allow_module_level=True)
+
+if CHROMIUM is None:
+    pytest.skip("there is no chromium (Debian: apt install chromium)", allow_module_level=True)
+
+playwright = pytest.importorskip("playwright.sync_api", reason="there is no playwright (pip install playwright)")
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+PATIENCE = 15_000
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+PAGE = """<!doctype html>
+<html lang="en"><title>Work</title>
+{{ cherga_script() }}
+%s
+"""
+
+USUAL = "{{ cherga_progress(job, data_text_failed='It failed.', data_text_succeeded='Done.') }}"
+
+OWN = """{% call cherga_progress(job) %}
+  <b data-cherga="description">Server words</b> <i data-cherga="percent" data-format="{} per cent"></i>
+  <u data-cherga="note"></u> <progress data-cherga="bar" max="10"></progress>
+{% endcall %}"""
+
+BARE = (
+    """<cherga-progress src="{{ url_for('cherga.live', job_id=job.id) }}" token="{{ cherga_token(job) }}"></cherga-progress>"""
+)
+
+LISTEN = """
+window.heard = [];
+for (const name of ["cherga-update", "cherga-end"]) {
+  document.addEventListener(name, (event) => heard.push([name, event.detail.state]));
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One page of a site, open in the browser, and what was asked of the site."""
+
+    def __init__(self, browser: Any, site: Site, body: str) -> None:
+        self.site = site
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        site.app.add_url_rule("/favicon.ico", "icon", lambda: ("", 204))
+        site.app.add_url_rule("/", "page", lambda: _with_policy(render_template_string(PAGE % body, job=site.job.refresh())))
+        self.page = browser.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.page.clock.install()
+        self.page.add_init_script(LISTEN)
+        self.page.on("request", self._note)
+        self.page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self) -> None:
+        self.page.goto(f"http://127.0.0.1:{self.site.port}/")
+
+    def wait(self, **attributes: str) -> None:
+        """Until the element has these attributes."""
+        self.page.wait_for_selector("cherga-progress" + "".join(f'[{name}="{value}"]' for name, value in attributes.items()))
+
+    def text(self, selector: str = "cherga-progress") -> str:
+        return " ".join(self.page.locator(selector).inner_text().split())
+
+    def heard(self) -> list[list[str]]:
+        return list(self.page.evaluate("heard"))
+
+    def count(self, kind: str) -> int:
+        return self.asked.count(kind)
+
+    def seat_is_free(self) -> bool:
+        """Whether the site would give its one seat for a stream to somebody else."""
+        return bool(self.site.get_json(self.site.address())["mode"] == "stream")
+
+    def hide(self, hidden: bool) -> None:
+        """As if the visitor turned to another tab, or came back."""
+        self.page.evaluate(
+            """(hidden) => {
+              Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            hidden,
+        )
+
+    def skip(self, ms: int = 60_000) -> None:
+        """Turn the page's clock on, so that what it meant to do by then is done, and await an answer from the site."""
+        self.page.clock.fast_forward(ms)
+        self.page.evaluate("fetch('/favicon.ico').then((answer) => answer.status)")
+
+    def until(self, condition: Callable[[], Any], description: str) -> None:
+        """Wait for the condition, and let the browser tell us meanwhile what it does."""
+
+        def look() -> Any:
+            self.page.wait_for_timeout(20)
+            return condition()
+
+        wait_until(look, description, PATIENCE / 1000)
+
+    def _note(self, request: Any) -> None:
+        if "/live/" in request.url:
+            self.asked.append("stream" if _is_stream(request) else "json")
+
+
+def _is_stream(request: Any) -> bool:
+    return bool(request.resource_type == "eventsource")
+
+
+def _with_policy(html: str) -> Response:
+    return Response(html, headers={"Content-Security-Policy": "default-src 'self'; require-trusted-types-for 'script'"})
+
+
+@pytest.fixture
+def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A visit to a page with the body, and to a site with the settings, that ``staged`` names."""
+    body, live = request.param
+    site = Site(**{"heartbeat": 0.1} | live)
+
+    with site.served():
+        visit = Visit(browser, site, body)
+        yield visit
+        visit.page.close()
+
+    assert visit.complaints == []
+
+
+def staged(body: str = USUAL, **live: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("visit", [(body, live)], indirect=True, ids=[""])
+
+
+@staged(max_streams=1)
+def test_a_stream_moves_the_element_to_its_end_without_a_reload(visit: Visit) -> None:
+    visit.open()
+    visit.wait(state="ready", mode="stream", role="status")
+    visit.site.hand.claim()
+
+    for done in (1, 2, 3):
+        visit.site.hand.progress(done, 4)
+        visit.wait(state="running", percent=str(25 * done))
+
+    assert visit.text() == "Working… 75%"
+    assert visit.page.evaluate("document.querySelector('progress').value") == 75
+
+    visit.site.hand.end()
+    visit.wait(state="succeeded", percent="100")
+    assert visit.text() == "Working… 100% Done."
+    visit.skip()
+    assert visit.heard()[-2:] == [["cherga-update", "succeeded"], ["cherga-end", "succeeded"]]
+    assert [name for name, _ in visit.heard()].count("cherga-end") == 1
+    assert (visit.count("json"), visit.count("stream")) == (1, 1)
+    visit.until(visit.seat_is_free, "the seat is free again")
+
+
+@staged(mode="poll")
+def test_polling_moves_it_as_well(visit: Visit) -> None:
+    visit.open()
+    visit.wait(state="ready", mode="poll")
+    visit.site.hand.claim()
+    visit.site.hand.progress(1, 2)
+    visit.wait(state="running", percent="50")
+    visit.site.hand.end(JobState.FAILED)
+    visit.wait(state="failed")
+
+    assert visit.text() == "Working… 50% It failed."
+    assert visit.count("stream") == 0
+    asked = visit.count("json")
+    visit.skip()
+    assert visit.count("json") == asked
+
+
+@staged(OWN)
+def test_content_of_the_page_is_filled_where_it_says_so(visit: Visit) -> None:
+    visit.open()
+    visit.site.hand.claim()
+    visit.site.hand.progress(1, 4, HOSTILE)
+    visit.wait(percent="25")
+
+    assert visit.text() == f"Working… 25 per cent {HOSTILE}"
+    assert visit.page.evaluate("document.querySelector('progress').value") == 2.5
+    assert visit.page.locator("img").count() == 0
+
+
+@staged(BARE)
+def test_an_empty_element_furnishes_itself(visit: Visit) -> None:
+    visit.open()
+    visit.wait(state="ready")
+
+    assert visit.text() == "Working…"
+    assert visit.page.locator("cherga-progress > progress:not([value])").count() == 1
+
+
+@staged()
+def test_it_polls_when_streams_do_not_get_through(visit: Visit) -> None:
+    visit.page.route(
+        "**/live/**", lambda route: route.abort() if route.request.resource_type == "eventsource" else route.continue_()
+    )
+    visit.open()
+    visit.until(lambda: visit.count("stream") == 3, "three streams were tried")
+    visit.site.hand.claim()
+    visit.site.hand.progress(1, 2)
+    visit.wait(mode="poll", percent="50")
+    visit.site.hand.end()
+    visit.wait(state="succeeded")
+
+    assert visit.count("stream") == 3
+    visit.complaints[:] = [text for text in visit.complaints if "ERR_FAILED" not in text]
+
+
+@staged(max_streams=0)
+def test_it_polls_when_the_server_has_no_seat(visit: Visit) -> None:
+    visit.open()
+    visit.wait(mode="poll", state="ready")
+
+    assert visit.count("stream") == 0
+
+
+@staged(max_streams=1)
+def test_it_rests_while_the_tab_is_hidden_and_catches_up_afterwards(visit: Visit) -> None:
+    visit.open()
+    visit.wait(mode="stream")
+    visit.hide(True)
+    visit.until(visit.seat_is_free, "the stream was closed")
+    asked = len(visit.asked)
+
+    visit.site.hand.claim()
+    visit.site.hand.progress(3, 4)
+    visit.skip()
+    assert len(visit.asked) == asked
+
+    visit.hide(False)
+    visit.wait(percent="75", mode="stream")
+
+
+@staged(mode="poll")
+def test_it_stops_asking_when_it_is_not_admitted(visit: Visit) -> None:
+    visit.open()
+    visit.wait(state="ready")
+    visit.site.app.secret_key = "another"
+    visit.until(lambda: any("403" in text for text in visit.complaints), "the element was refused")
+    asked = len(visit.asked)
+    visit.skip()
+
+    assert len(visit.asked) == asked
+    visit.complaints.clear()
+
+
+@staged(mode="poll")
+def test_it_comes_back_when_the_site_was_away(visit: Visit) -> None:
+    visit.page.route("**/live/**", lambda route: route.abort())
+    visit.open()
+    visit.until(lambda: len(visit.asked) >= 2, "it tried again")
+    visit.page.unroute("**/live/**")
+    visit.site.hand.claim()
+    visit.site.hand.end()
+
+    visit.wait(state="succeeded")
+    visit.complaints[:] = [text for text in visit.complaints if "ERR_FAILED" not in text]
+
+
+@staged(OWN * 4)
+def test_several_elements_leave_connections_for_the_page(visit: Visit) -> None:
+    visit.open()
+    visit.until(lambda: visit.page.locator("cherga-progress[mode]").count() == 4, "all four are at work")
+
+    assert visit.page.locator("cherga-progress[mode=stream]").count() == 2
+    assert visit.page.locator("cherga-progress[mode=poll]").count() == 2
+
+
+@staged("{{ cherga_progress(job, live='off') }}")
+def test_an_element_that_is_switched_off_asks_nothing(visit: Visit) -> None:
+    visit.open()
+    visit.skip()
+
+    assert visit.text() == "Working…"
+    assert visit.asked == []
+
+
+@staged()
+def test_a_job_that_has_ended_is_shown_without_asking(visit: Visit) -> None:
+    visit.site.hand.claim()
+    visit.site.hand.end()
+    visit.open()
+    visit.skip()
+
+    assert visit.text() == "Working… 100% Done."
+    assert (visit.asked, visit.heard()) == ([], [])
+
+
+@staged(max_streams=1)
+def test_an_element_that_is_taken_off_the_page_hangs_up(visit: Visit) -> None:
+    visit.open()
+    visit.wait(mode="stream")
+    visit.page.evaluate("document.querySelector('cherga-progress').remove()")
+
+    visit.until(visit.seat_is_free, "the stream was closed")

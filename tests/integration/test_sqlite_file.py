@@ -1,0 +1,320 @@
+"""The file: made once, private, recognised, refused when it is not ours, and never lost sight of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from cherga.brokers.sqlite import SQLiteBroker
+from cherga.brokers.sqlite.place import find_file_system
+from cherga.brokers.sqlite.schema import APPLICATION_ID, VERSION
+from cherga.rules.settings import BrokerSettings
+from cherga.words.errors import BrokerUnavailable, BrokerUnusable, ConfigError
+from cherga.words.job import JobFilter
+from tests.sqlite_files import (
+    PRELUDE,
+    claim,
+    hear,
+    new_job,
+    opened,
+    other_process,
+    push_each,
+    raw,
+    state_of,
+    success,
+    tell,
+    url,
+)
+
+NOBODY = 65534
+
+
+class TestOpening:
+    def test_the_file_and_its_companions_are_private(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file) as broker:
+            push_each(broker, 1)
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+        assert modes == {"jobs.db": 0o600, "jobs.db-wal": 0o600, "jobs.db-shm": 0o600, "jobs.db-live": 0o700}
+
+    def test_the_file_is_private_whatever_the_umask(self, tmp_path: Path) -> None:
+        before = os.umask(0)
+
+        try:
+            with opened(tmp_path / "jobs.db"):
+                assert stat.S_IMODE((tmp_path / "jobs.db").stat().st_mode) == 0o600
+        finally:
+            os.umask(before)
+
+    def test_an_empty_file_becomes_a_queue_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+        file.touch()
+
+        with opened(file) as broker:
+            push_each(broker, 1)
+
+    def test_the_file_says_what_it_is(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db"), raw(tmp_path / "jobs.db") as db:
+            assert (db.pragma("application_id"), db.pragma("user_version")) == (APPLICATION_ID, VERSION)
+            assert db.pragma("journal_mode") == "wal"
+
+    def test_opening_twice_is_one_opening(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 1)
+            broker.open()
+            assert len(claim(broker)) == 1
+
+    def test_a_closed_broker_says_so_and_may_be_opened_again(self, tmp_path: Path) -> None:
+        broker = SQLiteBroker(url(tmp_path / "jobs.db"), BrokerSettings())
+        broker.open()
+        broker.close()
+
+        with pytest.raises(BrokerUnavailable, match="is not open"):
+            broker.counts()
+
+        broker.open()
+        assert broker.counts() == []
+        broker.close()
+
+    def test_many_processes_may_open_an_empty_file_at_once(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+        file.touch()
+        script = PRELUDE + "hear(); broker.open(); broker.push([[NewJob(id=uuid4(), task='export', payload=b'')]]); say('done')"
+        command = [sys.executable, "-c", script, url(file)]
+        processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+
+        for process in processes:
+            tell(process)
+
+        assert [process.communicate(timeout=30)[0].strip() for process in processes] == ["done"] * 6
+
+        with opened(file) as broker:
+            assert len(broker.find(JobFilter())) == 6
+
+    def test_a_relative_path_is_fixed_when_the_broker_is_made(self, tmp_path: Path) -> None:
+        with contextlib.chdir(tmp_path):
+            broker = SQLiteBroker("sqlite:///jobs.db", BrokerSettings())
+
+        broker.open()
+        broker.close()
+        assert (tmp_path / "jobs.db").exists()
+
+
+class TestUrls:
+    @pytest.mark.parametrize("wrong", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://host/jobs.db"])
+    def test_a_url_without_a_file_is_refused(self, wrong: str) -> None:
+        with pytest.raises(ConfigError, match=r"relative\.db"):
+            SQLiteBroker(wrong, BrokerSettings())
+
+    @pytest.mark.parametrize(
+        ("query", "said"),
+        [("durability=none", "durability=process"), ("watermark=64M", "number of bytes"), ("mode=ro", "got mode")],
+    )
+    def test_a_wrong_parameter_is_named(self, query: str, said: str) -> None:
+        with pytest.raises(ConfigError, match=said):
+            SQLiteBroker(f"sqlite:///jobs.db?{query}", BrokerSettings())
+
+    def test_a_path_may_hold_what_a_url_cannot(self, tmp_path: Path) -> None:
+        broker = SQLiteBroker(f"sqlite:///{tmp_path}/50%25%3F.db", BrokerSettings())
+        broker.open()
+        broker.close()
+        assert (tmp_path / "50%?.db").exists()
+
+
+class TestRefusing:
+    def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(BrokerUnusable, match=f"{tmp_path}/missing.*create it"), opened(tmp_path / "missing" / "jobs.db"):
+            pass
+
+        assert not (tmp_path / "missing").exists()
+
+    def test_a_folder_is_not_a_file(self, tmp_path: Path) -> None:
+        with pytest.raises(BrokerUnusable, match="expected a file"), opened(tmp_path):
+            pass
+
+    def test_a_file_that_is_no_database_is_left_as_it_is(self, tmp_path: Path) -> None:
+        file = tmp_path / "notes.txt"
+        file.write_text("not a database, " * 100)
+
+        with pytest.raises(BrokerUnusable, match="not an SQLite database"), opened(file):
+            pass
+
+        assert file.read_text() == "not a database, " * 100
+
+    @pytest.mark.parametrize("statement", ["create table users (id)", "pragma application_id = 7", "pragma user_version = 3"])
+    def test_another_applications_database_is_left_as_it_is(self, tmp_path: Path, statement: str) -> None:
+        file = tmp_path / "app.db"
+
+        with raw(file) as db:
+            db.execute(statement)
+
+        before = file.read_bytes()
+
+        with pytest.raises(BrokerUnusable, match="another application"), opened(file):
+            pass
+
+        assert file.read_bytes() == before
+
+    def test_a_newer_schema_is_left_as_it_is(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file):
+            pass
+
+        with raw(file) as db:
+            db.pragma("user_version", VERSION + 1)
+
+        before = file.read_bytes()
+
+        with pytest.raises(BrokerUnusable, match=f"schema version {VERSION + 1}.*upgrade Cherga"), opened(file):
+            pass
+
+        assert file.read_bytes() == before
+
+    def test_the_file_of_another_namespace_is_refused_with_both_names(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db", BrokerSettings(namespace="microblog")):
+            pass
+
+        shop = BrokerSettings(namespace="shop")
+
+        with pytest.raises(BrokerUnusable, match=r"'microblog'.*'shop'"), opened(tmp_path / "jobs.db", shop):
+            pass
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that this user may not write, and become another")
+    @pytest.mark.parametrize(("file_mode", "folder_mode"), [(0o444, 0o777), (0o666, 0o555)])
+    def test_a_file_without_the_right_to_write_is_refused(self, tmp_path: Path, file_mode: int, folder_mode: int) -> None:
+        folder = Path("/tmp") / f"cherga-{tmp_path.name}-{os.getpid()}"
+        folder.mkdir()
+        file = folder / "jobs.db"
+
+        with opened(file):
+            pass
+
+        file.chmod(file_mode)
+        (folder / "jobs.db-live").rmdir()
+        folder.chmod(folder_mode)
+        script = f"os.setuid({NOBODY})\ntry: broker.open()\nexcept BrokerError as error: say(type(error).__name__, error)"
+
+        with other_process(file, script) as process:
+            said = hear(process)
+
+        shutil.rmtree(folder)
+        assert said.startswith("BrokerUnusable")
+        assert "check the rights" in said
+
+    def test_network_file_systems_are_found_by_their_device(self) -> None:
+        mounts = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n36 22 0:53 / /mnt/share rw,noatime shared:3 - nfs4 server:/share rw"
+        assert find_file_system(os.makedev(0, 53), mounts) == "nfs4"
+        assert find_file_system(os.makedev(8, 1), mounts) == "ext4"
+        assert find_file_system(os.makedev(9, 9), mounts) is None
+
+
+class TestStaying:
+    def test_a_deleted_file_stops_the_broker(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file) as broker:
+            push_each(broker, 1)
+            file.unlink()
+
+            with pytest.raises(BrokerUnusable, match=r"jobs\.db is gone"):
+                push_each(broker, 1)
+
+            with pytest.raises(BrokerUnusable, match=r"jobs\.db is gone"):
+                broker.counts()
+
+        assert not file.exists()
+
+    def test_a_replaced_file_stops_the_broker(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file) as broker:
+            with opened(tmp_path / "other.db"):
+                pass
+
+            (tmp_path / "other.db").replace(file)
+
+            with pytest.raises(BrokerUnusable, match=r"jobs\.db was replaced"):
+                push_each(broker, 1)
+
+            with pytest.raises(BrokerUnusable, match=r"jobs\.db was replaced"):
+                claim(broker)
+
+    def test_a_file_held_by_another_process_is_unavailable(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+        settings = BrokerSettings(busy_timeout=0.1)
+
+        with opened(file, settings) as broker, raw(file) as db:
+            (job,) = push_each(broker, 1)
+            db.execute("begin immediate")
+
+            with pytest.raises(BrokerUnavailable, match=r"jobs\.db is held by another process"):
+                push_each(broker, 1)
+
+            assert state_of(broker, job) is not None
+            db.execute("rollback")
+            assert len(claim(broker)) == 1
+
+    def test_a_writer_waits_for_another_process(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+        script = f"""
+import apsw
+broker.open()
+db = apsw.Connection({str(file)!r})
+db.execute("begin immediate")
+say("held")
+hear()
+time.sleep(0.1)
+db.execute("commit")
+"""
+
+        with opened(file) as broker, other_process(file, script) as process:
+            assert hear(process) == "held"
+            tell(process)
+            push_each(broker, 1)
+
+    def test_a_damaged_file_is_named(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file) as broker:
+            push_each(broker, 500)
+
+        with file.open("r+b") as handle:
+            handle.seek(4096)
+            handle.write(b"\xff" * 4096 * 20)
+
+        with pytest.raises(BrokerUnusable, match=r"jobs\.db is damaged"), opened(file) as broker:
+            push_each(broker, 500)
+
+    def test_a_sequence_is_never_used_twice(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 3)
+            broker.settle([success(job, keep=0) for job in claim(broker)])
+
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 1)
+            assert claim(broker)[0].sequence == 4
+
+    def test_jobs_survive_that_every_process_closes_the_file(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            (job,) = push_each(broker, 1, payload=b"\x91\x07")
+
+        with opened(tmp_path / "jobs.db") as broker:
+            assert [(each.id, each.payload) for each in claim(broker)] == [(job.id, b"\x91\x07")]
+
+
+def test_an_apsw_error_never_comes_through(tmp_path: Path) -> None:
+    with opened(tmp_path / "jobs.db") as broker, pytest.raises(Exception, match="surrogates") as caught:
+        broker.push([[new_job(owner="\ud800")]])
+
+    assert not isinstance(caught.value, apsw.Error)

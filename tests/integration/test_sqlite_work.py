@@ -1,0 +1,369 @@
+"""Pushing, claiming and settling: what the contract cannot see, such as what it costs and what stands in the tables."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+import pytest
+
+from cherga.brokers.sqlite import SQLiteBroker, look
+from cherga.rules.settings import BrokerSettings
+from cherga.words.job import (
+    Attempt,
+    Charge,
+    Death,
+    Edge,
+    JobFilter,
+    JobHead,
+    JobState,
+    NewJob,
+    PauseScope,
+    Reason,
+    Settled,
+    Settlement,
+    Unique,
+    UniqueWhile,
+)
+from tests.sqlite_files import claim, new_job, opened, push_each, raw, success
+
+
+def fastest(call: Callable[[], object], times: int = 15) -> float:
+    """Seconds that the call takes when nothing disturbs it."""
+    best = float("inf")
+
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - started)
+
+    return best
+
+
+class TestClosedLanes:
+    def test_jobs_that_are_closed_cost_a_claim_nothing(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db", durability="process") as broker:
+            push_each(broker, 10)
+            few = fastest(lambda: claim(broker, limit=0))
+
+            for _ in range(10):
+                push_each(broker, 2000, queue="paused")
+                push_each(broker, 2000, task="unknown")
+
+            broker.pause(PauseScope("paused"), True)
+            assert fastest(lambda: claim(broker, limit=0)) < 5 * few
+            assert len(claim(broker)) == 10
+
+    def test_expired_jobs_are_passed_over(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 500, expires_in=10)
+            (good,) = push_each(broker, 1)
+            broker.time_offset = 11
+            assert [job.id for job in claim(broker, limit=1)] == [good.id]
+
+    def test_many_lanes_are_merged_by_priority_and_age(self, tmp_path: Path) -> None:
+        chance = random.Random(1)
+
+        with opened(tmp_path / "jobs.db") as broker:
+            jobs = [new_job(queue=f"q{chance.randrange(40)}", priority=chance.randint(-2, 2)) for _ in range(400)]
+            broker.push([[job] for job in jobs])
+            claimed = [job.id for limit in (1, 7, 50, 1000) for job in claim(broker, limit=limit)]
+            assert claimed == [job.id for job in sorted(jobs, key=lambda job: -job.priority)]
+
+
+class TestBusyThreads:
+    def test_a_batch_is_not_slowed_by_a_thread_that_hogs_the_interpreter(self, tmp_path: Path) -> None:
+        """With a step of SQLite for each row, each would wait for the other thread: hundreds of times as long."""
+        with opened(tmp_path / "jobs.db", durability="process") as broker:
+            one = self._life_of(broker, 1)
+            many = self._life_of(broker, 400)
+            assert many < 20 * one
+
+    def _life_of(self, broker: SQLiteBroker, count: int) -> float:
+        stop = threading.Event()
+        hog = threading.Thread(target=lambda: [None for _ in iter(stop.is_set, True)])
+        hog.start()
+
+        try:
+            started = time.perf_counter()
+            push_each(broker, count)
+            broker.settle([success(job) for job in claim(broker)])
+            return time.perf_counter() - started
+        finally:
+            stop.set()
+            hog.join()
+
+
+class TestManyThreads:
+    def test_pushes_of_many_threads_share_transactions_and_each_gets_its_own_answers(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            jobs = [new_job() for _ in range(200)]
+
+            with ThreadPoolExecutor(16) as pool:
+                answers = list(pool.map(lambda job: broker.push([[job]]), jobs))
+
+            assert [answer.jobs[0].id for (answer,) in answers] == [job.id for job in jobs]
+            commits = {row.enqueued_at for row in broker.find(JobFilter(), limit=200)}
+            assert len(commits) < 200
+
+    def test_a_caller_whose_job_cannot_be_stored_harms_no_other(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            good = [new_job() for _ in range(100)]
+            bad = [new_job(owner="\ud800") for _ in range(20)]
+
+            def push(job: NewJob) -> str:
+                try:
+                    return "stored" if broker.push([[job]])[0].jobs else "refused"
+                except UnicodeEncodeError:
+                    return "unencodable"
+
+            with ThreadPoolExecutor(16) as pool:
+                ends = Counter(pool.map(push, [*good, *bad]))
+
+            assert ends == {"stored": 100, "unencodable": 20}
+            assert {row.id for row in broker.find(JobFilter(), limit=200)} == {job.id for job in good}
+
+    def test_several_connections_in_one_process_never_hand_out_a_job_twice(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file, durability="process") as one, opened(file, durability="process") as two:
+            push_each(one, 400)
+
+            def work(number: int) -> list[int]:
+                broker, done = (one, two)[number % 2], []
+
+                while jobs := claim(broker, limit=7, session=f"worker.{number}"):
+                    broker.settle([success(job) for job in jobs])
+                    done += [job.sequence for job in jobs]
+
+                return done
+
+            with ThreadPoolExecutor(6) as pool:
+                assert sorted(number for done in pool.map(work, range(6)) for number in done) == list(range(1, 401))
+
+
+class TestCounters:
+    def test_they_agree_with_the_table_after_a_random_run(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db", BrokerSettings(succeeded_cap=40, failed_cap=40), durability="process") as broker:
+            chance = random.Random(7)
+
+            for _ in range(200):
+                chance.choice(ACTS)(broker, chance)
+
+            with raw(tmp_path / "jobs.db") as db:
+                counted = db.execute("select lane, state, count from counters where count != 0 and state > 0").fetchall()
+                there = db.execute("select lane, state, count(*) from jobs group by lane, state").fetchall()
+                assert sorted(counted) == sorted(there)
+                assert {state for _, state, _ in there} >= {2, 5, 7}
+                assert db.execute(ORPHANS).get == 0
+
+
+def _push(broker: SQLiteBroker, chance: random.Random) -> None:
+    known = [row.id for row in broker.find(JobFilter(), limit=30)]
+    broker.push(
+        [
+            [
+                new_job(
+                    queue=chance.choice("ab"),
+                    delay=chance.choice([None, 30.0]),
+                    expires_in=chance.choice([None, None, 40.0]),
+                    unique=chance.choice([None, None, Unique(chance.choice("klm"), chance.choice(list(UniqueWhile)), 50.0)]),
+                    edges=tuple(Edge(id) for id in chance.sample(known, min(len(known), chance.randrange(3)))),
+                )
+            ]
+            for _ in range(chance.randrange(8))
+        ]
+    )
+
+
+def _work(broker: SQLiteBroker, chance: random.Random) -> None:
+    settlements = [
+        Settlement(
+            job.id,
+            job.sequence,
+            job.token,
+            to=chance.choice(ENDS),
+            charge=chance.choice(list(Charge)),
+            delay=chance.choice([0.0, 20.0]),
+            keep=chance.choice([0.0, 60.0, 1000.0]),
+        )
+        for job in claim(broker, limit=chance.randrange(1, 12), alone=chance.random() < 0.3)
+    ]
+    broker.settle(chance.sample(settlements, chance.randrange(len(settlements) + 1)))
+
+
+def _tidy(broker: SQLiteBroker, chance: random.Random) -> None:
+    broker.time_offset += chance.choice([0.0, 10.0, 40.0])
+    broker.promote()
+    broker.prune(20)
+
+
+def _wish(broker: SQLiteBroker, chance: random.Random) -> None:
+    ids = [row.id for row in broker.find(JobFilter(), limit=60)]
+    to = chance.choice([JobState.READY, JobState.CANCELLED])
+    broker.move(chance.sample(ids, min(len(ids), 5)), to)
+
+
+def _die(broker: SQLiteBroker, chance: random.Random) -> None:
+    broker.reap([Death("ours.1", orderly=chance.random() < 0.5)])
+
+
+ENDS = [JobState.SUCCEEDED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.READY, JobState.SCHEDULED]
+ACTS = [_push, _push, _push, _work, _work, _work, _tidy, _wish, _die]
+
+ORPHANS = """
+select (select count(*) from edges where child not in (select sequence from jobs where state <= 4))
+    + (select count(*) from releases where parent not in (select sequence from jobs))
+    + (select count(*) from events where sequence not in (select sequence from jobs))
+    + (select count(*) from uniques where hold = 'unfinished' and sequence not in (select sequence from jobs where state <= 4))
+"""
+
+
+class TestMalformed:
+    def test_a_job_in_a_lane_that_does_not_exist_fails(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            bad, good = push_each(broker, 2)
+
+            with raw(tmp_path / "jobs.db") as db:
+                db.execute("update jobs set lane = 4711 where id = ?", (bad.id.bytes,))
+
+            assert [job.id for job in claim(broker)] == [good.id]
+            assert {row.id: row.reason for row in broker.find(JobFilter(states=frozenset({JobState.FAILED})))} == {
+                bad.id: Reason.MALFORMED
+            }
+
+    def test_a_job_whose_id_was_cut_off_is_taken_out_of_the_way(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            bad, good = push_each(broker, 2)
+
+            with raw(tmp_path / "jobs.db") as db:
+                db.execute("update jobs set id = x'0102' where id = ?", (bad.id.bytes,))
+
+            assert [job.id for job in claim(broker)] == [good.id]
+            assert [row.id for row in broker.find(JobFilter())] == [good.id]
+            assert claim(broker) == []
+
+    def test_a_number_beyond_all_bounds_is_taken_out_of_the_way(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            bad, good = push_each(broker, 2)
+
+            with raw(tmp_path / "jobs.db") as db:
+                db.execute("update jobs set enqueued_at = 9e999 where id = ?", (bad.id.bytes,))
+
+            assert [job.id for job in claim(broker)] == [good.id]
+
+    def test_columns_refuse_what_is_of_another_type(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 1)
+
+            with raw(tmp_path / "jobs.db") as db, pytest.raises(apsw.ConstraintError):
+                db.execute("update jobs set attempt = 'many'")
+
+
+class TestLargeJobs:
+    def test_large_payloads_heads_and_meta_come_back_byte_for_byte(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            payload, head = random.Random(1).randbytes(1 << 20), msgspec.msgpack.encode(JobHead(description="x" * 100_000))
+            big, small = new_job(payload=payload, head=head), new_job(payload=b"\x90")
+            broker.push([[big, small]])
+            first, second = claim(broker)
+            assert (first.payload, first.head, second.payload, second.head) == (payload, head, b"\x90", None)
+
+
+class TestPlainSettlements:
+    """The quick way for many must answer as the careful one does."""
+
+    def test_one_that_was_reaped_in_the_meantime_does_not_spoil_the_others(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker, opened(tmp_path / "jobs.db") as other:
+            push_each(broker, 5)
+            jobs = claim(broker)
+            other.move([jobs[2].id], JobState.CANCELLED)
+            other.reap([Death("ours.1", frozenset({jobs[2].token}))])
+            again = claim(other, session="theirs.1")
+            answers = broker.settle([success(job, result=b"late") for job in jobs])
+            assert answers == [Settled.REFUSED] * 5
+            assert other.settle([success(job, result=b"good") for job in again]) == [Settled.WRITTEN] * 4
+
+    def test_one_that_has_become_awaited_releases_its_dependant(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker, opened(tmp_path / "jobs.db") as other:
+            push_each(broker, 3)
+            jobs = claim(broker)
+            child = new_job(edges=(Edge(jobs[1].id),))
+            other.push([[child]])
+            assert broker.settle([success(job) for job in jobs]) == [Settled.WRITTEN] * 3
+            assert [job.id for job in claim(broker)] == [child.id]
+            assert {count.state: count.count for count in broker.counts()} == {JobState.SUCCEEDED: 3, JobState.RUNNING: 1}
+
+    def test_both_ways_write_the_same(self, tmp_path: Path) -> None:
+        fields: dict[str, Any] = {
+            "to": JobState.FAILED,
+            "reason": Reason.TIMEOUT,
+            "message": "late",
+            "result": b"\x01",
+            "progress": b"\x02",
+            "meta": b"\x03",
+            "attempt": Attempt(1, "ours", 1.0, 2.0, Reason.TIMEOUT),
+            "keep": 100.0,
+        }
+
+        with opened(tmp_path / "jobs.db") as broker, opened(tmp_path / "jobs.db") as other:
+            push_each(broker, 2)
+            quick, careful = claim(broker)
+            broker.settle([Settlement(quick.id, quick.sequence, quick.token, **fields)])
+            other.settle([Settlement(careful.id, careful.sequence, careful.token, **fields)])
+            one, two = broker.get([quick.id, careful.id])
+
+        changing = ("id", "sequence", "token", "finished_at", "prune_at", "enqueued_at", "ready_at")
+        assert one is not None
+        assert two is not None
+        assert [getattr(one, name) for name in one.__struct_fields__ if name not in changing] == [
+            getattr(two, name) for name in two.__struct_fields__ if name not in changing
+        ]
+
+
+class TestPlans:
+    @pytest.mark.parametrize(
+        ("where", "index"),
+        [
+            (JobFilter(owner="user:7", unfinished=True), "jobs_owned_unfinished"),
+            (JobFilter(owner="user:7"), "jobs_owned"),
+            (JobFilter(states=frozenset({JobState.FAILED})), "jobs_ended_badly"),
+            (JobFilter(states=frozenset({JobState.FAILED, JobState.CANCELLED})), "jobs_ended_badly"),
+        ],
+    )
+    def test_lists_that_people_look_at_use_an_index(self, tmp_path: Path, where: JobFilter, index: str) -> None:
+        with opened(tmp_path / "jobs.db") as broker, broker._store.read() as db:
+            lists = Explained(db)
+            look.find(lists, broker._store.lanes, where, 20, 1000)  # type: ignore[arg-type]
+
+        assert f"USING INDEX {index} " in lists.plan
+
+
+class Explained:
+    """A connection that explains what it is asked instead of doing it."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self.plan = ""
+
+    def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Any]:
+        self.plan = " ".join(row[3] for row in self._db.execute(f"explain query plan {sql}", bindings))
+        return []
+
+
+def test_an_ended_job_names_its_session_after_the_session_has_ended(tmp_path: Path) -> None:
+    with opened(tmp_path / "jobs.db") as broker:
+        push_each(broker, 2)
+        done, lost = claim(broker)
+        broker.settle([success(done)])
+        broker.reap([Death("ours.1")])
+        rows = broker.get([done.id, lost.id])
+        assert [row.session for row in rows if row] == ["ours.1", None]

@@ -1,0 +1,47 @@
+"""``import cherga`` is cheap: applications pay for it in every process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("apsw", "click", "django", "flask", "psycopg", "redis", "rich", "sqlalchemy", "sqlite3")
+ROUNDS = 3
+
+
+def test_no_terminal_no_framework_and_no_driver_is_loaded() -> None:
+    program = f"import sys, cherga; print([name for name in {HEAVY} if name in sys.modules])"
+
+    assert run(program) == "[]"
+
+
+def test_an_application_is_declared_without_a_driver() -> None:
+    program = "import sys, cherga; cherga.QueueTasks('shop').task(len); print('apsw' in sys.modules)"
+
+    assert run(program) == "False"
+
+
+def test_neither_worker_nor_command_line_is_loaded() -> None:
+    program = "import sys, cherga; print(sorted({'.'.join(m.split('.')[:2]) for m in sys.modules if m.startswith('cherga.')}))"
+
+    assert run(program) == str([f"cherga.{room}" for room in ("brokers", "client", "doors", "rules", "version", "words")])
+
+
+def test_the_import_costs_a_small_multiple_of_what_it_stands_on() -> None:
+    """Beside asyncio and msgspec, which it needs, loaded in the same round; the best round of several counts."""
+    own = min(import_seconds("cherga") for _ in range(ROUNDS))
+    needed = min(import_seconds("asyncio, msgspec, itsdangerous, logging, inspect") for _ in range(ROUNDS))
+
+    assert own < 2 * needed
+
+
+def import_seconds(modules: str) -> float:
+    """Seconds of processor time for the import alone, in a fresh interpreter."""
+    return float(run(f"import time; began = time.process_time(); import {modules}; print(time.process_time() - began)"))
+
+
+def run(program: str) -> str:
+    """What the program prints in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30
+    ).stdout.strip()

@@ -1,0 +1,82 @@
+"""What ``import cherga`` offers is promised: a name that goes or comes has to be meant."""
+
+from __future__ import annotations
+
+import inspect
+
+import cherga
+from cherga.words import control, errors
+
+PUBLIC = [
+    "Attempt",
+    "Backoff",
+    "BrokerError",
+    "BrokerFull",
+    "BrokerSettings",
+    "BrokerUnavailable",
+    "BrokerUnusable",
+    "ChergaError",
+    "ConfigError",
+    "Context",
+    "DuplicateTask",
+    "EnqueueError",
+    "EnqueueRefused",
+    "EnqueueUnknown",
+    "InvalidArguments",
+    "Job",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "JobNotFound",
+    "JobState",
+    "LiveUpdate",
+    "LoadError",
+    "MissingExtra",
+    "NoCurrentJob",
+    "PayloadTooLarge",
+    "Progress",
+    "QueueTasks",
+    "Reason",
+    "ResultError",
+    "ResultExpired",
+    "ResultTimeout",
+    "Retry",
+    "RetryLater",
+    "Settings",
+    "Snooze",
+    "Task",
+    "TaskCancelError",
+    "TaskError",
+    "UnknownBroker",
+    "UnknownTask",
+    "Watch",
+    "WouldDeadlock",
+    "__version__",
+    "ctx",
+    "get_current_job",
+]
+
+
+def test_the_public_names_are_these() -> None:
+    assert cherga.__all__ == PUBLIC
+
+
+def test_every_public_name_can_be_had() -> None:
+    assert [name for name in cherga.__all__ if not hasattr(cherga, name)] == []
+
+
+def test_every_error_and_wish_is_public() -> None:
+    kinds = {
+        name
+        for module in (errors, control)
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__
+    }
+
+    assert kinds - {"TaskWish"} <= set(cherga.__all__)
+
+
+def test_every_public_class_and_function_says_what_it_promises() -> None:
+    public = [getattr(cherga, name) for name in cherga.__all__ if name not in {"__version__", "ctx"}]
+
+    assert [value for value in public if not inspect.getdoc(value)] == []
