@@ -95,16 +95,18 @@ class Declaring:
     @overload
     def task(self, *, name: str | None = None, **options: Any) -> TaskDecorator: ...
 
-    def task(self, function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+    def task(self, *given: Any, name: str | None = None, **options: Any) -> Any:
         """Declare a function as a task: ``@app.task``, ``@app.task("name")`` or ``@app.task(retry=5, …)``.
 
         Options are those of ``TaskOptions``; further keywords are kept as ``task.extra``. Raises ``DuplicateTask`` for a
         name that is taken and ``ConfigError`` for an option that is wrong, both with the place in the code.
         """
-        if callable(function):
-            return self._declared(_declaration(function, name, options))
+        (first,) = given or (None,)
 
-        return lambda real: self._declared(_declaration(real, name or function, options))
+        if callable(first):
+            return self._declared(_declaration(first, name, options))
+
+        return lambda real: self._declared(_declaration(real, name or first, options))
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
         raise TypeError(f"{type(self).__name__} cannot declare tasks")

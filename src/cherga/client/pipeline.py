@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from cherga.client.bound import AsyncTask, BoundTask, SyncTask
 from cherga.client.context import Context
@@ -195,7 +195,7 @@ class TaskExecutor:
         if not inspect.isclass(step):
             return step
 
-        make: Callable[..., Step] = step
+        make = cast("Callable[..., Step]", step)
         return make(self) if inspect.signature(make).parameters else make()
 
 
