@@ -9,9 +9,11 @@ from cherga.client.handle import Job
 from cherga.client.live import LiveUpdate, Watch
 from cherga.client.middleware import Call, Middleware, Outgoing
 from cherga.client.pipeline import TaskExecutor
+from cherga.client.queue import Queue
 from cherga.client.router import AsyncRouter, Router, SyncRouter
 from cherga.client.shared import shared_task
 from cherga.client.signals import Event
+from cherga.client.state import State, StateHandle
 from cherga.client.task import Task
 from cherga.rules.retry import Backoff, Retry
 from cherga.rules.settings import BrokerSettings, Settings
@@ -29,6 +31,7 @@ from cherga.words.errors import (
     EnqueueRefused,
     EnqueueUnknown,
     InvalidArguments,
+    InvalidState,
     JobCancelled,
     JobFailed,
     JobNotFound,
@@ -39,6 +42,8 @@ from cherga.words.errors import (
     ResultError,
     ResultExpired,
     ResultTimeout,
+    StateConflict,
+    StateError,
     TaskError,
     UnknownBroker,
     UnknownTask,
@@ -67,6 +72,7 @@ __all__ = [
     "EnqueueUnknown",
     "Event",
     "InvalidArguments",
+    "InvalidState",
     "Job",
     "JobCancelled",
     "JobError",
@@ -82,6 +88,7 @@ __all__ = [
     "PayloadTooLarge",
     "PluginError",
     "Progress",
+    "Queue",
     "QueueTasks",
     "Reason",
     "ResultError",
@@ -92,6 +99,10 @@ __all__ = [
     "Router",
     "Settings",
     "Snooze",
+    "State",
+    "StateConflict",
+    "StateError",
+    "StateHandle",
     "SyncRouter",
     "SyncTask",
     "Task",

@@ -19,13 +19,16 @@ from cherga.brokers import connect
 from cherga.client.applications import enter
 from cherga.client.children import Parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, policy_of
+from cherga.client.dotted import DottedTasks
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
 from cherga.client.live import Stream, Watch
 from cherga.client.middleware import EnqueueMiddleware, Middleware, outgoing
 from cherga.client.order import Order, new_job, order_with, pack_head
+from cherga.client.queue import Queue
 from cherga.client.router import Router
 from cherga.client.signals import Event, Signals
+from cherga.client.state import S, State, StateHandle, name_of
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
@@ -54,7 +57,9 @@ class QueueTasks(Declaring):
     def __init__(self, name: str = "cherga", broker_url: str | None = None, **settings: Any) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.aliases: dict[str, str] = {}
+        self.dotted = DottedTasks(self.tasks, self.aliases, self._declared)
         self._declarations: dict[str, Declaration] = {}
+        self._states: dict[str, type[State]] = {}
         self.around_job: list[Callable[[], AbstractContextManager[object]]] = []
         """Makes the context managers that each job runs in, outermost first."""
         self.middlewares: list[Middleware] = []
@@ -112,6 +117,15 @@ class QueueTasks(Declaring):
         """Take in a router's tasks, those too that are declared later."""
         router.join(self._declared, self)
 
+    def tasks_from(self, *modules: str) -> None:
+        """Let the public functions of these modules be tasks under their dotted names, such as ``"app.tasks.example"``.
+
+        Workers import the modules when they start; who only enqueues need not be able to. Nothing that is not listed here is
+        ever looked for.
+        """
+        for module in modules:
+            self.dotted.add(module)
+
     def middleware(self, wrap: Middleware) -> Middleware:
         """Put a middleware around every job of this application; the first one added is outermost."""
         self.middlewares.append(wrap)
@@ -122,7 +136,23 @@ class QueueTasks(Declaring):
         self.enqueue_middlewares.append(wrap)
         return wrap
 
+    # --- shared values
+
+    def state(self, kind: type[S], key: str = "") -> StateHandle[S]:
+        """The value of this class that all jobs share, one for each ``key``. Raises ``ConfigError`` for an unfit class."""
+        handle = StateHandle(kind, self, key)
+        other = self._states.setdefault(name_of(kind), kind)
+
+        if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise ConfigError(f"the state {name_of(kind)!r} is taken: {other!r} and {kind!r}; set state_name in one of them")
+
+        return handle
+
     # --- enqueueing
+
+    def queue(self, name: str = "default") -> Queue:
+        """A queue with RQ's verbs: ``app.queue("mail").enqueue("app.tasks.send", 7)``."""
+        return Queue(name, self)
 
     def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
         """Push jobs, all or none, and return their handles."""
@@ -181,11 +211,15 @@ class QueueTasks(Declaring):
         return replace(job, head=pack_head(replace(head, parent=of.job_id, root=of.head.root or of.job_id)))
 
     def _named_job(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob:
-        task = self.tasks.get(self.aliases.get(name, name))
-        order = task.order if task else self._published_order(name)
+        def change(order: Order) -> Order:
+            return order if priority is None else replace(order, priority=check.priority(priority))
 
-        if priority is not None:
-            order = replace(order, priority=check.priority(priority))
+        return self.build_named(name, args, kwargs, change)
+
+    def build_named(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Order], Order]) -> NewJob:
+        """A job by name, in the order that its task, or a worker, or else the defaults say, with what the caller changes."""
+        task = self.tasks.get(self.aliases.get(name, name))
+        order = change(task.order if task else self._published_order(name))
 
         if task:
             return task.build(order, args, kwargs)

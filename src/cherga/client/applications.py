@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Protocol
 from weakref import WeakSet, ref
 
-from cherga.client.current import current_source
 from cherga.words.errors import ConfigError
 
 
@@ -19,6 +19,10 @@ class Application(Protocol):
 _all: WeakSet[Any] = WeakSet()
 _latest: Callable[[], Any] = lambda: None
 _newcomers: list[Callable[[Any], None]] = []
+_source: ContextVar[Any] = ContextVar("cherga_source")
+
+set_source = _source.set
+"""Say whose job runs here."""
 
 
 def enter(application: Any) -> None:
@@ -42,6 +46,11 @@ def each(welcome: Callable[[Any], None]) -> None:
 def existing() -> list[Any]:
     """The applications of this process."""
     return list(_all)
+
+
+def current_source() -> Any:
+    """The application whose job runs here; None outside a job."""
+    return _source.get(None)
 
 
 def current_application() -> Any:

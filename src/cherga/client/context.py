@@ -216,7 +216,8 @@ class Context:
     def meta(self) -> dict[str, Any]:
         """Whatever the job wants to keep beside its result; store changes with ``save_meta``."""
         if self._meta is None:
-            kept = decode(self.job.meta) if self.job.meta else {}
+            stored = self.job.meta or self.head.meta
+            kept = decode(stored) if stored else {}
             self._meta = kept if isinstance(kept, dict) else {}
 
         return self._meta

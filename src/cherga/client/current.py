@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import Any
 
-from cherga.client.context import current
+from cherga.client.applications import current_source
+from cherga.client.context import Context, current
 from cherga.client.handle import Job, Source
 from cherga.words.errors import NoCurrentJob
-
-_source: ContextVar[Source] = ContextVar("cherga_source")
-
-set_source = _source.set
+from cherga.words.job import JobRow
 
 
-def current_source() -> Source | None:
-    """The application whose job runs here; None outside a job."""
-    return _source.get(None)
+class CurrentJob(Job[Any]):
+    """The job that runs here: what it puts into ``meta`` can be stored."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, row: JobRow, source: Source, context: Context) -> None:
+        super().__init__(row, source)
+        self._context = context
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The same dictionary as ``ctx.meta``; store changes with ``save_meta``."""
+        return self._context.meta
+
+    def save_meta(self) -> None:
+        """Store ``meta`` as it is now: soon, at most ten times a second, and the last value always."""
+        self._context.save_meta()
 
 
 def get_current_job() -> Job[Any] | None:
     """The job that runs here, read from the broker; None outside a job."""
     try:
-        context, source = current(), _source.get()
-    except (NoCurrentJob, LookupError):
+        context, source = current(), current_source()
+    except NoCurrentJob:
+        return None
+
+    if source is None:
         return None
 
     (row,) = source.broker.get([context.job_id])
-    return None if row is None else Job(row, source)
+    return None if row is None else CurrentJob(row, source, context)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
 
+from cherga.client.state import State, StateHandle, decoder_of
 from cherga.words.errors import ConfigError
 
 SCOPES = ("task", "worker", "process")
@@ -63,15 +65,33 @@ def find_needs(function: Callable[..., Any]) -> tuple[Need, ...]:
         return ()
 
     hints = _hints(function)
-    found = ((p.name, p.default if isinstance(p.default, Depends) else _annotated(hints.get(p.name))) for p in parameters)
+    found = ((p.name, p.default if isinstance(p.default, Depends) else _hinted(hints.get(p.name))) for p in parameters)
     return tuple(Need(name, depends) for name, depends in found if depends is not None)
 
 
-def _annotated(hint: Any) -> Depends | None:
+def _hinted(hint: Any) -> Depends | None:
+    if hint is StateHandle:
+        raise ConfigError("expected StateHandle to name its class, as in StateHandle[Totals]")
+
+    if get_origin(hint) is StateHandle:
+        return Depends(_open_state(*get_args(hint)), scope="worker")
+
     if get_origin(hint) is not Annotated:
         return None
 
     return next((extra for extra in get_args(hint)[1:] if isinstance(extra, Depends)), None)
+
+
+@cache
+def _open_state(kind: type[State]) -> Callable[..., StateHandle[Any]]:
+    """The dependency behind a parameter annotated ``StateHandle[kind]``; one for each class, so that it is opened once."""
+    decoder_of(kind)
+
+    def open_state(ctx: Any) -> StateHandle[Any]:
+        handle: StateHandle[Any] = ctx.host.app.state(kind)
+        return handle
+
+    return open_state
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from uuid import UUID
 
 import msgspec
 
+from cherga.client.applications import current_application
+from cherga.client.ids import as_id
 from cherga.client.submit import Submitter
 from cherga.doors.broker import FullBroker, Listener, Topic
 from cherga.rules.codec import decode, decoder
 from cherga.rules.options import Duration, seconds
 from cherga.words.clock import Clock, moment
-from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, ResultExpired, ResultTimeout
+from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
 from cherga.words.job import Attempt, JobError, JobHead, JobRow, JobState, Progress, Reason
 
 R = TypeVar("R")
@@ -63,6 +65,25 @@ class Job(Generic[R]):
         self._meta: dict[str, Any] | None = None
         self.existing = existing
         """The enqueue found this job holding its unique key, and stored no other."""
+
+    @classmethod
+    def fetch(cls, id: UUID | str, connection: Source | None = None) -> Job[Any]:
+        """The stored job of that id, read through the application given, else the current one.
+
+        Raises ``JobNotFound`` for an id that is not kept (or is no id at all), ``BrokerUnavailable`` when the broker cannot be
+        reached.
+        """
+        source: Source = current_application() if connection is None else connection
+
+        try:
+            (row,) = source.broker.get([as_id(id)])
+        except ValueError:
+            raise JobNotFound(f"no job {id!r} is kept: expected an id to be a UUID") from None
+
+        if row is None:
+            raise JobNotFound(f"no job {id} is kept: it never existed, or its time was over")
+
+        return Job(row, source)
 
     # --- the snapshot
 
@@ -162,9 +183,9 @@ class Job(Generic[R]):
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What the job told about itself with ``ctx.meta``."""
+        """What the job told about itself with ``ctx.meta``, else what was given with it at enqueue."""
         if self._meta is None:
-            meta: Any = _read(decode, self._row.meta, None)
+            meta: Any = _read(decode, self._row.meta or self.head.meta, None)
             self._meta = meta if isinstance(meta, dict) else {}
 
         return self._meta
@@ -185,6 +206,28 @@ class Job(Generic[R]):
     def arguments(self) -> Any:
         """The stored arguments as plain data: by name, or ``[args, kwargs]`` from a sender that knew no signature."""
         return _read(decode, self._row.payload, None)
+
+    # --- under the names that people know from RQ
+
+    def get_id(self) -> str:
+        """The id as text."""
+        return str(self.id)
+
+    def get_status(self) -> JobState:
+        """The state, read live."""
+        return self.refresh().status
+
+    def return_value(self) -> R | None:
+        """What the task returned, read live; None while there is nothing to return."""
+        kept = self.refresh().status is JobState.SUCCEEDED and self._row.result is not None
+        return self._value() if kept else None
+
+    def save_meta(self) -> None:
+        """Only the job itself stores its ``meta``, while it runs; see ``get_current_job``. Raises ``NoCurrentJob``."""
+        raise NoCurrentJob(
+            f"expected save_meta to be called inside job {self.id}, on what get_current_job() gives; from outside its meta can "
+            "only be read"
+        )
 
     # --- read live
 

@@ -19,6 +19,9 @@ ChergaError
 │   └── BrokerUnusable         a person has to look: wrong schema, wrong file, no rights
 ├── JobNotFound                no job of that id is kept
 ├── NoCurrentJob               ``ctx`` was used outside a job
+├── StateError
+│   ├── InvalidState           a shared value cannot be stored, or the stored one does not fit
+│   └── StateConflict          others changed a shared value at every try
 ├── WouldDeadlock              a wait that could never end
 └── ResultError
     ├── ResultTimeout          the job did not finish in time
@@ -113,6 +116,18 @@ class JobNotFound(ChergaError):
 
 class NoCurrentJob(ChergaError):
     """The current job was asked for outside a job."""
+
+
+class StateError(ChergaError):
+    """A shared value (``State``) was not changed."""
+
+
+class InvalidState(StateError):
+    """The value cannot be stored, or what is stored does not fit the class; the message names the field."""
+
+
+class StateConflict(StateError):
+    """Others changed the shared value at every try until the time was over. Nothing was stored; safe to try again."""
 
 
 class WouldDeadlock(ChergaError):

@@ -127,6 +127,11 @@ class JobHead(Struct, frozen=True, omit_defaults=True):
     key_id: str | None = None
     signature: bytes | None = None
     overrides: Overrides | None = None
+    meta: bytes | None = None
+    """Packed metadata to begin with."""
+    on_success: str | None = None
+    """The name of the task whose function is called when the job has succeeded."""
+    on_failure: str | None = None
 
 
 class NewJob(Struct, frozen=True, kw_only=True):

@@ -8,16 +8,49 @@ from collections.abc import Callable
 from cherga.client.context import Context
 from cherga.client.task import Task
 from cherga.rules.decide import Policy
-from cherga.words.job import ClaimedJob
+from cherga.words.job import ClaimedJob, JobHead, JobState
 from cherga.words.outcomes import Outcome
+
+
+class Wishes:
+    """What a job asked to be called at its end, and the error that its attempt raised."""
+
+    __slots__ = ("_on_failure", "_on_success", "error")
+
+    def __init__(self, head: JobHead) -> None:
+        self._on_success = head.on_success
+        self._on_failure = head.on_failure
+        self.error: BaseException | None = None
+
+    def name(self, end: JobState) -> str | None:
+        """The task whose function is called at this end; None: nobody is."""
+        match end:
+            case JobState.SUCCEEDED:
+                return self._on_success
+            case JobState.FAILED:
+                return self._on_failure
+            case _:
+                return None
 
 
 class Assignment:
     """A job with what is needed to run it. Whoever takes it out of ``Running`` settles it, and nobody else."""
 
-    __slots__ = ("context", "coroutine", "deadline", "job", "policy", "should_retry", "slot", "started", "task", "verdict")
+    __slots__ = (
+        "context",
+        "coroutine",
+        "deadline",
+        "job",
+        "policy",
+        "should_retry",
+        "slot",
+        "started",
+        "task",
+        "verdict",
+        "wishes",
+    )
 
-    def __init__(self, job: ClaimedJob, task: Task[..., object], policy: Policy) -> None:
+    def __init__(self, job: ClaimedJob, task: Task[..., object], policy: Policy, wishes: Wishes | None = None) -> None:
         self.job = job
         self.task = task
         self.policy = policy
@@ -31,6 +64,8 @@ class Assignment:
         """The task's own executor, where it has one, on whether another attempt may help."""
         self.verdict: Outcome | None = None
         """What the attempt ends as, whatever the function still does: set by a time-out or a cancellation."""
+        self.wishes = wishes
+        """What the job asked to be called at its end."""
 
 
 class Running:

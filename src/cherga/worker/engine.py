@@ -57,6 +57,8 @@ class Engine:
     def __init__(
         self, app: QueueTasks, options: EngineOptions, slots: SlotTable, stuck: Callable[[], None] | None = None
     ) -> None:
+        app.dotted.load()
+
         if not app.tasks:
             raise ConfigError(f"the application {app.name!r} has no tasks; declare one with @app.task, and import its module")
 
@@ -121,7 +123,7 @@ class Engine:
 
     def exhausted(self) -> bool:
         """No job that this worker could run is ready or running anywhere; for burst mode."""
-        if self._claimer.in_hand() or not self._settler.idle:
+        if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open:
             return False
 
         paused = self.app.broker.paused()
@@ -154,6 +156,7 @@ class Engine:
         for assignment in self.executor.running.all():
             self.executor.abandon(assignment)
 
+        self.executor.callbacks.stop()
         self._close_dependencies()
         self._tell_worker(self.app.on.worker_stopped)
 
@@ -195,7 +198,7 @@ class Engine:
 
     def _unfinished(self) -> bool:
         """Something runs whose end is open. A thread that outlives its attempt is not waited for."""
-        return self._claimer.in_hand() > len(self.executor.overdue)
+        return self._claimer.in_hand() > len(self.executor.overdue) or self.executor.callbacks.open
 
     def _ask_to_stop(self) -> None:
         """Coroutines are cancelled; threads are told, and what they still return counts."""

@@ -13,8 +13,8 @@ from typing import Any, cast
 import msgspec
 
 from cherga.client.app import QueueTasks
+from cherga.client.applications import set_source
 from cherga.client.context import Context, set_current
-from cherga.client.current import set_source
 from cherga.client.pipeline import executor_of
 from cherga.client.signals import Event
 from cherga.client.task import Task
@@ -23,7 +23,8 @@ from cherga.rules.decide import Run, decide
 from cherga.words.errors import PayloadTooLarge
 from cherga.words.job import Charge, ClaimedJob, JobError, JobHead, JobState, Reason, Settlement
 from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
-from cherga.worker.assignment import Assignment, Running
+from cherga.worker.assignment import Assignment, Running, Wishes
+from cherga.worker.callbacks import Callbacks
 from cherga.worker.deadlines import Deadlines
 from cherga.worker.failure import UNREADABLE, outcome_of, unencodable, unreadable
 from cherga.worker.host import WorkerHost
@@ -64,6 +65,7 @@ class Executor:
         self._logger = app.job_logger
         self._origin = contextvars.copy_context()
         self._origin.run(set_source, app)
+        self.callbacks = Callbacks(app, self.fresh, host.settle_in_thread)
 
     def fresh(self) -> contextvars.Context:
         """A context for one job: that in which the worker started, and nothing of any other job."""
@@ -76,12 +78,16 @@ class Executor:
         task = self._find(job.task)
 
         try:
-            overrides = _decode_head(job.head).overrides if job.head is not None else None
+            head = _decode_head(job.head) if job.head is not None else None
         except (msgspec.DecodeError, TypeError) as error:
             self._put_down(Assignment(job, task, task.policy), unreadable(error))
             return None
 
-        return Assignment(job, task, task.policy.overridden(overrides) if overrides else task.policy)
+        if head is None:
+            return Assignment(job, task, task.policy)
+
+        wishes = Wishes(head) if head.on_success or head.on_failure else None
+        return Assignment(job, task, task.policy.overridden(head.overrides), wishes)
 
     def _find(self, name: str) -> Task[..., object]:
         tasks = self._app.tasks
@@ -233,6 +239,9 @@ class Executor:
         if type(outcome) is Failed:
             self._log_failure(assignment, outcome, error)
 
+        if assignment.wishes is not None:
+            assignment.wishes.error = error
+
         return outcome
 
     def _end(self, assignment: Assignment, slot: int, outcome: Outcome, pace: Pace) -> None:
@@ -260,6 +269,9 @@ class Executor:
         if context is not None and context.waiting_children is not None and settlement.to is JobState.SUCCEEDED:
             settlement = msgspec.structs.replace(settlement, children=context.waiting_children.groups())
 
+        if assignment.wishes is not None:
+            self._expect_answer(assignment, settlement)
+
         self._settler.settle(settlement)
         self._log_end(assignment, settlement)
         self._tell_end(assignment, settlement)
@@ -272,6 +284,11 @@ class Executor:
             return settlement
 
         return msgspec.structs.replace(settlement, progress=progress, meta=meta)
+
+    def _expect_answer(self, assignment: Assignment, settlement: Settlement) -> None:
+        """The job's callbacks follow once its end is stored."""
+        if (answered := self.callbacks.expect(assignment, settlement)) is not None:
+            self._settler.expect(assignment.job.token, answered)
 
     # --- telling those who listen
 

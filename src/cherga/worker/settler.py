@@ -40,6 +40,7 @@ class Settler:
         self._inbox: SimpleQueue[Item] = SimpleQueue()
         self._late: deque[Context] = deque()
         self._given_up = threading.Event()
+        self._expected: dict[int, Callable[[bool], None]] = {}
         self._thread = threading.Thread(target=self._run, name="cherga-settler", daemon=True)
         self.settle = self._inbox.put
         """Put down a settlement; returns at once."""
@@ -61,6 +62,10 @@ class Settler:
             context.reported_at = 0.0
             context.queued = True
             self._inbox.put(context)
+
+    def expect(self, token: int, answered: Callable[[bool], None]) -> None:
+        """Call this, once, with whether the settlement under this claim token was written; on the settler's thread."""
+        self._expected[token] = answered
 
     @property
     def idle(self) -> bool:
@@ -143,6 +148,15 @@ class Settler:
         if Settled.REFUSED in answers:
             _log_refused(settlements, answers)
 
+        if self._expected:
+            self._answer(settlements, answers)
+
+    def _answer(self, settlements: list[Settlement], answers: list[Settled]) -> None:
+        # Without answers the settler has given up.
+        for settlement, answer in zip(settlements, answers, strict=False):
+            if (answered := self._expected.pop(settlement.token, None)) is not None:
+                answered(answer is Settled.WRITTEN)
+
     def _settle_apart(self, settlements: list[Settlement]) -> None:
         """One that the broker chokes on must not hold up the others: it is found by halving, and left to the reaper."""
         if len(settlements) > 1:
@@ -156,6 +170,7 @@ class Settler:
             settlements[0].id,
             extra={"action": "settle.failed", "job_id": str(settlements[0].id)},
         )
+        self._answer(settlements, [Settled.REFUSED])
 
     def _write(self, write: Callable[[], list[T]], what: str) -> list[T]:
         """Call until the broker takes it, or until ``stop`` gives up. Only a broker that is away is worth a repetition."""

@@ -1,0 +1,125 @@
+"""Tasks by dotted name, as in ``"app.tasks.example"``: the public functions of modules that the application listed.
+
+A name is looked up, never imported: only ``load`` imports, and only modules that were listed in code. What stands in the store
+cannot add to them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from cherga.client.declare import Declaration
+from cherga.client.task import Task
+from cherga.rules.options import nearest
+from cherga.words.errors import ConfigError, LoadError, UnknownTask
+
+Target = str | Callable[..., Any]
+"""A task as people name it: its function, the task itself, or a name."""
+
+
+class DottedTasks:
+    """The listed modules of one application, whose tasks and aliases are given."""
+
+    def __init__(
+        self, tasks: Mapping[str, Task[Any, Any]], aliases: dict[str, str], declare: Callable[[Declaration], Task[Any, Any]]
+    ) -> None:
+        self.modules: list[str] = []
+        self._loaded: set[str] = set()
+        self._tasks = tasks
+        self._aliases = aliases
+        self._declare = declare
+
+    def add(self, module: str) -> None:
+        """List a module. Nothing is imported yet."""
+        if not isinstance(module, str) or not all(part.isidentifier() for part in module.split(".")):
+            raise ConfigError(f'expected the dotted name of a module, as in tasks_from("app.tasks"), got {module!r}')
+
+        if module not in self.modules:
+            self.modules.append(module)
+
+    def load(self) -> None:
+        """Import the listed modules and declare their public functions. Raises ``LoadError``, or what a declaration raises."""
+        for name in self.modules:
+            if name not in self._loaded:
+                self._take_in(_import(name))
+                self._loaded.add(name)
+
+    def find(self, target: Target) -> str | None:
+        """The name that the target's jobs are stored under; None when nothing here says that it is a task.
+
+        A name in a listed module that was not loaded here is taken at its word: a worker, which loads it, will know.
+        """
+        name = target if isinstance(target, str) else self._name_of(target)
+
+        if (known := self._aliases.get(name, name)) in self._tasks:
+            return known
+
+        module = name.rpartition(".")[0]
+        return name if module in self.modules and module not in self._loaded and isinstance(target, str) else None
+
+    def refuse(self, target: Target) -> UnknownTask:
+        """The error for what is no task."""
+        name = target if isinstance(target, str) else _dotted(target)
+        listed = ", ".join(self.modules) or "none"
+        return UnknownTask(
+            f"unknown task {name!r}: expected a declared task, or a public function of a module listed with app.tasks_from "
+            f"(listed: {listed}){nearest(name, [*self._tasks, *self._aliases])}"
+        )
+
+    def _name_of(self, target: Any) -> str:
+        """The name of a declared task, else where the function stands; in a listed module it is declared then and there."""
+        if isinstance(target, Task):
+            return target.name
+
+        if not inspect.isroutine(target):
+            raise ConfigError(f"expected a function, a task or the name of one, got {target!r}")
+
+        dotted = _dotted(target)
+
+        if dotted in self._tasks or dotted in self._aliases:
+            return dotted
+
+        if declared := next((task.name for task in self._tasks.values() if task.function is target), None):
+            return declared
+
+        if target.__module__ in self.modules and _is_public(target.__qualname__):
+            self._declare(Declaration(target, dotted))
+
+        return dotted
+
+    def _take_in(self, module: ModuleType) -> None:
+        for name, value in _public(module):
+            dotted = f"{module.__name__}.{name}"
+
+            if not isinstance(value, Task):
+                self._declare(Declaration(value, dotted))
+            elif value.name in self._tasks:
+                self._aliases.setdefault(dotted, value.name)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except Exception as error:
+        raise LoadError(f"tasks_from({name!r}): importing it failed: {type(error).__name__}: {error}") from error
+
+
+def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Tasks and functions that the module itself defines."""
+    for name, value in list(vars(module).items()):
+        own = inspect.isfunction(value) and value.__module__ == module.__name__
+
+        if _is_public(name) and (own or isinstance(value, Task)):
+            yield name, value
+
+
+def _is_public(name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_")
+
+
+def _dotted(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', function.__name__)}"

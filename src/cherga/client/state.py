@@ -1,0 +1,238 @@
+"""``State``: named values that jobs share through the broker, and change one after the other without locks.
+
+Each change is a compare-and-set: load, change a copy, and store it if nobody was faster, else again. So every change is made to
+the value as it really was, and none is lost, whichever worker or process makes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from cherga.client.submit import Submitter
+from cherga.doors.broker import FullBroker
+from cherga.rules import options as check
+from cherga.rules.codec import ENCODE_ERRORS, check_size, decoder, encode
+from cherga.rules.options import Duration
+from cherga.words.clock import Clock
+from cherga.words.errors import ConfigError, InvalidState, PayloadTooLarge, StateConflict
+from cherga.words.job import Shared
+
+LONGEST_PAUSE = 0.05
+SHORTEST_PAUSE = 0.0005
+
+MISFIT = (msgspec.DecodeError, TypeError, ValueError)
+"""What decoding raises for bytes that do not fit a class."""
+
+
+class State(Struct):
+    """A value shared between jobs: subclass it, give each field a type and a default, and ask for ``app.state(Totals)``.
+
+    It is stored under the name of the class, or under ``state_name`` where that is set.
+    """
+
+    state_name: ClassVar[str] = ""
+
+
+S = TypeVar("S", bound=State)
+D = TypeVar("D", bound=bytes | None)
+Change = Callable[[S], S | None]
+"""Changes the state it is given and returns None, or returns another one to store."""
+
+
+class StateSource(Protocol):
+    """What a handle needs of its application."""
+
+    max_payload: int
+
+    @property
+    def broker(self) -> FullBroker: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def submitter(self) -> Submitter: ...
+
+
+class StateHandle(Generic[S]):
+    """One shared value. A parameter annotated ``StateHandle[Totals]`` is filled in by the worker.
+
+    What ``get`` and ``update`` give is a copy: changing it changes nothing for others.
+    """
+
+    def __init__(self, kind: type[S], source: StateSource, key: str = "") -> None:
+        self.kind = kind
+        self.key = check.text(key, "key of a state")
+        self._name = f"{name_of(kind)}:{key}" if key else name_of(kind)
+        self._decode = decoder_of(kind)
+        self._source = source
+
+    def at(self, key: str) -> StateHandle[S]:
+        """The value of the same class that is kept under this key."""
+        return StateHandle(self.kind, self._source, key)
+
+    def get(self) -> S:
+        """The value as it is now; the defaults of the class when none was stored.
+
+        Raises ``InvalidState`` when what is stored does not fit the class.
+        """
+        return self._read(self._load())
+
+    def set(self, state: S) -> None:
+        """Store this value, whatever is there. Raises ``InvalidState`` or ``StateConflict``."""
+        data = self._pack(state)
+        self._swap_in(lambda shared: data)
+
+    def update(self, change: Change[S], timeout: Duration = 10.0) -> S:
+        """Change the value atomically, and return it as it was stored.
+
+        ``change`` gets a copy: it either changes that and returns None, or returns another one. It is called again with a fresh
+        copy when somebody else was faster, so it should do nothing else. Raises what it raises, with nothing stored;
+        ``InvalidState`` for a value that cannot be stored; ``StateConflict`` when others were faster for ``timeout`` seconds.
+        """
+        return self._read_packed(self._swap_in(lambda shared: self._changed(shared, change), timeout))
+
+    def delete(self) -> None:
+        """Forget the value: ``get`` gives the defaults again. Deleting nothing is no error."""
+        self._swap_in(lambda shared: None)
+
+    async def aget(self) -> S:
+        """The async twin of ``get``."""
+        return await self._source.submitter.call(self.get)
+
+    async def aset(self, state: S) -> None:
+        """The async twin of ``set``."""
+        data = self._pack(state)
+        await self._aswap_in(lambda shared: data)
+
+    async def aupdate(self, change: Change[S], timeout: Duration = 10.0) -> S:
+        """The async twin of ``update``; ``change`` itself is a plain function."""
+        return self._read_packed(await self._aswap_in(lambda shared: self._changed(shared, change), timeout))
+
+    async def adelete(self) -> None:
+        """The async twin of ``delete``."""
+        await self._aswap_in(lambda shared: None)
+
+    # --- compare and set
+
+    def _swap_in(self, make: Callable[[Shared], D], timeout: Duration = 10.0) -> D:
+        patience = _Patience(self._source.clock, timeout, self._name)
+
+        while True:
+            shared = self._load()
+            data = make(shared)
+
+            if self._swap(shared, data):
+                return data
+
+            time.sleep(patience.pause())
+
+    async def _aswap_in(self, make: Callable[[Shared], D], timeout: Duration = 10.0) -> D:
+        patience, call = _Patience(self._source.clock, timeout, self._name), self._source.submitter.call
+
+        while True:
+            shared = await call(self._load)
+            data = make(shared)
+
+            if await call(self._swap, shared, data):
+                return data
+
+            await asyncio.sleep(patience.pause())
+
+    def _load(self) -> Shared:
+        return self._source.broker.load([f"state:{self._name}"])[0]
+
+    def _swap(self, shared: Shared, data: bytes | None) -> bool:
+        """True too where there is nothing to change: the value was this one when it was loaded."""
+        return data == shared.value or self._source.broker.swap(f"state:{self._name}", shared.version, data)
+
+    # --- values and their bytes
+
+    def _changed(self, shared: Shared, change: Change[S]) -> bytes:
+        state = self._read(shared)
+        made = change(state)
+        return self._pack(state if made is None else made)
+
+    def _read(self, shared: Shared) -> S:
+        return self.kind() if shared.value is None else self._read_packed(shared.value)
+
+    def _read_packed(self, data: bytes) -> S:
+        try:
+            state: S = self._decode(data)
+        except MISFIT as error:
+            raise InvalidState(
+                f"state {self._name}: what is stored does not fit {self.kind.__qualname__}: {error}; set or delete it"
+            ) from error
+
+        return state
+
+    def _pack(self, state: S) -> bytes:
+        """The bytes, which are known to be readable again."""
+        what = f"state {self._name}"
+
+        if not isinstance(state, self.kind):
+            raise InvalidState(f"{what}: expected a {self.kind.__qualname__}, or None after changing it, got {state!r}")
+
+        try:
+            data = check_size(encode(state), self._source.max_payload, what)
+            self._decode(data)
+        except PayloadTooLarge as error:
+            raise InvalidState(str(error)) from error
+        except (*ENCODE_ERRORS, *MISFIT) as error:
+            raise InvalidState(f"{what} cannot be stored: {error or type(error).__name__}") from error
+
+        return data
+
+    def __repr__(self) -> str:
+        return f"<StateHandle {self._name}>"
+
+
+class _Patience:
+    """How long to wait before the next try, and when to give up."""
+
+    def __init__(self, clock: Clock, timeout: Duration, name: str) -> None:
+        self._clock = clock
+        self._timeout = check.seconds(timeout, "timeout")
+        self._end = clock.monotonic() + self._timeout
+        self._longest = SHORTEST_PAUSE
+        self._name = name
+
+    def pause(self) -> float:
+        """Seconds, longer and longer and at random, so that those who met do not meet again. Raises ``StateConflict``."""
+        if self._clock.monotonic() >= self._end:
+            raise StateConflict(
+                f"state {self._name}: others changed it at every try for {self._timeout:g} seconds; nothing was stored. "
+                "Try again, or spread the value over several keys"
+            )
+
+        self._longest = min(LONGEST_PAUSE, self._longest * 2)
+        return random.uniform(0, self._longest)
+
+
+def name_of(kind: type[State]) -> str:
+    """The name that the values of this class are stored under."""
+    if not (isinstance(kind, type) and issubclass(kind, State)):
+        raise ConfigError(f"expected a subclass of State, got {kind!r}")
+
+    return check.name(kind.state_name or kind.__name__, "a state's name")
+
+
+@cache
+def decoder_of(kind: type[S]) -> Callable[[bytes], S]:
+    """Reads values of this class. Raises ``ConfigError`` for a class whose values cannot be shared."""
+    name_of(kind)
+
+    for field in msgspec.structs.fields(kind):
+        if field.required:
+            raise ConfigError(f"state {kind.__qualname__}: expected a default for each field, but {field.name!r} has none")
+
+    try:
+        return decoder(kind).decode
+    except TypeError as error:
+        raise ConfigError(f"state {kind.__qualname__} cannot be stored: {error}") from error
