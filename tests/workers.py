@@ -16,6 +16,8 @@ from cherga.testing import wait_until
 from tests import worker_jobs
 
 ROOT = Path(__file__).parent.parent
+PATH = os.pathsep.join((str(ROOT), str(ROOT / "src")))
+"""Where worker processes find the tests and this checkout's own code."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Workplace:
         self.client.close()
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        return {**os.environ, "CHERGA_BROKER_URL": self.url, "DIARY": str(self.diary), "PYTHONPATH": str(ROOT), **more}
+        return {**os.environ, "CHERGA_BROKER_URL": self.url, "DIARY": str(self.diary), "PYTHONPATH": PATH, **more}
 
 
 def declared_here(place: Workplace, name: str) -> Task[..., Any]:

@@ -58,8 +58,9 @@ class DottedTasks:
         if (known := self._aliases.get(name, name)) in self._tasks:
             return known
 
-        module = name.rpartition(".")[0]
-        return name if module in self.modules and module not in self._loaded and isinstance(target, str) else None
+        module, _, function = name.rpartition(".")
+        promised = module in self.modules and module not in self._loaded and _is_public(function)
+        return name if promised and isinstance(target, str) else None
 
     def refuse(self, target: Target) -> UnknownTask:
         """The error for what is no task."""
