@@ -7,7 +7,7 @@ the value as it really was, and none is lost, whichever worker or process makes 
 from __future__ import annotations
 
 import asyncio
-import random
+import os
 import time
 from collections.abc import Callable
 from functools import cache
@@ -212,7 +212,8 @@ class _Patience:
             )
 
         self._longest = min(LONGEST_PAUSE, self._longest * 2)
-        return random.uniform(0, self._longest)
+        # Not of the random module, which every client would have to load.
+        return self._longest * int.from_bytes(os.urandom(4), "big") / 2**32
 
 
 def name_of(kind: type[State]) -> str:
