@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, Literal, Protocol, cast
 from uuid import UUID
 
 import msgspec
@@ -23,7 +23,7 @@ from cherga.client.dotted import DottedTasks
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
 from cherga.client.live import Stream, Watch
-from cherga.client.middleware import EnqueueMiddleware, Middleware, outgoing
+from cherga.client.middleware import EnqueueMiddleware, Middleware, check_wrap, outgoing
 from cherga.client.order import Order, new_job, order_with, pack_head
 from cherga.client.queue import Queue
 from cherga.client.router import Router
@@ -44,6 +44,13 @@ from cherga.words.job import Definition, JobFilter, JobHead, JobRow, JobState, N
 
 BROKER_URL = "CHERGA_BROKER_URL"
 DEFAULT_URL = "sqlite:///cherga.db"
+
+
+class AfterSend(Protocol):
+    """What looks at jobs once they are stored."""
+
+    def sent(self, jobs: Sequence[Job[Any]]) -> None: ...
+    async def asent(self, jobs: Sequence[Job[Any]]) -> None: ...
 
 
 class QueueTasks(Declaring):
@@ -70,8 +77,11 @@ class QueueTasks(Declaring):
         self.clock: Clock = SystemClock()
         self.job_logger = logging.getLogger("cherga.job")
         """Where failures and ends of jobs are logged; an application may put its own logger here."""
+        self.after_send: AfterSend | None = None
+        """What looks at jobs once they are stored, in tests."""
         self._lock = threading.RLock()
         self._broker: FullBroker | None = None
+        self._stand_in: FullBroker | None = None
         self.configure(name, broker_url, **settings)
         self.submitter = Submitter(lambda groups: self.broker.push(groups))
         enter(self)
@@ -81,7 +91,7 @@ class QueueTasks(Declaring):
 
         Tasks that were declared before take their defaults (``max_time`` and how long jobs are kept) from these settings.
         """
-        if self._broker is not None:
+        if self._broker is not self._stand_in:
             raise ConfigError(f"expected {self.name} to be configured before its broker was opened")
 
         self.name = check.name(name or self.name, "the application's name")
@@ -115,7 +125,10 @@ class QueueTasks(Declaring):
 
     def include_router(self, router: Router) -> None:
         """Take in a router's tasks, those too that are declared later."""
-        router.join(self._declared, self)
+        if not isinstance(router, Router):
+            raise ConfigError(f"expected a router, got {router!r}")
+
+        router.join(self._declared)
 
     def tasks_from(self, *modules: str) -> None:
         """Let the public functions of these modules be tasks under their dotted names, such as ``"app.tasks.example"``.
@@ -128,12 +141,12 @@ class QueueTasks(Declaring):
 
     def middleware(self, wrap: Middleware) -> Middleware:
         """Put a middleware around every job of this application; the first one added is outermost."""
-        self.middlewares.append(wrap)
+        self.middlewares.append(check_wrap(wrap, "a middleware"))
         return wrap
 
     def around_enqueue(self, wrap: EnqueueMiddleware) -> EnqueueMiddleware:
         """Put a middleware around every enqueue of this application; the first one added is outermost."""
-        self.enqueue_middlewares.append(wrap)
+        self.enqueue_middlewares.append(check_wrap(wrap, "a middleware around enqueue"))
         return wrap
 
     # --- shared values
@@ -156,21 +169,31 @@ class QueueTasks(Declaring):
 
     def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
         """Push jobs, all or none, and return their handles."""
-        if not jobs:
-            return []
-
-        jobs = self._outgoing(jobs)
-        (answer,) = self.broker.push((jobs,))
-        return self._handles(jobs, answer, self._known_before(answer))
+        return self.store(self._outgoing(jobs)) if jobs else []
 
     async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
         """The async twin of ``send``, coalesced with what other coroutines send meanwhile."""
-        if not jobs:
-            return []
+        return await self.astore(self._outgoing(jobs)) if jobs else []
 
-        jobs = self._outgoing(jobs)
+    def store(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
+        """Push jobs that the enqueue middleware has seen."""
+        (answer,) = self.broker.push((jobs,))
+        handles = self._handles(jobs, answer, self._known_before(answer))
+
+        if self.after_send is not None:
+            self.after_send.sent(handles)
+
+        return handles
+
+    async def astore(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
+        """The async twin of ``store``."""
         answer = await self.submitter.push(jobs, self.settings.enqueue_timeout)
-        return self._handles(jobs, answer, await self.submitter.call(self._known_before, answer) if _stale(answer) else {})
+        handles = self._handles(jobs, answer, await self.submitter.call(self._known_before, answer) if _stale(answer) else {})
+
+        if self.after_send is not None:
+            await self.after_send.asent(handles)
+
+        return handles
 
     def _outgoing(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
         """The jobs as the enqueue middleware wants them stored."""
@@ -208,7 +231,8 @@ class QueueTasks(Declaring):
         """A job by name whose head names its parent."""
         job = self._named_job(name, args, kwargs, priority)
         head = msgspec.msgpack.decode(job.head, type=JobHead) if job.head else JobHead()
-        return replace(job, head=pack_head(replace(head, parent=of.job_id, root=of.head.root or of.job_id)))
+        child = replace(job, head=pack_head(replace(head, parent=of.job_id, root=of.head.root or of.job_id)))
+        return self._outgoing((child,))[0]
 
     def _named_job(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob:
         def change(order: Order) -> Order:
@@ -320,9 +344,40 @@ class QueueTasks(Declaring):
         self.submitter.close()
 
         with self._lock:
-            if self._broker is not None:
-                self._broker.close()
-                self._broker = None
+            broker, self._broker = self._broker, self._stand_in
+
+        if broker is not None and broker is not self._stand_in:
+            broker.close()
+
+    @contextmanager
+    def standing_in(self, url: str) -> Iterator[FullBroker]:
+        """For the block another broker takes the place of this application's, which is neither used nor closed meanwhile."""
+        settings, kept, former = self.settings, self._broker, self._stand_in
+        broker = connect(url, settings.broker)
+        broker.open()
+        self._broker = self._stand_in = broker
+
+        try:
+            yield broker
+        finally:
+            self._broker, self._stand_in = kept, former
+
+            if self.settings is not settings:  # configured anew meanwhile: what was open may be the wrong one
+                self._broker = former
+
+            if kept is not self._broker and kept is not None:
+                kept.close()
+
+            broker.close()
+
+    # --- testing
+
+    def testing(self, inline: bool | Literal["raise"] = False) -> AbstractContextManager[Any]:
+        """For the block, jobs go to a fresh broker in memory, and the ``cherga.testing.kit.Kit`` that it gives runs them.
+
+        ``inline`` runs each job before its enqueue returns; ``"raise"`` raises its failure there too.
+        """
+        return cast(AbstractContextManager[Any], import_module("cherga.testing.kit").Kit(self, inline))
 
     # --- working
 

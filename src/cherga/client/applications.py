@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
-from weakref import WeakSet, ref
+from typing import Any
+from weakref import ReferenceType, ref
 
 from cherga.words.errors import ConfigError
 
-
-class Application(Protocol):
-    """What is remembered: a ``QueueTasks``."""
-
-    name: str
-
-
-_all: WeakSet[Any] = WeakSet()
-_latest: Callable[[], Any] = lambda: None
+_all: list[ReferenceType[Any]] = []
+"""In the order in which they were made."""
 _newcomers: list[Callable[[Any], None]] = []
 _source: ContextVar[Any] = ContextVar("cherga_source")
 
@@ -27,9 +20,7 @@ set_source = _source.set
 
 def enter(application: Any) -> None:
     """An application was made."""
-    global _latest
-    _all.add(application)
-    _latest = ref(application)
+    _all.append(ref(application, _all.remove))
 
     for welcome in _newcomers:
         welcome(application)
@@ -39,13 +30,13 @@ def each(welcome: Callable[[Any], None]) -> None:
     """Call this with every application, those to come too."""
     _newcomers.append(welcome)
 
-    for application in list(_all):
+    for application in existing():
         welcome(application)
 
 
 def existing() -> list[Any]:
-    """The applications of this process."""
-    return list(_all)
+    """The applications of this process, the one made last at the end."""
+    return [application for each in list(_all) if (application := each()) is not None]
 
 
 def current_source() -> Any:
@@ -55,7 +46,7 @@ def current_source() -> Any:
 
 def current_application() -> Any:
     """The application whose job runs here, else the one made last. Raises ``ConfigError`` when there is none."""
-    found = current_source() or _latest()
+    found = current_source() or next(reversed(existing()), None)
 
     if found is None:
         raise ConfigError("expected an application; make one first: app = QueueTasks(...)")

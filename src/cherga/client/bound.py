@@ -17,7 +17,7 @@ class BoundTask:
 
     def __init__(self, task: Task[..., Any], ctx: Context) -> None:
         self.task = task
-        self.ctx: Any = ctx
+        self._context = ctx
 
     @property
     def task_name(self) -> str:
@@ -26,7 +26,7 @@ class BoundTask:
     @property
     def priority(self) -> int:
         """The running job's priority."""
-        return int(self.ctx.job.priority)
+        return self._context.job.priority
 
     @property
     def echo(self) -> bool:
@@ -78,20 +78,25 @@ class BoundTask:
         It is dropped when the attempt fails, so that a retry makes no second one. Awaiting the value returned (or calling
         its ``store()``) stores the child now instead, under an id that a retry finds again.
         """
-        child: Child = self.ctx.children.add(name, args, kwargs, priority)
-        return child
+        return self._context.children.add(name, args, kwargs, priority)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.task_name} of job {self.ctx.job_id}>"
+        return f"<{type(self).__name__} {self.task_name} of job {self._context.job_id}>"
 
 
 class AsyncTask(BoundTask):
     """Bound to the job of an ``async def`` task: the methods of ``ctx`` that wait are awaited."""
 
-    def __init__(self, task: Task[..., Any], ctx: Context) -> None:
-        super().__init__(task, ctx)
-        self.ctx = AsyncContext(ctx)
+    @property
+    def ctx(self) -> AsyncContext:
+        """The job's context."""
+        return AsyncContext(self._context)
 
 
 class SyncTask(BoundTask):
     """Bound to the job of a ``def`` task."""
+
+    @property
+    def ctx(self) -> Context:
+        """The job's context."""
+        return self._context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, Protocol
 from uuid import UUID, uuid5
 
@@ -28,20 +28,24 @@ class ChildSender(Protocol):
     def build_child(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, of: Parent
     ) -> NewJob: ...
-    def send(self, jobs: Any) -> list[Job[Any]]: ...
-    async def asend(self, jobs: Any) -> list[Job[Any]]: ...
+    def store(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
+    async def astore(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
 
 
 class Child:
-    """A job that will be stored with its parent's success; ``await`` it to store it now."""
+    """A job that will be stored with its parent's success; ``await`` it, or call ``store()``, to store it now."""
 
     def __init__(self, job: NewJob, children: Children) -> None:
         self.id: UUID = job.id
         self.job = job
         self._children = children
 
+    @property
+    def task_name(self) -> str:
+        return self.job.task
+
     def store(self) -> Job[Any]:
-        """Store it now."""
+        """Store it now, and return its handle; for ``def`` tasks."""
         return self._children.store(self)
 
     def __await__(self) -> Generator[Any, Any, Job[Any]]:
@@ -70,12 +74,12 @@ class Children:
     def store(self, child: Child) -> Job[Any]:
         """Push it now, once."""
         self._waiting.pop(child.id, None)
-        return self._sender.send([child.job])[0]
+        return self._sender.store([child.job])[0]
 
     async def astore(self, child: Child) -> Job[Any]:
         """The async twin of ``store``."""
         self._waiting.pop(child.id, None)
-        return (await self._sender.asend([child.job]))[0]
+        return (await self._sender.astore([child.job]))[0]
 
     def groups(self) -> tuple[tuple[NewJob, ...], ...]:
         """What is to be pushed with the success: a group for each, so that one refusal harms no other."""

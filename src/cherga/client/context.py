@@ -46,6 +46,7 @@ class Host(Protocol):
     def app(self) -> Any: ...
     def component(self, name: str) -> Any: ...
     def plugin_error(self, context: Context, details: dict[str, Any]) -> Any: ...
+    async def aplugin_error(self, context: Context, details: dict[str, Any]) -> Any: ...
 
 
 class Context:
@@ -70,6 +71,7 @@ class Context:
         "reported_at",
         "sent_meta",
         "sent_progress",
+        "wakers",
     )
 
     def __init__(
@@ -95,6 +97,8 @@ class Context:
         self._metadata: Any = None
         self._meta: dict[str, Any] | None = None
         self._bell: threading.Event | None = None
+        self.wakers: list[Callable[[], None]] | None = None
+        """What ends the waits of this job when it is to stop."""
 
     # --- who am I
 
@@ -274,6 +278,9 @@ class Context:
 
         if self._bell is not None:
             self._bell.set()
+
+        for wake in list(self.wakers or ()):
+            wake()
 
     def sleep(self, duration: Duration) -> bool:
         """Wait, but not longer than until somebody cancels the job. False when that happened.

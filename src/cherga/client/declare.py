@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from cherga.client.features import Step, features_of
 from cherga.client.order import Order, UniqueKey, on_crash, order_with
-from cherga.client.task import CoroutineTask, FunctionTask, Sender, Task
+from cherga.client.pipeline import executor_of
+from cherga.client.task import CoroutineTask, FunctionTask, Sender, Task, place_of
 from cherga.rules import options as check
 from cherga.rules.decide import Policy
 from cherga.rules.options import Duration
 from cherga.rules.retry import Retry, exception_kinds
 from cherga.rules.settings import Settings
-from cherga.words.errors import ConfigError
+from cherga.words.errors import ConfigError, TaskError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,20 +68,21 @@ class Declaration(Struct, frozen=True):
     @property
     def place(self) -> str:
         """File and line of the function."""
-        code = getattr(inspect.unwrap(self.function), "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
+        return place_of(self.function)
 
     def build(self, sender: Sender, settings: Settings) -> Task[Any, Any]:
-        """The task. Raises ``ConfigError`` that names task, file, line and the option which is wrong."""
+        """The task. Raises ``ConfigError`` or ``TaskError`` that names task, file, line and what is wrong."""
         options = cast(TaskOptions, self.options)
 
         try:
             features = features_of(self.function, self.options, [*TaskOptions.__annotations__, "name"])
+            executor_of(features.executor)
             policy, order = policy_of(options, settings), _order(self.name, options)
             make = CoroutineTask if features.is_async and not features.is_generator else FunctionTask
             return make(self.function, self.name, sender, policy, order, features)
-        except ConfigError as error:
-            raise ConfigError(f"task {self.name} ({self.place}): {error}") from None
+        except (ConfigError, TaskError) as error:
+            what = str(error).removeprefix(f"task {self.name}: ")
+            raise type(error)(f"task {self.name} ({self.place}): {what}") from None
 
 
 class Declaring:
@@ -101,6 +103,9 @@ class Declaring:
         Options are those of ``TaskOptions``; further keywords are kept as ``task.extra``. Raises ``DuplicateTask`` for a
         name that is taken and ``ConfigError`` for an option that is wrong, both with the place in the code.
         """
+        if len(given) > 1 or (given and name is not None):
+            raise ConfigError(f"expected task() to be given a function, or one name, got {(*given, name)!r}")
+
         (first,) = given or (None,)
 
         if callable(first):
@@ -113,8 +118,17 @@ class Declaring:
 
 
 def _declaration(function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> Declaration:
-    own_name: str = getattr(function, "__name__", repr(function))
-    return Declaration(function, check.name(name or own_name, "a task's name"), options)
+    real = function.function if isinstance(function, Task) else function
+
+    if not callable(real) or inspect.isclass(real):
+        raise ConfigError(f"expected a function to declare as a task, got {real!r}")
+
+    own_name: str = getattr(real, "__name__", "")
+
+    try:
+        return Declaration(real, check.name(own_name if name is None else name, "a task's name"), options)
+    except ConfigError as error:
+        raise ConfigError(f"{error} ({place_of(real)})") from None
 
 
 def policy_of(options: TaskOptions, settings: Settings) -> Policy:

@@ -8,25 +8,38 @@ cancellation; a neighbour's are never touched.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
 from msgspec import Struct
 
+from cherga.client.applications import current_application
+from cherga.client.context import Context
+from cherga.client.scopes import Opened, Scope, SharedScope, manager_of
 from cherga.client.state import State, StateHandle, decoder_of
+from cherga.rules.signature import hints_of
 from cherga.words.errors import ConfigError
 
 SCOPES = ("task", "worker", "process")
 
+Settle = Callable[[Any], Awaitable[Any]]
+"""Gives the value itself, or what an awaitable gives: the one place where sync and async tasks differ."""
 
-class Depends:
-    """Declares a parameter as a dependency: ``session=Depends(open_session)`` or ``Annotated[Session, Depends(open_session)]``.
+Overrides = Mapping[Callable[..., Any], Callable[..., Any]]
+
+
+def Depends(function: Callable[..., Any], scope: str = "task") -> Any:
+    """Declare a parameter as a dependency: ``session=Depends(open_session)`` or ``Annotated[Session, Depends(open_session)]``.
 
     ``scope``: ``task`` opens one for each job, ``worker`` one for each life of a worker (closed when it drains), ``process``
-    one for each process (closed when it ends).
+    one for each process (closed when it ends). Raises ``ConfigError`` for what cannot be opened.
     """
+    return Dependency(function, scope)
+
+
+class Dependency:
+    """What ``Depends`` gives: a function, how long its value lives, and what it needs itself."""
 
     def __init__(self, function: Callable[..., Any], scope: str = "task") -> None:
         if not callable(function):
@@ -38,48 +51,167 @@ class Depends:
         self.function = function
         self.scope = scope
         self.needs = find_needs(function)
+        self.contexts = _contexts_of(function)
+        _check_lives(self)
+        _check_filled(self)
 
-        for need in self.needs:
-            if SCOPES.index(need.depends.scope) < SCOPES.index(scope):
-                raise ConfigError(
-                    f"expected {_name(function)} (scope {scope}) not to depend on {_name(need.depends.function)}, "
-                    f"which lives shorter (scope {need.depends.scope})"
-                )
+    @property
+    def name(self) -> str:
+        return getattr(self.function, "__qualname__", repr(self.function))
 
     def __repr__(self) -> str:
-        return f"Depends({_name(self.function)}, scope={self.scope!r})"
+        return f"Depends({self.name}, scope={self.scope!r})"
 
 
 class Need(Struct, frozen=True):
     """A parameter and what fills it."""
 
     parameter: str
-    depends: Depends
+    depends: Dependency
 
 
 def find_needs(function: Callable[..., Any]) -> tuple[Need, ...]:
     """The parameters of a function that are dependencies."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return ()
-
-    hints = _hints(function)
-    found = ((p.name, p.default if isinstance(p.default, Depends) else _hinted(hints.get(p.name))) for p in parameters)
+    hints = hints_of(_of_making(function))
+    found = ((p.name, _given(p) or _hinted(hints.get(p.name))) for p in _parameters(function))
     return tuple(Need(name, depends) for name, depends in found if depends is not None)
 
 
-def _hinted(hint: Any) -> Depends | None:
+def context_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the parameters annotated ``Context``, or ``Context | None``, which the worker fills in."""
+    annotations = getattr(_of_making(function), "__annotations__", {})
+    return tuple(name for name, hint in annotations.items() if name != "return" and _is_context(hint))
+
+
+# --- opening
+
+
+class Lifetimes(Struct, frozen=True):
+    """The three scopes as one job sees them."""
+
+    task: Scope
+    worker: SharedScope
+    process: SharedScope
+
+
+class Opening(Struct, frozen=True):
+    """One job that has its dependencies opened."""
+
+    lifetimes: Lifetimes
+    overrides: Overrides
+    settle: Settle
+    is_async: bool
+    context: Context | None
+    """None for what lives longer than the job."""
+
+    async def value_of(self, wanted: Dependency) -> Any:
+        """The dependency's value: already open in its scope, or opened now with what it needs itself."""
+        dependency = self._standing_in(wanted)
+        scope: Scope | SharedScope = getattr(self.lifetimes, dependency.scope)
+        is_open, value = scope.get(dependency.function)
+
+        if is_open:
+            return value
+
+        if isinstance(scope, Scope):
+            return await scope.enter(dependency.function, await self._make(dependency), self.settle)
+
+        return await scope.open_once(dependency.function, lambda: self._open(dependency, scope), self.settle, self.is_async)
+
+    def _standing_in(self, wanted: Dependency) -> Dependency:
+        if not self.overrides or wanted.function not in self.overrides:
+            return wanted
+
+        return Dependency(self.overrides[wanted.function], wanted.scope)
+
+    async def _make(self, dependency: Dependency) -> Any:
+        """What the dependency's function gives."""
+        arguments: dict[str, Any] = {need.parameter: await self.value_of(need.depends) for need in dependency.needs}
+        arguments.update(dict.fromkeys(dependency.contexts, self.context))
+        return dependency.function(**arguments)
+
+    async def _open(self, dependency: Dependency, scope: SharedScope) -> Opened:
+        """Open what many jobs are to share."""
+        made = await self._make(dependency)
+        manager = manager_of(dependency.function, made)
+
+        if manager is None:
+            return Opened(await self.settle(made), None, inspect.isawaitable(made))
+
+        if hasattr(manager, "__aenter__"):
+            kept: Opened = await self.settle(scope.keep_open(manager))
+            return kept
+
+        return Opened(manager.__enter__(), manager.__exit__, False)
+
+
+# --- what is checked when a dependency is declared
+
+
+def _check_lives(dependency: Dependency) -> None:
+    for need in dependency.needs:
+        if SCOPES.index(need.depends.scope) < SCOPES.index(dependency.scope):
+            raise ConfigError(
+                f"expected {dependency.name} (scope {dependency.scope}) not to depend on {need.depends.name}, "
+                f"which lives shorter (scope {need.depends.scope})"
+            )
+
+    if dependency.contexts and dependency.scope != "task":
+        raise ConfigError(
+            f"expected {dependency.name} (scope {dependency.scope}) not to take the context of one job; only scope task can"
+        )
+
+
+def _check_filled(dependency: Dependency) -> None:
+    filled = {*dependency.contexts, *(need.parameter for need in dependency.needs)}
+
+    for p in _parameters(dependency.function):
+        what = f"expected parameter {p.name!r} of the dependency {dependency.name}"
+        optional = p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+
+        if p.name not in filled and not optional:
+            raise ConfigError(f"{what} to have a default, to be a dependency itself, or to be annotated Context")
+
+        if p.name in filled and p.kind is p.POSITIONAL_ONLY:
+            raise ConfigError(f"{what} not to be positional-only")
+
+
+def _contexts_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Parameters that take the job's context: by their annotation, or bare and called ``ctx``."""
+    annotated = context_parameters(function)
+    bare = (p.name for p in _parameters(function) if p.name == "ctx" and p.default is p.empty and p.annotation is p.empty)
+    return (*annotated, *(name for name in bare if name not in annotated))
+
+
+def _parameters(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+    try:
+        return iter(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return iter(())
+
+
+def _is_context(hint: Any) -> bool:
+    if isinstance(hint, str):
+        return hint.replace(" ", "").removeprefix("cherga.").removesuffix("|None") == "Context"
+
+    return hint is Context or Context in get_args(hint)
+
+
+def _given(parameter: inspect.Parameter) -> Dependency | None:
+    return parameter.default if isinstance(parameter.default, Dependency) else None
+
+
+def _hinted(hint: Any) -> Dependency | None:
     if hint is StateHandle:
         raise ConfigError("expected StateHandle to name its class, as in StateHandle[Totals]")
 
     if get_origin(hint) is StateHandle:
-        return Depends(_open_state(*get_args(hint)), scope="worker")
+        return Dependency(_open_state(*get_args(hint)), scope="worker")
 
     if get_origin(hint) is not Annotated:
         return None
 
-    return next((extra for extra in get_args(hint)[1:] if isinstance(extra, Depends)), None)
+    return next((extra for extra in get_args(hint)[1:] if isinstance(extra, Dependency)), None)
 
 
 @cache
@@ -87,122 +219,13 @@ def _open_state(kind: type[State]) -> Callable[..., StateHandle[Any]]:
     """The dependency behind a parameter annotated ``StateHandle[kind]``; one for each class, so that it is opened once."""
     decoder_of(kind)
 
-    def open_state(ctx: Any) -> StateHandle[Any]:
-        handle: StateHandle[Any] = ctx.host.app.state(kind)
+    def open_state() -> StateHandle[Any]:
+        handle: StateHandle[Any] = current_application().state(kind)
         return handle
 
     return open_state
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(function, include_extras=True)
-    except Exception:
-        return {}
-
-
-Settle = Callable[[Any], Awaitable[Any]]
-"""Gives the value itself, or what an awaitable gives: the one place where sync and async tasks differ."""
-
-Overrides = Mapping[Callable[..., Any], Callable[..., Any]]
-
-
-class Scope:
-    """Open dependencies of one lifetime; each is opened once, and closed in reverse order."""
-
-    def __init__(self) -> None:
-        self._open: dict[Callable[..., Any], Any] = {}
-        self._stack = AsyncExitStack()
-
-    @property
-    def used(self) -> bool:
-        """Something is open."""
-        return bool(self._open)
-
-    def get(self, function: Callable[..., Any]) -> tuple[bool, Any]:
-        """Whether it is open, and its value."""
-        return function in self._open, self._open.get(function)
-
-    async def enter(self, function: Callable[..., Any], made: Any, settle: Settle) -> Any:
-        """Open what the dependency's function gave, remember and return its value."""
-        manager = _manager(function, made)
-
-        if manager is None:
-            value = await settle(made)
-        elif hasattr(manager, "__aenter__"):
-            value = await settle(manager.__aenter__())
-            self._stack.push_async_exit(_leaving(manager, settle))
-        else:
-            value = manager.__enter__()
-            self._stack.push(manager.__exit__)
-
-        self._open[function] = value
-        return value
-
-    async def close(self, error: BaseException | None = None) -> None:
-        """Close everything that is open; the first error while closing is raised after all are closed."""
-        self._open.clear()
-        await self._stack.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
-
-
-def _leaving(manager: Any, settle: Settle) -> Callable[..., Any]:
-    """Closes an async context manager in the way its opener could await it."""
-
-    async def leave(*info: Any) -> Any:
-        return await settle(manager.__aexit__(*info))
-
-    return leave
-
-
-class Lifetimes(Struct, frozen=True):
-    """The three scopes as one job sees them."""
-
-    task: Scope
-    worker: Scope
-    process: Scope
-
-    def of(self, name: str) -> Scope:
-        scope: Scope = getattr(self, name)
-        return scope
-
-
-async def resolve(need: Depends, lifetimes: Lifetimes, overrides: Overrides, settle: Settle, given: Mapping[str, Any]) -> Any:
-    """The dependency's value: already open in its scope, or opened now with what it needs itself.
-
-    ``given`` holds values for parameters that are no dependencies (the job's context).
-    """
-    function = overrides.get(need.function, need.function)
-    scope = lifetimes.of(need.scope)
-    is_open, value = scope.get(function)
-
-    if is_open:
-        return value
-
-    inner = find_needs(function) if function is not need.function else need.needs
-    arguments = {n.parameter: await resolve(n.depends, lifetimes, overrides, settle, given) for n in inner}
-    named = inspect.signature(function).parameters
-    arguments.update({name: value for name, value in given.items() if name in named and name not in arguments})
-    return await scope.enter(function, function(**arguments), settle)
-
-
-def _manager(function: Callable[..., Any], made: Any) -> Any:
-    """The context manager in what the function gave, if it is one."""
-    if inspect.isasyncgen(made):
-        return asynccontextmanager(lambda: made)()
-
-    if inspect.isgenerator(made):
-        return contextmanager(lambda: made)()
-
-    if hasattr(made, "__aenter__") or (hasattr(made, "__enter__") and _opens(function)):
-        return made
-
-    return None
-
-
-def _opens(function: Callable[..., Any]) -> bool:
-    """Made by ``@contextmanager`` or a class; a plain function that returns a session returns it as it is."""
-    return inspect.isclass(function) or hasattr(function, "__wrapped__")
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", repr(function))
+def _of_making(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A class is called through its ``__init__``."""
+    return function.__init__ if inspect.isclass(function) else function

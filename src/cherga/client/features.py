@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
 from typing import Any, cast
 
 from msgspec import Struct
 
-from cherga.client.depends import Depends, Need, find_needs
-from cherga.rules.options import nearest
+from cherga.client.depends import Need, find_needs
 from cherga.words.errors import ConfigError
 
 Step = Callable[..., Any]
 """A middleware: a function, or a class whose instances can be called."""
 
-CLOSE_ENOUGH = "; did you mean"
+CLOSE_ENOUGH = 0.75
+"""From 0 to 1: a keyword that is so like an option is taken for a slip of the pen."""
+
+FOREIGN = {
+    "autoretry_for": "retry_on_exc",
+    "bind": "echo",
+    "job_timeout": "max_time",
+    "max_attempts": "retry",
+    "max_retries": "retry",
+    "retries": "retry",
+    "soft_time_limit": "max_time",
+    "time_limit": "max_time",
+    "timeout": "max_time",
+    "ttl": "result_ttl",
+}
+"""Words of other systems, and what they are called here: as extras they would be silently without effect."""
 
 
 class Features(Struct, frozen=True, kw_only=True):
@@ -46,11 +62,11 @@ def features_of(function: Callable[..., Any], options: Mapping[str, Any], known:
     if handler is not None and not is_generator:
         raise ConfigError("expected generate_handler on a generator (a function with yield)")
 
-    if options.get("awaiting") and not _is_async(function):
+    if _flag(options, "awaiting") and not is_async(function):
         raise ConfigError("expected awaiting=True on an async def function")
 
     return Features(
-        is_async=_is_async(function),
+        is_async=is_async(function),
         is_generator=is_generator,
         echo=_echo(function, options),
         executor=_executor(options.get("executor")),
@@ -63,22 +79,39 @@ def features_of(function: Callable[..., Any], options: Mapping[str, Any], known:
     )
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether the function runs on the loop."""
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
+@cache
+def takes_executor(step: Any) -> bool:
+    """Whether a middleware class is made with the executor: it cannot be made without, or names it first."""
+    parameters = list(inspect.signature(step).parameters.values())
+    return bool(parameters) and (parameters[0].name == "executor" or not fits(step))
+
+
+def _flag(options: Mapping[str, Any], name: str) -> bool:
+    flag = options.get(name, False)
+
+    if not isinstance(flag, bool):
+        raise ConfigError(f"expected {name} to be True or False, got {flag!r}")
+
+    return flag
+
+
 def _echo(function: Callable[..., Any], options: Mapping[str, Any]) -> bool:
-    echo = options.get("echo", False)
+    echo = _flag(options, "echo")
 
-    if not isinstance(echo, bool):
-        raise ConfigError(f"expected echo to be True or False, got {echo!r}")
-
-    if echo and not any(
-        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in inspect.signature(function).parameters.values()
-    ):
-        raise ConfigError("expected a first parameter (self) for echo=True, got a function without parameters")
+    if echo and not _takes_a_first(function):
+        raise ConfigError("expected a first parameter (self) for echo=True, got a function without one")
 
     return echo
+
+
+def _takes_a_first(function: Callable[..., Any]) -> bool:
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    return first is not None and first.kind in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD)
 
 
 def _executor(wish: Any) -> type[Any] | None:
@@ -95,13 +128,24 @@ def _steps(options: Mapping[str, Any], name: str) -> tuple[Step, ...]:
         raise ConfigError(f"expected {name} to be a list, got {steps!r}")
 
     for step in steps:
-        if not callable(step):
-            raise ConfigError(f"expected {name} to hold functions or classes, got {step!r}")
-
-        if not inspect.isclass(step):
-            _accepts_one(step, f"an entry of {name}")
+        _check_step(step, name)
 
     return tuple(steps)
+
+
+def _check_step(step: Any, name: str) -> None:
+    if not inspect.isclass(step):
+        _one_argument(step, f"an entry of {name}")
+        return
+
+    if not (fits(step) or fits(step, None)):
+        raise ConfigError(
+            f"expected class {step.__name__} in {name} to be made with nothing or with the executor, got "
+            f"{step.__name__}{inspect.signature(step)}"
+        )
+
+    if "__call__" not in dir(step) or not fits(step.__call__, None, None):
+        raise ConfigError(f"expected class {step.__name__} in {name} to have a __call__(self, call)")
 
 
 def _one_argument(function: Any, name: str) -> Callable[[Any], Any] | None:
@@ -111,17 +155,25 @@ def _one_argument(function: Any, name: str) -> Callable[[Any], Any] | None:
     if not callable(function):
         raise ConfigError(f"expected {name} to be a function, got {function!r}")
 
-    _accepts_one(function, name)
+    if not fits(function, None):
+        raise ConfigError(f"expected {name} to take one argument, got {_name(function)}{inspect.signature(function)}")
+
     return cast(Callable[[Any], Any], function)
 
 
-def _accepts_one(function: Callable[..., Any], name: str) -> None:
+def fits(function: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether it can be called with so many arguments; what cannot be looked into is given the benefit of the doubt."""
     try:
-        inspect.signature(function).bind(object())
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+
+    try:
+        signature.bind(*arguments)
     except TypeError:
-        raise ConfigError(f"expected {name} to take one argument, got {function!r}{inspect.signature(function)}") from None
-    except ValueError:
-        return
+        return False
+
+    return True
 
 
 def _extra(options: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
@@ -129,10 +181,11 @@ def _extra(options: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
     extra = {key: value for key, value in options.items() if key not in known}
 
     for key in extra:
-        if (hint := nearest(key, known)).startswith(CLOSE_ENOUGH):
-            raise ConfigError(f"unknown option {key!r}{hint}")
+        if hints := [FOREIGN[key]] if key in FOREIGN else get_close_matches(key, known, n=1, cutoff=CLOSE_ENOUGH):
+            raise ConfigError(f"unknown option {key!r}; did you mean {hints[0]!r}?")
 
     return extra
 
 
-__all__ = ["Depends", "Features", "Step", "features_of"]
+def _name(function: Any) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)

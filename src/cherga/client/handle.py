@@ -14,6 +14,7 @@ import msgspec
 from cherga.client.applications import current_application
 from cherga.client.ids import as_id
 from cherga.client.submit import Submitter
+from cherga.client.waiting import waiting_for
 from cherga.doors.broker import FullBroker, Listener, Topic
 from cherga.rules.codec import decode, decoder
 from cherga.rules.options import Duration, seconds
@@ -316,8 +317,14 @@ class Job(Generic[R]):
         wait = _Wait(self._source, timeout)
 
         with self._listen() as listener:
-            while not self.refresh().status.final:
-                listener.wait(wait.left(self))
+            if self.refresh().status.final:
+                return
+
+            with waiting_for(self, listener.wake, blocking=True) as go_on:
+                while not self._row.state.final:
+                    go_on()
+                    listener.wait(wait.left(self))
+                    self.refresh()
 
     async def aawait_end(self, timeout: Duration | None = None) -> None:
         """The async twin of ``await_end``. A wait that is cancelled gives its thread back."""
@@ -328,11 +335,18 @@ class Job(Generic[R]):
         listener = await submitter.call(self._listen)
 
         try:
-            while not (await self.arefresh()).status.final:
-                left = wait.left(self)
+            if (await self.arefresh()).status.final:
+                return
 
-                with suppress(TimeoutError):  # where many wait, this one may not even have got a thread
-                    await asyncio.wait_for(submitter.wait(listener.wait, left), left)
+            with waiting_for(self, listener.wake, blocking=False) as go_on:
+                while not self._row.state.final:
+                    go_on()
+                    left = wait.left(self)
+
+                    with suppress(TimeoutError):  # where many wait, this one may not even have got a thread
+                        await asyncio.wait_for(submitter.wait(listener.wait, left), left)
+
+                    await self.arefresh()
         finally:
             listener.wake()
             await submitter.call(listener.close)

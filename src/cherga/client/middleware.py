@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from cherga.client.context import Context
+from cherga.client.features import fits
 from cherga.client.order import pack_head
+from cherga.client.scopes import Settle
 from cherga.client.task import Task
+from cherga.words.errors import ConfigError
 from cherga.words.job import JobHead, NewJob
 
 
 class Call:
-    """One call of a task, as middleware sees it: change ``args`` and ``kwargs`` before it, read ``result`` after it."""
+    """One call of a task, as middleware sees it: change ``args`` and ``kwargs`` before it, read ``result`` after it.
 
-    __slots__ = ("args", "ctx", "kwargs", "result", "task")
+    ``await call.settle(value)`` awaits whatever can be awaited, in ``def`` tasks too: the thread waits for the worker's loop.
+    """
 
-    def __init__(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], ctx: Context) -> None:
+    __slots__ = ("args", "ctx", "kwargs", "result", "settle", "task")
+
+    def __init__(
+        self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], ctx: Context, settle: Settle
+    ) -> None:
         self.task = task
         self.args = args
         self.kwargs = kwargs
         self.ctx = ctx
+        self.settle = settle
         self.result: Any = None
 
     @property
@@ -32,8 +42,33 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Any]]
-Middleware = Callable[[Handler], Handler]
+Middleware = Callable[[Handler], Callable[[Call], Any]]
 """Around every job of an application: ``def wrap(following): async def handle(call): …; return await following(call)``."""
+
+
+W = TypeVar("W", bound=Callable[..., Any])
+
+
+def check_wrap(wrap: W, name: str) -> W:
+    """A middleware. Raises ``ConfigError`` for what cannot wrap anything."""
+    if not callable(wrap) or not fits(wrap, None):
+        raise ConfigError(f"expected {name} to be a function that takes what comes next, got {wrap!r}")
+
+    return wrap
+
+
+def around(middleware: Middleware, following: Handler) -> Handler:
+    """The handler that a middleware makes of the one inside it; it may be ``def`` where it needs to await nothing."""
+    handle = middleware(following)
+
+    if not callable(handle):
+        raise TypeError(f"expected the middleware {middleware!r} to return a function that handles a call, got {handle!r}")
+
+    async def handler(call: Call) -> Any:
+        made = handle(call)
+        return await made if inspect.isawaitable(made) else made
+
+    return handler
 
 
 class Outgoing:
@@ -70,7 +105,14 @@ def outgoing(jobs: Sequence[NewJob], middlewares: Sequence[EnqueueMiddleware]) -
     for wrap in reversed(middlewares):
         handler = wrap(handler)
 
-    return [handler(Outgoing(job)) for job in jobs]
+    return [_stored(handler(Outgoing(job))) for job in jobs]
+
+
+def _stored(made: Any) -> NewJob:
+    if not isinstance(made, NewJob):
+        raise TypeError(f"expected middleware around enqueue to return what comes next, following(outgoing); got {made!r}")
+
+    return made
 
 
 def _packed(outgoing: Outgoing) -> NewJob:

@@ -23,6 +23,7 @@ UniqueKey = bool | str | Sequence[str] | Callable[..., str] | Unique
 
 _encode = msgspec.msgpack.Encoder().encode
 _EMPTY_HEAD = JobHead()
+EDGES_SHOWN = 100
 _NO_OVERRIDES = Overrides()
 
 
@@ -190,6 +191,9 @@ def _head_fields(given: UsingOptions, head: JobHead) -> dict[str, Any]:
 
     if "tags" in given:
         fields["tags"] = check.texts(given["tags"], "tags")
+
+    if "after" in given:
+        fields["after"] = tuple(edge.parent for edge in _edges(given["after"]))[:EDGES_SHOWN]
 
     if "headers" in given:
         fields["headers"] = head.headers | _headers(given["headers"])

@@ -1,6 +1,6 @@
 """How one attempt of a task runs when there is more to it than calling a function.
 
-Written once: every step is a coroutine, and ``Settle`` decides how something awaitable is awaited. In an ``async def`` task it
+Written once: every step is a coroutine, and ``settle`` decides how something awaitable is awaited. In an ``async def`` task it
 is awaited on the loop; in a ``def`` task the steps are driven on the task's own thread, and awaitables run on the worker's
 loop while the thread waits.
 """
@@ -8,16 +8,20 @@ loop while the thread waits.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Awaitable, Coroutine
+from functools import cache
+from typing import Any, Protocol, TypeVar
 
 from cherga.client.bound import AsyncTask, BoundTask, SyncTask
 from cherga.client.context import Context
-from cherga.client.depends import Lifetimes, Overrides, Scope, resolve
-from cherga.client.features import Features, Step
-from cherga.client.middleware import Call, Handler, Middleware
+from cherga.client.depends import Lifetimes, Opening, Overrides
+from cherga.client.features import Features, Step, fits, takes_executor
+from cherga.client.middleware import Call, Handler, Middleware, around
+from cherga.client.scopes import Scope, SharedScope
 from cherga.client.task import Task
-from cherga.words.control import Snooze, TaskWish
+from cherga.client.waiting import Stopped
+from cherga.words.control import TaskWish
+from cherga.words.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -25,10 +29,10 @@ T = TypeVar("T")
 class Surroundings(Protocol):
     """What a worker offers to the pipelines of its jobs."""
 
-    worker: Scope
-    process: Scope
-    settle_in_thread: Callable[[Awaitable[Any]], Any]
+    worker: SharedScope
+    process: SharedScope
 
+    def settle_in_thread(self, made: Awaitable[Any], /) -> Any: ...
     @property
     def middleware(self) -> tuple[Middleware, ...]: ...
     @property
@@ -50,7 +54,8 @@ class TaskExecutor:
         self.ctx = ctx
         self.features: Features = task.features
         self.surroundings = surroundings
-        self._lifetimes = Lifetimes(Scope(), surroundings.worker, surroundings.process)
+        self._scope = Scope()
+        self._judged: tuple[BaseException | None, bool] = (None, False)
 
     # --- the steps, in the order in which they happen
 
@@ -64,35 +69,28 @@ class TaskExecutor:
         """Call the function and return what it gives; of a generator, what its values come to."""
         args, kwargs = await self._arguments(call)
         made = self.task.function(*args, **kwargs)
-
-        if self.features.is_generator:
-            return await self.exhaust(made)
-
-        return await self.settle(made)
+        return await (self.exhaust(made) if self.features.is_generator else self.settle(made))
 
     async def exhaust(self, generator: Any) -> Any:
-        """Hand each value to ``generate_handler``, put it into the job's stream, and send back what the handler gave."""
-        proceed = generator.asend if inspect.isasyncgen(generator) else generator.send
-        handled: list[Any] = []
-        answer = None
+        """Hand each value to ``generate_handler``, put what comes of it into the job's stream, and send it back.
+
+        Without a handler the values themselves are streamed, and nothing is sent back. Gives what the generator returned, else
+        the list of the handled values. The generator is closed whatever happens.
+        """
+        has_handler = self.features.generate_handler is not None
+        kept: list[Any] = []
 
         try:
             while True:
-                value = await self._own(proceed(answer), inspect.isasyncgen(generator))
-                answer, kept = await self._handle(value)
-                self.ctx.emit(kept)
-                handled.append(kept)
-                self._stop_if_asked(generator)
-        except StopIteration as stop:
-            return handled if stop.value is None else stop.value
-        except StopAsyncIteration:
-            return handled
+                is_over, value = await self._next(generator, kept[-1] if kept and has_handler else None)
 
-    def _stop_if_asked(self, generator: Any) -> None:
-        """Between two values a generator can be stopped, whatever it does: it is closed, and the job is given back."""
-        if self.ctx.cancelled and inspect.isgenerator(generator):
-            generator.close()
-            raise Snooze(0)
+                if is_over:
+                    return kept if value is None else value
+
+                kept.append(await self._handled(value))
+                self._stop_if_asked()
+        finally:
+            await self._close_generator(generator)
 
     async def after(self, call: Call) -> Any:
         """Run ``middlewares_after``. What one returns, if it is not None, takes the place of the result."""
@@ -105,7 +103,7 @@ class TaskExecutor:
         if self.features.decode is not None:
             call.result = await self.settle(self.features.decode(call.result))
 
-    def should_retry(self, error: BaseException) -> bool:
+    def should_retry(self, error: BaseException) -> Any:
         """Whether another attempt, if one is left, may help after this error."""
         return self.task.policy.retry.worth(error)
 
@@ -125,95 +123,152 @@ class TaskExecutor:
 
     async def execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run all steps inside the application's middleware and return what is to be stored."""
-        handler: Handler = self._handle_call
+        handler: Handler = self._run_steps
 
         for middleware in reversed(self.surroundings.middleware):
-            handler = middleware(handler)
+            handler = around(middleware, handler)
 
-        return await handler(Call(self.task, args, kwargs, self.ctx))
+        try:
+            return await handler(Call(self.task, args, kwargs, self.ctx, self.settle))
+        except TaskWish:
+            raise
+        except Exception as error:
+            self._judged = (error, bool(await step(self.should_retry(error))))
+            raise
 
     async def settle(self, value: Any) -> Any:
-        """The value, or what it gives when it can be awaited."""
+        """The value, or what it gives when it can be awaited; use it to await anything in a step of a ``def`` task."""
         if not inspect.isawaitable(value):
             return value
 
         return await value if self.features.is_async else self.surroundings.settle_in_thread(value)
 
-    async def _handle_call(self, call: Call) -> Any:
+    def bound(self) -> BoundTask:
+        """The task bound to the running job, for ``echo=True``."""
+        return AsyncTask(self.task, self.ctx) if self.features.is_async else SyncTask(self.task, self.ctx)
+
+    def worth(self, error: BaseException) -> bool:
+        """What ``should_retry`` said about this error; the task's policy where it was not asked."""
+        judged, verdict = self._judged
+        return verdict if judged is error else self.task.policy.retry.worth(error)
+
+    async def _run_steps(self, call: Call) -> Any:
         try:
             await step(self.before(call))
             call.result = await step(self.call(call))
             await step(self.after(call))
             await step(self.decode(call))
-        except TaskWish as wish:
-            await self._close(wish)
-            raise
-        except Exception as error:
-            await self._close(error)
-            return await step(self.on_error(call, error))
         except BaseException as error:
-            await self._close(error)
-            raise
+            await self._scope.close(error, self.settle)
 
-        await self._close(None)
+            if isinstance(error, TaskWish) or not isinstance(error, Exception):
+                raise
+
+            return await step(self.on_error(call, error))
+
+        await self._scope.close(None, self.settle)
         return call.result
 
-    async def _close(self, error: BaseException | None) -> None:
-        await self._lifetimes.task.close(error)
+    # --- arguments
 
     async def _arguments(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        features = self.features
+        task, features = self.task, self.features
+        found: dict[str, Any] = dict.fromkeys(task.injected, self.ctx)
 
-        if not features.needs and not features.echo:
-            return call.args, call.kwargs
+        if features.needs:
+            opening = self._opening()
+            found.update({need.parameter: await opening.value_of(need.depends) for need in features.needs})
 
-        found = {need.parameter: await self._resolve(need.depends) for need in features.needs}
-        args = (self.bound(), *call.args) if features.echo else call.args
-        return args, {**call.kwargs, **found}
+        args, kwargs = task.fill(call.args, call.kwargs, found) if found else (call.args, call.kwargs)
+        return ((self.bound(), *args) if features.echo else args), kwargs
 
-    async def _resolve(self, depends: Any) -> Any:
-        given = {"ctx": self.ctx, "context": self.ctx}
-        return await resolve(depends, self._lifetimes, self.surroundings.overrides, self.settle, given)
-
-    def bound(self) -> BoundTask:
-        """The task bound to the running job, for ``echo=True``."""
-        return AsyncTask(self.task, self.ctx) if self.features.is_async else SyncTask(self.task, self.ctx)
-
-    async def _handle(self, value: Any) -> tuple[Any, Any]:
-        """What is sent back into the generator, and what is kept of the value."""
-        if self.features.generate_handler is None:
-            return None, value
-
-        handled = await self.settle(self.features.generate_handler(value))
-        return handled, handled
-
-    async def _own(self, made: Any, is_async: bool) -> Any:
-        return await self.settle(made) if is_async else made
+    def _opening(self) -> Opening:
+        around = self.surroundings
+        lifetimes = Lifetimes(self._scope, around.worker, around.process)
+        return Opening(lifetimes, around.overrides, self.settle, self.features.is_async, self.ctx)
 
     def _made(self, step: Step) -> Step:
         """An instance of a middleware class, made for this job; it may take the executor."""
         if not inspect.isclass(step):
             return step
 
-        make = cast("Callable[..., Step]", step)
-        return make(self) if inspect.signature(make).parameters else make()
+        kind: Any = step
+        made: Step = kind(self) if takes_executor(kind) else kind()
+        return made
+
+    # --- generators
+
+    async def _next(self, generator: Any, answer: Any) -> tuple[bool, Any]:
+        """Whether the generator is over, and what it gave last."""
+        try:
+            if inspect.isasyncgen(generator):
+                return False, await generator.asend(answer)
+
+            return False, generator.send(answer)
+        except (StopIteration, StopAsyncIteration) as stop:
+            return True, getattr(stop, "value", None)
+
+    async def _handled(self, value: Any) -> Any:
+        """What the handler makes of a value, put into the stream."""
+        handler = self.features.generate_handler
+        handled = value if handler is None else await self.settle(handler(value))
+        self.ctx.emit(handled)
+        return handled
+
+    def _stop_if_asked(self) -> None:
+        """Between two values a generator on a thread can be stopped, whatever it does."""
+        if self.ctx.cancelled and not self.features.is_async:
+            raise Stopped
+
+    async def _close_generator(self, generator: Any) -> None:
+        if inspect.isasyncgen(generator):
+            await generator.aclose()
+        else:
+            generator.close()
 
 
-def executor_of(features: Features) -> type[TaskExecutor]:
-    """The class that runs a task's attempts: the steps that a plain class lacks are the usual ones."""
-    wish = features.executor
+STEPS = {"before": 1, "call": 1, "exhaust": 1, "after": 1, "decode": 1, "should_retry": 1, "on_error": 2}
+"""The steps that may be replaced, and how many arguments each is given."""
 
-    if wish is None:
-        return TaskExecutor
 
-    return wish if issubclass(wish, TaskExecutor) else type(wish.__name__, (wish, TaskExecutor), {})
+def executor_of(wish: Any) -> type[TaskExecutor]:
+    """The class that runs a task's attempts: the steps that a plain class lacks are the usual ones.
+
+    Raises ``ConfigError`` for a class that cannot run any.
+    """
+    return TaskExecutor if wish is None else _checked(wish)
+
+
+@cache
+def _checked(wish: Any) -> type[TaskExecutor]:
+    for name, count in STEPS.items():
+        own = getattr(wish, name, None)
+
+        if own is not None and not fits(own, *[None] * (count + 1)):
+            raise ConfigError(f"expected {wish.__name__}.{name} to take {count} besides self, got {inspect.signature(own)}")
+
+    return wish if issubclass(wish, TaskExecutor) else _mix(wish)
+
+
+def _mix(plain: type[Any]) -> type[TaskExecutor]:
+    """A plain class and the usual executor in one: both are made, the plain one with nothing."""
+    if not fits(plain):
+        raise ConfigError(f"expected executor {plain.__name__} to be made with nothing, or to be a subclass of TaskExecutor")
+
+    def make_both(self: Any, task: Task[..., Any], ctx: Context, surroundings: Surroundings) -> None:
+        TaskExecutor.__init__(self, task, ctx, surroundings)
+
+        if plain.__init__ is not object.__init__:
+            plain.__init__(self)
+
+    return type(plain.__name__, (plain, TaskExecutor), {"__init__": make_both})
 
 
 def drive(steps: Coroutine[Any, Any, T]) -> T:
     """Run the steps of a ``def`` task on this thread.
 
-    Awaitables are settled by ``Settle`` and never reach this far; a middleware that awaits something of its own in a ``def``
-    task does, and is told what to do.
+    Awaitables are settled by ``settle`` and never reach this far; a step or middleware that awaits something of its own in a
+    ``def`` task does, and is told what to do.
     """
     try:
         steps.send(None)
@@ -223,7 +278,8 @@ def drive(steps: Coroutine[Any, Any, T]) -> T:
 
     steps.close()
     raise RuntimeError(
-        "expected middleware around a def task to await only what comes next; make the task async def to await anything else"
+        "expected a step or middleware of a def task to await only what comes next; await anything else through "
+        "call.settle(…), or make the task async def"
     )
 
 

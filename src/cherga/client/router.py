@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
+from cherga.client.applications import current_source
 from cherga.client.declare import Declaration, Declaring
-from cherga.client.handle import Job
-from cherga.client.task import Sender, Task
+from cherga.client.late import NOBODY
+from cherga.client.task import Task
 from cherga.rules.options import name as check_name
 from cherga.rules.settings import Settings
 from cherga.words.errors import ConfigError
-from cherga.words.job import NewJob
 
 Accept = Callable[[Declaration], Task[Any, Any]]
+
+
+class Member(Struct):
+    """A task of a router, and the tasks that were made of it where the router was included."""
+
+    declaration: Declaration
+    homes: list[Task[Any, Any]]
 
 
 class Router(Declaring):
@@ -28,23 +36,28 @@ class Router(Declaring):
     def __init__(self, prefix: str = "", **defaults: Any) -> None:
         self.prefix = check_name(prefix, "a router's prefix") if prefix else ""
         self._defaults = defaults
-        self._declarations: list[Declaration] = []
+        self._members: list[Member] = []
         self._accepting: list[Accept] = []
-        self._sender = LateSender("a router's task", "app.include_router(router)")
+        self._inside: list[Router] = []
 
     def include_router(self, router: Router) -> None:
         """Take in another router's tasks, under this one's prefix and default options."""
-        router.join(self._declare_again, None)
+        if self in router.family():
+            raise ConfigError("expected a router not to be included in itself")
 
-    def join(self, accept: Accept, sender: Sender | None) -> None:
+        self._inside.append(router)
+        router.join(self._declared)
+
+    def join(self, accept: Accept) -> None:
         """Hand over every declaration, those to come too; called by what includes this router."""
         self._accepting.append(accept)
 
-        if sender is not None:
-            self._sender.found = sender
+        for member in self._members:
+            member.homes.append(accept(member.declaration))
 
-        for declaration in self._declarations:
-            accept(declaration)
+    def family(self) -> list[Router]:
+        """This router and those that it includes, directly or not."""
+        return [self, *(one for inner in self._inside for one in inner.family())]
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
         named = replace(
@@ -52,40 +65,34 @@ class Router(Declaring):
             name=f"{self.prefix}.{declaration.name}" if self.prefix else declaration.name,
             options={**self._defaults, **declaration.options},
         )
-        task = named.build(self._sender, Settings())
-        self._declarations.append(named)
-
-        for accept in self._accepting:
-            accept(named)
-
+        member = Member(named, [])
+        task = named.build(NOBODY, Settings())
+        task.find_home = lambda: _home_of(member)
+        member.homes += [accept(named) for accept in self._accepting]
+        self._members.append(member)
         return task
-
-    def _declare_again(self, declaration: Declaration) -> Task[Any, Any]:
-        return self._declared(declaration)
 
 
 AsyncRouter = Router
 SyncRouter = Router
 
 
-class LateSender:
-    """Sends through the application that a task joined, once it has."""
+def _home_of(member: Member) -> Task[Any, Any]:
+    """The task of the application whose job runs here if it is one of them, else of the one that included it last."""
+    homes = [home for each in member.homes if (home := _application_task(each)) is not None]
 
-    max_payload = Settings().max_payload
+    if not homes:
+        raise ConfigError(
+            f"expected the router's task {member.declaration.name} to belong to an application before it is enqueued; use "
+            "app.include_router(router)"
+        )
 
-    def __init__(self, what: str, how: str) -> None:
-        self.found: Sender | None = None
-        self._what = what
-        self._how = how
+    return next((home for home in reversed(homes) if home.sender is current_source()), homes[-1])
 
-    def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
-        return self._application().send(jobs)
 
-    async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
-        return await self._application().asend(jobs)
-
-    def _application(self) -> Sender:
-        if self.found is None:
-            raise ConfigError(f"expected {self._what} to belong to an application before it is enqueued; use {self._how}")
-
-        return self.found
+def _application_task(task: Task[Any, Any]) -> Task[Any, Any] | None:
+    """A task in a router that stands in another one is found through that one."""
+    try:
+        return task.home()
+    except ConfigError:
+        return None

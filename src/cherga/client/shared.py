@@ -2,50 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from cherga.client.applications import current_application, each, existing
 from cherga.client.declare import Declaration, Declaring
-from cherga.client.handle import Job
+from cherga.client.late import NOBODY
 from cherga.client.task import Task
 from cherga.rules.settings import Settings
-from cherga.words.job import NewJob
+from cherga.words.errors import DuplicateTask
 
 
 class SharedTasks(Declaring):
     """The shared tasks of this process, whenever they are declared and whenever applications are made."""
 
     def __init__(self) -> None:
-        self._declarations: list[Declaration] = []
+        self._declarations: dict[str, Declaration] = {}
         each(self._welcome)
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
-        task = declaration.build(CurrentSender(), Settings())
-        self._declarations.append(declaration)
+        other = self._declarations.get(declaration.name)
+
+        if other is not None and other.place != declaration.place:
+            raise DuplicateTask(f"the shared task name {declaration.name!r} is taken: {other.place} and {declaration.place}")
+
+        task = declaration.build(NOBODY, Settings())
+        task.find_home = lambda: _home_of(declaration.name)
 
         for application in existing():
             application._declared(declaration)
 
+        self._declarations[declaration.name] = declaration
         return task
 
     def _welcome(self, application: Any) -> None:
-        for declaration in self._declarations:
+        for declaration in self._declarations.values():
             application._declared(declaration)
 
 
-class CurrentSender:
-    """Sends through the application whose job runs here, else through the one made last."""
-
-    max_payload = Settings().max_payload
-
-    def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
-        sent: list[Job[Any]] = current_application().send(jobs)
-        return sent
-
-    async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
-        sent: list[Job[Any]] = await current_application().asend(jobs)
-        return sent
+def _home_of(name: str) -> Task[Any, Any]:
+    """The task of the application whose job runs here, else of the one made last."""
+    task: Task[Any, Any] = current_application().tasks[name]
+    return task
 
 
 shared_task = SharedTasks().task

@@ -14,6 +14,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from cherga.client.features import fits
+from cherga.rules.options import nearest
+from cherga.words.errors import ConfigError
 from cherga.words.job import JobError, JobState, Progress
 
 logger = logging.getLogger("cherga.signals")
@@ -33,6 +36,9 @@ class Event(Struct, frozen=True):
     details: dict[str, Any] | None = None
 
 
+HARMLESS = (Exception, SystemExit, asyncio.CancelledError)
+"""What a handler may raise and harm nothing."""
+
 EventHandler = Callable[[Event], Any]
 H = TypeVar("H", bound=EventHandler)
 
@@ -48,6 +54,13 @@ class Signal:
         self._run: Callable[[Awaitable[Any]], object] = _run_here
 
     def __call__(self, handler: H) -> H:
+        """Connect a handler. Raises ``ConfigError`` for what cannot be told an event."""
+        if not callable(handler):
+            raise ConfigError(f"expected a handler of {self.name!r} to be a function, got {handler!r}")
+
+        if not fits(handler, None):
+            raise ConfigError(f"expected a handler of {self.name!r} to take one argument, the event; got {handler!r}")
+
         self.handlers.append(handler)
         return handler
 
@@ -64,17 +77,18 @@ class Signal:
 
                 if inspect.isawaitable(made):
                     self._run(_guarded(made, self.name))
-            except Exception:
+            except HARMLESS:
                 logger.exception("a handler of %r failed", self.name, extra={"action": "signal.failed"})
 
-    def run_with(self, run: Callable[[Awaitable[Any]], object]) -> None:
-        """Let coroutines of handlers run there from now on."""
-        self._run = run
+    def run_with(self, run: Callable[[Awaitable[Any]], object] | None) -> None:
+        """Let coroutines of handlers run there from now on; None: where the event is sent."""
+        self._run = run or _run_here
 
 
 class Signals:
     """The kinds of events. Those of jobs: enqueued (told by the sender), started, progress, retried, succeeded, failed,
-    cancelled; those of workers: worker_started, worker_draining, worker_stopped; and plugin_error."""
+    cancelled (told by the worker, once they are stored); those of workers: worker_started, worker_draining, worker_stopped; and
+    plugin_error."""
 
     def __init__(self) -> None:
         self.enqueued = Signal("enqueued")
@@ -89,8 +103,11 @@ class Signals:
         self.worker_stopped = Signal("worker_stopped")
         self.plugin_error = Signal("plugin_error")
 
-    def run_with(self, run: Callable[[Awaitable[Any]], object]) -> None:
-        """Let coroutines of handlers run there from now on."""
+    def __getattr__(self, name: str) -> Signal:
+        raise AttributeError(f"there is no event {name!r}{nearest(name, vars(self))}")
+
+    def run_with(self, run: Callable[[Awaitable[Any]], object] | None) -> None:
+        """Let coroutines of handlers run there from now on; None: where the event is sent."""
         for signal in vars(self).values():
             signal.run_with(run)
 
@@ -98,7 +115,7 @@ class Signals:
 async def _guarded(made: Awaitable[Any], name: str) -> None:
     try:
         await made
-    except Exception:
+    except HARMLESS:
         logger.exception("a handler of %r failed", name, extra={"action": "signal.failed"})
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
 from cherga.client.context import Context
 from cherga.rules.options import Duration, seconds
+
+T = TypeVar("T")
 
 
 class AsyncContext:
@@ -30,6 +34,33 @@ class AsyncContext:
     async def get_task(self, uuid: UUID | str) -> Any:
         """Another job, None when it is not kept."""
         return await self._context.host.app.aget(uuid)
+
+    async def plugin_error(self, **details: Any) -> Any:
+        """As ``Context.plugin_error``; handlers may be ``async def``."""
+        return await self._context.host.aplugin_error(self._context, details)
+
+    if TYPE_CHECKING:
+        # What is passed on, for those who check types.
+        job_id: UUID
+        task_uuid: UUID
+        task_name: str
+        attempt: int
+        fence: int
+        owner: str | None
+        cancelled: bool
+        deadline: float | None
+        remaining: float | None
+        meta: dict[str, Any]
+
+        def cancel(self, reason: str = "") -> NoReturn: ...
+        def progress(self, done: float, total: float | None = None, note: str = "") -> None: ...
+        def track(self, items: Iterable[T], total: int | None = None, note: str = "") -> Iterator[T]: ...
+        def log(self, line: str) -> None: ...
+        def emit(self, value: Any) -> None: ...
+        def save_meta(self) -> None: ...
+        def get_logger(self, name: str | None = None) -> logging.LoggerAdapter[logging.Logger]: ...
+        def get_config(self) -> Any: ...
+        def get_component(self, name: str) -> Any: ...
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)

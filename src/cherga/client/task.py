@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from inspect import BoundArguments
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
-from cherga.client.context import Context
+from cherga.client.depends import context_parameters
 from cherga.client.features import Features
 from cherga.client.handle import Job
 from cherga.client.order import Order, UniqueKey, UsingOptions, new_job, order_with
@@ -21,6 +24,8 @@ from cherga.words.job import NewJob, Unique
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
 
 class Sender(Protocol):
     """What a task needs of its application: to store jobs."""
@@ -31,7 +36,42 @@ class Sender(Protocol):
     async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
 
 
-class Task(Generic[P, R]):
+class Enqueuing(ABC, Generic[P, R]):
+    """The verbs that store jobs, written once for tasks and for what ``using`` gives."""
+
+    @abstractmethod
+    def _aim(self) -> tuple[Task[P, R], Order]:
+        """The task to enqueue, and how."""
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Store one job and return its handle.
+
+        Raises ``InvalidArguments``, ``EnqueueRefused``, ``EnqueueUnknown``, or a ``BrokerError``.
+        """
+        task, order = self._aim()
+        return task.sender.send((task.build(order, args, kwargs),))[0]
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """The async twin of ``enqueue``."""
+        task, order = self._aim()
+        return (await task.sender.asend((task.build(order, args, kwargs),)))[0]
+
+    def enqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+        """Store one job for each tuple of arguments, all or none, in one round trip."""
+        task, order = self._aim()
+        return task.sender.send(_many(task, order, calls))
+
+    async def aenqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+        """The async twin of ``enqueue_many``."""
+        task, order = self._aim()
+        return await task.sender.asend(_many(task, order, calls))
+
+    @abstractmethod
+    def using(self, **options: Unpack[UsingOptions]) -> Prepared[P, R]:
+        """The same task with other options for what is enqueued through the value returned."""
+
+
+class Task(Enqueuing[P, R]):
     """A declared function. ``enqueue`` stores a job; the subclasses keep what a plain call returns."""
 
     def __init__(
@@ -51,9 +91,12 @@ class Task(Generic[P, R]):
         self.plain = features.plain
         """Nothing stands between the worker and the function."""
         self.is_async = features.is_async
-        self.injected = _context_parameters(function)
+        self.injected = context_parameters(function)
         self.signature = Signature(function, name, injected=self._filled_in(), skip=1 if features.echo else 0)
-        self._sender = sender
+        self.sender = sender
+        self.find_home: Callable[[], Task[Any, Any]] | None = None
+        self._full = _without_self(function, features)
+        self._fills_by_name = not any(_stands_in_the_way(p) for p in _behind_the_first(self._full, self._filled_in()))
 
         if not isinstance(order.unique, bool | str | Unique) and not callable(order.unique):
             self._known(order.unique)
@@ -87,41 +130,38 @@ class Task(Generic[P, R]):
     @property
     def place(self) -> str:
         """File and line of the declaration."""
-        code = getattr(inspect.unwrap(self.function), "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
-
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-        """Store one job and return its handle.
-
-        Raises ``InvalidArguments``, ``EnqueueRefused``, ``EnqueueUnknown``, or a ``BrokerError``.
-        """
-        return self._sender.send((self.build(self.order, args, kwargs),))[0]
-
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-        """The async twin of ``enqueue``."""
-        return (await self._sender.asend((self.build(self.order, args, kwargs),)))[0]
-
-    def enqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
-        """Store one job for each tuple of arguments, all or none, in one round trip."""
-        return self._sender.send([self.build(self.order, args, {}) for args in calls])
-
-    async def aenqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
-        """The async twin of ``enqueue_many``."""
-        return await self._sender.asend([self.build(self.order, args, {}) for args in calls])
+        return place_of(self.function)
 
     def using(self, **options: Unpack[UsingOptions]) -> Prepared[P, R]:
         """The same task with other options for what is enqueued through the value returned."""
-        return Prepared(self, order_with(self.order, self.name, options))
+        return Prepared(self, (options,))
+
+    def home(self) -> Task[P, R]:
+        """The application's own task, where this one was declared apart from it, in a router or as a shared task."""
+        return self if self.find_home is None else self.find_home()
+
+    def fill(self, args: tuple[Any, ...], kwargs: dict[str, Any], found: dict[str, Any]) -> Arguments:
+        """The arguments together with what the worker fills in."""
+        if self._fills_by_name:
+            return args, {**kwargs, **found}
+
+        given = {**self.signature.signature.bind(*args, **kwargs).arguments, **found}
+        full = BoundArguments(self._full, OrderedDict((name, given[name]) for name in self._full.parameters if name in given))
+        return full.args, full.kwargs
 
     def build(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         """The job to push. Raises ``InvalidArguments``."""
         payload = self.signature.pack(args, kwargs)
 
-        if len(payload) > self._sender.max_payload:
-            check_size(payload, self._sender.max_payload, f"arguments of task {self.name}")
+        if len(payload) > self.sender.max_payload:
+            check_size(payload, self.sender.max_payload, f"arguments of task {self.name}")
 
         unique = self._unique(order.unique, args, kwargs) if order.unique else None
         return new_job(self.name, payload, order, unique)
+
+    def _aim(self) -> tuple[Task[P, R], Order]:
+        home = self.home()
+        return home, home.order
 
     def _unique(self, wish: UniqueKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Unique:
         if isinstance(wish, Unique):
@@ -171,47 +211,56 @@ class CoroutineTask(Task[P, R]):
         return result
 
 
-class Prepared(Generic[P, R]):
-    """A task with options for its next jobs; made by ``Task.using``."""
+class Prepared(Enqueuing[P, R]):
+    """A task with options for its next jobs; made by ``using``."""
 
-    def __init__(self, task: Task[P, R], order: Order) -> None:
+    def __init__(self, task: Task[P, R], steps: tuple[UsingOptions, ...]) -> None:
         self._task = task
-        self._order = order
-
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-        """As ``Task.enqueue``."""
-        return self._task._sender.send((self._task.build(self._order, args, kwargs),))[0]
-
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-        """As ``Task.aenqueue``."""
-        return (await self._task._sender.asend((self._task.build(self._order, args, kwargs),)))[0]
-
-    def enqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
-        """As ``Task.enqueue_many``."""
-        return self._task._sender.send(self._many(calls))
-
-    async def aenqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
-        """As ``Task.aenqueue_many``."""
-        return await self._task._sender.asend(self._many(calls))
+        self._steps = steps
+        self._order = _ordered(task, steps)
 
     def using(self, **options: Unpack[UsingOptions]) -> Prepared[P, R]:
         """These options and further ones."""
-        return Prepared(self._task, order_with(self._order, self._task.name, options))
+        return Prepared(self._task, (*self._steps, options))
 
-    def _many(self, calls: Iterable[tuple[Any, ...]]) -> list[NewJob]:
-        if self._order.id is not None:
-            raise ConfigError("expected no id for enqueue_many: one id names one job")
-
-        return [self._task.build(self._order, args, {}) for args in calls]
+    def _aim(self) -> tuple[Task[P, R], Order]:
+        home = self._task.home()
+        return home, self._order if home is self._task else _ordered(home, self._steps)
 
 
-def _context_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of the parameters annotated ``Context``, or ``Context | None``, which the worker fills in."""
-    return tuple(name for name, hint in inspect.get_annotations(function).items() if _is_context(hint))
+def _ordered(task: Task[Any, Any], steps: tuple[UsingOptions, ...]) -> Order:
+    order = task.order
+
+    for options in steps:
+        order = order_with(order, task.name, options)
+
+    return order
 
 
-def _is_context(hint: Any) -> bool:
-    if isinstance(hint, str):
-        return hint.replace(" ", "").removeprefix("cherga.").removesuffix("|None") == "Context"
+def place_of(function: Callable[..., Any]) -> str:
+    """File and line of a function."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
 
-    return hint is Context or Context in get_args(hint)
+
+def _many(task: Task[P, R], order: Order, calls: Iterable[tuple[Any, ...]]) -> list[NewJob]:
+    if order.id is not None:
+        raise ConfigError("expected no id for enqueue_many: one id names one job")
+
+    return [task.build(order, args, {}) for args in calls]
+
+
+def _without_self(function: Callable[..., Any], features: Features) -> inspect.Signature:
+    signature = inspect.signature(function)
+    return signature.replace(parameters=list(signature.parameters.values())[1:]) if features.echo else signature
+
+
+def _behind_the_first(signature: inspect.Signature, filled: frozenset[str]) -> Iterator[inspect.Parameter]:
+    """The first parameter that the worker fills in, and all behind it that a sender may give by position."""
+    parameters = list(signature.parameters.values())
+    first = next((at for at, p in enumerate(parameters) if p.name in filled), len(parameters))
+    return (p for p in parameters[first:] if p.name not in filled or p.kind is p.POSITIONAL_ONLY)
+
+
+def _stands_in_the_way(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.VAR_POSITIONAL)

@@ -35,7 +35,7 @@ class Signature:
 
         self.task = task
         self.signature = signature.replace(parameters=parameters)
-        self.hints = _hints(function)
+        self.hints = hints_of(function)
         self._positional = [p.name for p in parameters if p.kind in _NAMED]
         self._keywords = [p.name for p in parameters if p.kind is P.KEYWORD_ONLY]
         self._rest = next((p.name for p in parameters if p.kind is P.VAR_POSITIONAL), None)
@@ -158,7 +158,7 @@ def pack_unbound(task: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> by
         raise InvalidArguments(f"task {task}: its arguments cannot be encoded: {error}") from error
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations as types; what cannot be resolved (a name imported for type checkers alone) is left out."""
     try:
         return get_type_hints(function, include_extras=True)

@@ -119,6 +119,8 @@ class JobHead(Struct, frozen=True, omit_defaults=True):
     """Trace, locale, tenant: what client middleware sends along."""
     parent: UUID | None = None
     root: UUID | None = None
+    after: tuple[UUID, ...] = ()
+    """The jobs that its edges name, the first hundred at most: for whoever asks what it waits for."""
     group: UUID | None = None
     schedule: str | None = None
     tick: float | None = None

@@ -10,7 +10,7 @@ import sys
 from cherga.words.clock import Clock
 from cherga.words.job import Death
 from cherga.worker.options import WorkerOptions
-from cherga.worker.slots import SlotTable, shared_memory
+from cherga.worker.slots import SlotTable, share_slots, shared_memory
 from cherga.worker.wire import Drain, Hello, Message, Start, Wire
 
 KILL_DELAY = 3.0
@@ -32,7 +32,7 @@ class Child:
         self._clock = clock
         self._tick = -1
         self._tick_seen = self.started_at
-        count = options.threads + options.concurrency
+        count = share_slots(options.threads, options.concurrency).spare_loop.stop
         slots_fd = shared_memory(count)
         self.slots = SlotTable.shared(slots_fd, count)
         ours, theirs = socket.socketpair()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -23,7 +24,8 @@ class Lane(Struct, frozen=True):
     """A runner and the names of the tasks that it runs."""
 
     runner: Runner
-    tasks: frozenset[str]
+    names: Callable[[], frozenset[str]]
+    """Looked at anew for each claim: modules that are imported late may declare more."""
 
 
 class ClaimPlan(Struct, frozen=True, kw_only=True):
@@ -68,6 +70,10 @@ class Claimer:
     def in_hand(self) -> int:
         """Jobs that run or wait in this process."""
         return sum(lane.runner.in_hand() for lane in self.lanes)
+
+    def active(self) -> int:
+        """The same without those that wait for other jobs, which may be jobs that have to run alone."""
+        return sum(lane.runner.in_hand() - lane.runner.lent for lane in self.lanes)
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -119,19 +125,24 @@ class Claimer:
         for lane in self.lanes:
             lane.runner.refill_below = 0
 
-        if self.in_hand():
+        if self.active():
             return False
 
         self._clearing = False
         return True
 
     def _claim(self, lane: Lane, limit: int) -> int:
-        alone = not self.in_hand()
+        tasks = lane.names()
+
+        if not tasks:
+            return 0
+
+        alone = not self.active()
         answer = self._broker.claim(
             ClaimWish(
                 session=self.session,
                 limit=limit,
-                tasks=lane.tasks,
+                tasks=tasks,
                 queues=self._plan.queues,
                 weights=self._plan.weights,
                 alone=alone,
@@ -147,7 +158,7 @@ class Claimer:
         return len(answer.jobs)
 
     def _tell_unknown(self, answer: ClaimAnswer) -> None:
-        known = frozenset[str]().union(*(lane.tasks for lane in self.lanes))
+        known = frozenset[str]().union(*(lane.names() for lane in self.lanes))
 
         for name in answer.unknown - known - self._told:
             self._told.add(name)

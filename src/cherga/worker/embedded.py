@@ -41,7 +41,7 @@ class EmbeddedWorker:
 
     def __enter__(self) -> Self:
         app, settings = self.app, self.app.settings.broker
-        self.engine = Engine(app, self.options, SlotTable.private(Engine.slot_count(self.options)))
+        self.engine = self.make_engine()
         self._caretaker = Caretaker(app.broker, settings, app.clock)
         self._keeper = Keeper(app.broker, settings, app.clock, self)
         self.engine.register()
@@ -61,6 +61,10 @@ class EmbeddedWorker:
         self._keeper.stop()
         self._caretaker.bury([Death(self.engine.session.id, frozenset(), orderly=True)])
         self._caretaker.stop()
+
+    def make_engine(self) -> Engine:
+        """The engine of one block."""
+        return Engine(self.app, self.options, SlotTable.private(Engine.slot_count(self.options)))
 
     # --- what the keeper says
 

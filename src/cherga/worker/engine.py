@@ -10,8 +10,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
@@ -28,9 +27,10 @@ from cherga.worker.claimer import Claimer, ClaimPlan, Lane
 from cherga.worker.deadlines import NEVER, Deadlines
 from cherga.worker.executor import Executor, timed_out
 from cherga.worker.host import WorkerHost
+from cherga.worker.lending import Lending
 from cherga.worker.runners import LoopRunner, ThreadRunner
 from cherga.worker.settler import Settler
-from cherga.worker.slots import SlotTable
+from cherga.worker.slots import SlotTable, share_slots
 
 logger = logging.getLogger("cherga.worker")
 
@@ -51,8 +51,19 @@ class EngineOptions(Struct, frozen=True, kw_only=True):
     weights: tuple[int, ...] = ()
 
 
+class Parts(Struct, frozen=True):
+    """What engines are made of; the testing kit has some of its own."""
+
+    executor: type[Executor] = Executor
+    settler: type[Settler] = Settler
+    threads: type[ThreadRunner] = ThreadRunner
+    loop: type[LoopRunner] = LoopRunner
+
+
 class Engine:
     """Runs jobs of ``app`` until it is drained. ``stuck`` is called once when a thread outlives its attempt too long."""
+
+    parts = Parts()
 
     def __init__(
         self, app: QueueTasks, options: EngineOptions, slots: SlotTable, stuck: Callable[[], None] | None = None
@@ -69,18 +80,20 @@ class Engine:
         self._stuck = stuck
         self._clock = app.clock
         self._deadlines = Deadlines(app.clock)
-        self._settler = Settler(app.broker, app.clock, app.settings.report_interval, slots, self._tell_progress)
-        self.host = WorkerHost(app, lambda: self.session, self._wait_for)
-        self.executor = Executor(app, self.host, options.name, self._settler, slots, self._deadlines)
-        self._threads = ThreadRunner(self.executor, range(options.threads), app.settings.lookahead, self._ring)
-        self._loop = LoopRunner(self.executor, self._loop_slots(), app.settings.lookahead, self._ring)
+        self._settler = self.parts.settler(app.broker, app.clock, app.settings.report_interval, slots, self._tell_progress)
+        self.host = WorkerHost(app, lambda: self.session, lambda: self._loop)
+        self.executor = self.parts.executor(app, self.host, options.name, self._settler, slots, self._deadlines)
+        shares, ahead = share_slots(options.threads, options.concurrency), app.settings.lookahead
+        self._threads = self.parts.threads(self.executor, shares.threads, ahead, self._ring, shares.spare_threads)
+        self._loop = self.parts.loop(self.executor, shares.loop, ahead, self._ring, shares.spare_loop)
+        self.executor.lend_with(Lending(lambda: app.broker, self.executor.running, self._threads, self._loop))
         self._claimer = Claimer(app.broker, self._lanes(), self.executor, slots, self._plan())
         self._drained = threading.Event()
 
     @staticmethod
     def slot_count(options: EngineOptions) -> int:
         """Slots that the table of such an engine needs."""
-        return options.threads + options.concurrency
+        return share_slots(options.threads, options.concurrency).spare_loop.stop
 
     def register(self) -> None:
         """Begin the session; from here on its lease has to be renewed."""
@@ -97,7 +110,8 @@ class Engine:
         self._deadlines.start(self._expire)
 
         for lane in self._claimer.lanes:
-            lane.runner.start()
+            if lane.names():
+                lane.runner.start()
 
         self._claimer.start()
         self.app.on.run_with(self._loop.run_soon)
@@ -123,7 +137,7 @@ class Engine:
 
     def exhausted(self) -> bool:
         """No job that this worker could run is ready or running anywhere; for burst mode."""
-        if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open:
+        if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open or not self.executor.herald.idle:
             return False
 
         paused = self.app.broker.paused()
@@ -158,24 +172,23 @@ class Engine:
 
         self.executor.callbacks.stop()
         self._close_dependencies()
-        self._tell_worker(self.app.on.worker_stopped)
 
         for lane in self._claimer.lanes:
             lane.runner.stop()
 
+        written = self._settler.stop(timeout)
+        self._tell_worker(self.app.on.worker_stopped)
+        self.executor.herald.stop(timeout)
+        self.app.on.run_with(None)
         self._loop.stop()
         self._deadlines.stop()
-        return self._settler.stop(timeout)
+        return written
 
     def _close_dependencies(self) -> None:
-        """Those that live as long as the worker; what fails while closing is logged and holds up nothing."""
-        if not self.host.worker.used:
-            return
-
-        try:
-            self._loop.wait_for(self.host.worker.close())
-        except Exception:
-            logger.exception("a dependency of the worker could not be closed", extra={"action": "depends.close"})
+        """Those that live as long as the worker, and those of the process that belong to its loop."""
+        for scope, only_on_loop in ((self.host.worker, False), (self.host.process, True)):
+            if scope.used:
+                self._loop.wait_for(scope.close(only_on_loop))
 
     def interrupt(self) -> None:
         """Write down as interrupted what still runs; for embedded mode, where nobody can end it."""
@@ -263,15 +276,7 @@ class Engine:
     # --- wiring
 
     def _lanes(self) -> list[Lane]:
-        lanes = [Lane(self._threads, self._names(is_async=False)), Lane(self._loop, self._names(is_async=True))]
-        return [lane for lane in lanes if lane.tasks]
-
-    def _names(self, is_async: bool) -> frozenset[str]:
-        names = {name for name, task in self.app.tasks.items() if task.is_async is is_async}
-        return frozenset(names | {alias for alias, name in self.app.aliases.items() if name in names})
-
-    def _loop_slots(self) -> range:
-        return range(self.options.threads, self.options.threads + self.options.concurrency)
+        return [Lane(self._threads, Names(self.app, is_async=False)), Lane(self._loop, Names(self.app, is_async=True))]
 
     def _plan(self) -> ClaimPlan:
         settings, options = self.app.settings, self.options
@@ -286,19 +291,48 @@ class Engine:
 
         for report in reports:
             if report.progress is not None:
-                progress = msgspec.msgpack.decode(report.progress, type=Progress)
-                self.app.on.progress.send(Event("progress", report.id, progress=progress, worker=self.options.name))
+                self.executor.herald.tell(self.app.on.progress, self._progressed(report, report.progress))
+
+    def _progressed(self, report: Report, packed: bytes) -> Event:
+        assignment = self.executor.running.find(report.token)
+        job, progress = assignment.job if assignment else None, msgspec.msgpack.decode(packed, type=Progress)
+
+        return Event(
+            "progress",
+            report.id,
+            job.task if job else None,
+            JobState.RUNNING,
+            job.attempt if job else None,
+            progress=progress,
+            worker=self.options.name,
+        )
 
     def _tell_worker(self, signal: Signal) -> None:
         if signal.handlers:
-            signal.send(Event(signal.name, worker=self.options.name))
-
-    def _wait_for(self, made: Awaitable[Any]) -> Any:
-        """Let the loop await something while this thread waits."""
-        return self._loop.wait_for(made)
+            self.executor.herald.tell(signal, Event(signal.name, worker=self.options.name))
 
     def _ring(self) -> None:
         self._claimer.wake()
+
+
+class Names:
+    """The names of the tasks of one kind, aliases too, as they are now."""
+
+    def __init__(self, app: QueueTasks, is_async: bool) -> None:
+        self._app = app
+        self._is_async = is_async
+        self._counted = (0, 0)
+        self._names: frozenset[str] = frozenset()
+
+    def __call__(self) -> frozenset[str]:
+        tasks, aliases = self._app.tasks, self._app.aliases
+
+        if (counted := (len(tasks), len(aliases))) != self._counted:
+            names = {name for name, task in list(tasks.items()) if task.is_async is self._is_async}
+            self._names = frozenset(names | {alias for alias, name in list(aliases.items()) if name in names})
+            self._counted = counted
+
+        return self._names
 
 
 def new_session(options: EngineOptions, clock: Clock) -> SessionInfo:

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -18,15 +19,17 @@ from cherga.client.context import Context, set_current
 from cherga.client.pipeline import executor_of
 from cherga.client.signals import Event
 from cherga.client.task import Task
+from cherga.client.waiting import Waits, set_waits
 from cherga.rules.codec import ENCODE_ERRORS, check_size, encode
 from cherga.rules.decide import Run, decide
 from cherga.words.errors import PayloadTooLarge
-from cherga.words.job import Charge, ClaimedJob, JobError, JobHead, JobState, Reason, Settlement
+from cherga.words.job import Charge, ClaimedJob, JobError, JobHead, JobState, NewJob, OnConflict, Reason, Settlement
 from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
 from cherga.worker.assignment import Assignment, Running, Wishes
 from cherga.worker.callbacks import Callbacks
 from cherga.worker.deadlines import Deadlines
 from cherga.worker.failure import UNREADABLE, outcome_of, unencodable, unreadable
+from cherga.worker.herald import Herald
 from cherga.worker.host import WorkerHost
 from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
@@ -37,6 +40,9 @@ _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 
 class Executor:
     """Runs assignments on whichever thread or loop calls it, and puts down what became of them."""
+
+    chance = staticmethod(random.random)
+    """From 0 to 1, for the jitter between attempts."""
 
     def __init__(
         self, app: QueueTasks, host: WorkerHost, worker: str, settler: Settler, slots: SlotTable, deadlines: Deadlines
@@ -65,7 +71,13 @@ class Executor:
         self._logger = app.job_logger
         self._origin = contextvars.copy_context()
         self._origin.run(set_source, app)
+        self.herald = Herald()
+        """Tells what happens to jobs; the testing kit has one that tells at once."""
         self.callbacks = Callbacks(app, self.fresh, host.settle_in_thread)
+
+    def lend_with(self, waits: Waits) -> None:
+        """Let jobs that wait for other jobs turn to these."""
+        self._origin.run(set_waits, waits)
 
     def fresh(self) -> contextvars.Context:
         """A context for one job: that in which the worker started, and nothing of any other job."""
@@ -181,26 +193,18 @@ class Executor:
         if task.plain and not self._wrapped:
             return task.function
 
-        steps = executor_of(task.features)(task, cast(Context, assignment.context), self._host)
-        assignment.should_retry = steps.should_retry
+        steps = executor_of(task.features.executor)(task, cast(Context, assignment.context), self._host)
+        assignment.should_retry = steps.worth
         return steps.arun if task.is_async else steps.run
 
     def _arguments(self, assignment: Assignment) -> tuple[tuple[Any, ...], dict[str, Any]]:
         task = assignment.task
         args, kwargs = task.signature.unpack(assignment.job.payload)
 
-        if task.injected:
-            kwargs = self._with_context(task, args, kwargs, assignment.context)
-            args = ()
+        if task.injected and task.plain and not self._wrapped:
+            return task.fill(args, kwargs, dict.fromkeys(task.injected, assignment.context))
 
         return args, kwargs
-
-    @staticmethod
-    def _with_context(
-        task: Task[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], context: Context | None
-    ) -> dict[str, Any]:
-        named = dict(task.signature.signature.bind(*args, **kwargs).arguments)
-        return named | dict.fromkeys(task.injected, context)
 
     def _call_inside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Inside the application's own context, made anew for each job; what is raised passes through it."""
@@ -260,7 +264,7 @@ class Executor:
     def _put_down(self, assignment: Assignment, outcome: Outcome) -> None:
         job = assignment.job
         run = Run(self._worker, self._clock.now())
-        settlement = decide(job, outcome, assignment.policy, run, random.random())
+        settlement = decide(job, outcome, assignment.policy, run, self.chance())
         context = assignment.context
 
         if context is not None and (context.latest_progress is not None or context.latest_meta is not None or context.events):
@@ -269,12 +273,9 @@ class Executor:
         if context is not None and context.waiting_children is not None and settlement.to is JobState.SUCCEEDED:
             settlement = msgspec.structs.replace(settlement, children=context.waiting_children.groups())
 
-        if assignment.wishes is not None:
-            self._expect_answer(assignment, settlement)
-
+        self._tell_end(assignment, settlement)
         self._settler.settle(settlement)
         self._log_end(assignment, settlement)
-        self._tell_end(assignment, settlement)
 
     def _with_last_words(self, context: Context, settlement: Settlement) -> Settlement:
         self._settler.flush(context)
@@ -285,25 +286,61 @@ class Executor:
 
         return msgspec.structs.replace(settlement, progress=progress, meta=meta)
 
-    def _expect_answer(self, assignment: Assignment, settlement: Settlement) -> None:
-        """The job's callbacks follow once its end is stored."""
-        if (answered := self.callbacks.expect(assignment, settlement)) is not None:
-            self._settler.expect(assignment.job.token, answered)
-
     # --- telling those who listen
 
     def _tell_end(self, assignment: Assignment, settlement: Settlement) -> None:
-        signal = self._ends.get(settlement.to)
-
-        if signal is None or not signal.handlers or (not settlement.to.final and settlement.charge is not Charge.ATTEMPT):
+        """Whoever waits for this end hears of it once it is stored."""
+        if not (self._ends[settlement.to].handlers or assignment.wishes is not None or settlement.children):
             return
 
-        job, error = assignment.job, settlement.attempt.error if settlement.attempt else None
-        signal.send(Event(signal.name, job.id, job.task, settlement.to, job.attempt, error, worker=self._worker))
+        answers: list[Callable[[bool], None]] = []
+
+        if assignment.wishes is not None and (answered := self.callbacks.expect(assignment, settlement)) is not None:
+            answers.append(answered)
+
+        if self._ends[settlement.to].handlers and (settlement.to.final or settlement.charge is Charge.ATTEMPT):
+            answers.append(partial(self._ended, assignment.job, settlement))
+
+        if settlement.children:
+            answers.append(partial(self._pushed, assignment.job, settlement))
+
+        if answers:
+            self._settler.expect(assignment.job.token, partial(_answer, answers))
+
+    def _ended(self, job: ClaimedJob, settlement: Settlement, written: bool) -> None:
+        if not written:
+            return
+
+        signal, attempt = self._ends[settlement.to], settlement.attempt
+        error = attempt.error if attempt else None
+        self.herald.tell(signal, Event(signal.name, job.id, job.task, settlement.to, job.attempt, error, worker=self._worker))
+
+    def _pushed(self, parent: ClaimedJob, settlement: Settlement, written: bool) -> None:
+        """The children are stored, except those whose own wish was to be refused."""
+        children = [job for group in settlement.children for job in group] if written else []
+
+        for job in children if self._on.enqueued.handlers else ():
+            self.herald.tell(self._on.enqueued, Event("enqueued", job.id, job.task, JobState.READY, worker=self._worker))
+
+        if touchy := [job for job in children if job.unique is not None and job.unique.conflict is OnConflict.REFUSE]:
+            self.herald.call(partial(self._log_refused, parent, touchy))
+
+    def _log_refused(self, parent: ClaimedJob, children: list[NewJob]) -> None:
+        for child, row in zip(children, self._app.broker.get([child.id for child in children]), strict=True):
+            if row is None:
+                self._logger.error(
+                    "job %s (%s) has succeeded, but its child %s (%s) was refused: its unique key is held by another job",
+                    parent.id,
+                    parent.task,
+                    child.id,
+                    child.task,
+                    extra={"action": "child.refused", "job_id": str(parent.id), "task_name": parent.task},
+                )
 
     def _tell_start(self, assignment: Assignment) -> None:
         job = assignment.job
-        self._on.started.send(Event("started", job.id, job.task, JobState.RUNNING, job.attempt, worker=self._worker))
+        event = Event("started", job.id, job.task, JobState.RUNNING, job.attempt, worker=self._worker)
+        self.herald.tell(self._on.started, event)
 
     # --- logging: nothing is taken over, everything carries the job's id
 
@@ -341,6 +378,11 @@ class Executor:
                 "attempt": job.attempt,
             },
         )
+
+
+def _answer(answers: list[Callable[[bool], None]], written: bool) -> None:
+    for answered in answers:
+        answered(written)
 
 
 _PAST = {JobState.READY: "given back", JobState.SCHEDULED: "will run again"}

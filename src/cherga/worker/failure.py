@@ -10,21 +10,24 @@ from types import TracebackType
 
 import msgspec
 
+from cherga.client.waiting import Stopped
 from cherga.words.control import RetryLater, Snooze, TaskCancelError
 from cherga.words.errors import InvalidArguments
 from cherga.words.job import JobError, Reason
-from cherga.words.outcomes import Cancelled, Failed, Outcome, Snoozed
+from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome, Snoozed
 
 MESSAGE_LIMIT = 8_192
 TRACEBACK_LIMIT = 57_344
 """Characters kept; together with the message an error stays under 64 KiB."""
 
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parent.parent)
 
 
 def outcome_of(error: BaseException, worth: Callable[[BaseException], bool]) -> Outcome:
     """What it means that a task's function raised this; ``worth`` says whether another attempt may help."""
     match error:
+        case Stopped():
+            return Interrupted()
         case Snooze():
             return Snoozed(_seconds(error.delay))
         case TaskCancelError():
@@ -75,7 +78,7 @@ def _traceback(error: BaseException) -> str:
 
 
 def _user_frames(trace: TracebackType | None) -> TracebackType | None:
-    """Skip the worker's own frames on top."""
+    """Skip Cherga's own frames on top."""
     first = trace
 
     while first is not None and first.tb_frame.f_code.co_filename.startswith(_OURS):

@@ -2,30 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+import atexit
+import contextvars
+import inspect
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 from cherga.client.app import QueueTasks
+from cherga.client.applications import set_source
 from cherga.client.context import Context
-from cherga.client.depends import Overrides, Scope
+from cherga.client.depends import Overrides
 from cherga.client.middleware import Middleware
-from cherga.client.signals import Event
+from cherga.client.pipeline import drive
+from cherga.client.scopes import SharedScope
+from cherga.client.signals import HARMLESS, Event
 from cherga.words.control import PluginError
+from cherga.words.errors import WouldDeadlock
 from cherga.words.job import SessionInfo
 
-PROCESS = Scope()
+logger = logging.getLogger("cherga.worker")
+
+PROCESS = SharedScope()
 """Dependencies that live as long as the process, whichever worker opened them."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PROCESS.forget)
+
+
+@atexit.register
+def close_process() -> None:
+    """Close what lives as long as the process. Those that belong to a worker's loop were closed with it."""
+    drive(PROCESS.close())
+
+
+class Loop(Protocol):
+    """The loop of the worker's async jobs, as seen from other threads."""
+
+    def wait_for(self, made: Awaitable[Any], /) -> Any: ...
+    def is_here(self) -> bool: ...
 
 
 class WorkerHost:
     """Serves every job of one engine."""
 
-    def __init__(self, app: QueueTasks, session: Callable[[], SessionInfo], wait_for: Callable[[Awaitable[Any]], Any]) -> None:
+    def __init__(self, app: QueueTasks, session: Callable[[], SessionInfo], loop: Callable[[], Loop]) -> None:
         self.app = app
-        self.worker = Scope()
+        origin = contextvars.copy_context()
+        origin.run(set_source, app)
+        self.worker = SharedScope(origin.copy)
         self.process = PROCESS
-        self.settle_in_thread = wait_for
         self._session = session
+        self._loop = loop
 
     @property
     def middleware(self) -> tuple[Middleware, ...]:
@@ -34,6 +63,16 @@ class WorkerHost:
     @property
     def overrides(self) -> Overrides:
         return self.app.dependency_overrides
+
+    def settle_in_thread(self, made: Awaitable[Any]) -> Any:
+        """Let the loop await something while this thread waits. Raises ``WouldDeadlock`` on the loop's own thread."""
+        if self._loop().is_here():
+            if inspect.iscoroutine(made):
+                made.close()
+
+            raise WouldDeadlock("expected an async def task to await what waits, for it would wait for its own loop")
+
+        return self._loop().wait_for(made)
 
     def component(self, name: str) -> Any:
         """A part of the worker by name, None for a name that is not known."""
@@ -51,10 +90,44 @@ class WorkerHost:
 
     def plugin_error(self, context: Context, details: Mapping[str, Any]) -> Any:
         """Ask the handlers; the first result that is not None counts."""
-        for handler in self.app.on.plugin_error.handlers:
-            result = handler(Event("plugin_error", context.job_id, context.task_name, details=dict(details)))
+        for answer in self._answers(context, details):
+            try:
+                result = self.settle_in_thread(answer) if inspect.isawaitable(answer) else answer
+            except WouldDeadlock:
+                raise
+            except HARMLESS:
+                _log_failed()
+                continue
 
             if result is not None:
                 return result
 
         raise PluginError(dict(details))
+
+    async def aplugin_error(self, context: Context, details: Mapping[str, Any]) -> Any:
+        """The same in an async job."""
+        for answer in self._answers(context, details):
+            try:
+                result = await answer if inspect.isawaitable(answer) else answer
+            except Exception:
+                _log_failed()
+                continue
+
+            if result is not None:
+                return result
+
+        raise PluginError(dict(details))
+
+    def _answers(self, context: Context, details: Mapping[str, Any]) -> Iterator[Any]:
+        """What the handlers return, one after the other; one that raises harms nothing."""
+        event = Event("plugin_error", context.job_id, context.task_name, attempt=context.attempt, details=dict(details))
+
+        for handler in list(self.app.on.plugin_error.handlers):
+            try:
+                yield handler(event)
+            except HARMLESS:
+                _log_failed()
+
+
+def _log_failed() -> None:
+    logger.exception("a handler of 'plugin_error' failed", extra={"action": "signal.failed"})

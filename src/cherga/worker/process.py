@@ -19,6 +19,7 @@ from cherga.words.errors import BrokerError, ChergaError, ConfigError, LoadError
 from cherga.words.job import Cancel
 from cherga.worker import logs
 from cherga.worker.engine import Engine, EngineOptions
+from cherga.worker.host import close_process
 from cherga.worker.load import load_app
 from cherga.worker.options import Exit
 from cherga.worker.slots import SlotTable
@@ -125,6 +126,7 @@ class WorkerProcess:
             self._stopped.set()
             finished = self._engine.drain(grace)
             self._engine.stop()
+            close_process()
             return code if finished else Exit.INTERRUPTED
 
     def _on_stuck(self) -> None:

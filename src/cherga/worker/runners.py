@@ -9,6 +9,8 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
@@ -28,6 +30,8 @@ class Runner(Protocol):
     """Ring when no more than this many wait; ``NOT_WAITED_FOR``: do not ring."""
     half: int
     """Where it is time to claim again."""
+    lent: int
+    """Slots lent by jobs that wait for other jobs."""
 
     def start(self) -> None: ...
     def submit(self, assignments: Sequence[Assignment]) -> None: ...
@@ -53,9 +57,15 @@ class Runner(Protocol):
 class ThreadRunner:
     """A fixed pool of threads, each with a slot of its own."""
 
-    def __init__(self, executor: Executor, slots: range, lookahead: float, ring: Callable[[], None]) -> None:
+    def __init__(
+        self, executor: Executor, slots: range, lookahead: float, ring: Callable[[], None], spare: Sequence[int] = ()
+    ) -> None:
         self.refill_below = NOT_WAITED_FOR
         self.half = 0
+        self.lent = 0
+        self._alive = 0
+        self._counting = threading.Lock()
+        self._spare = deque(spare)
         self._executor = executor
         self._slots = slots
         self._ring = ring
@@ -65,9 +75,37 @@ class ThreadRunner:
 
     def start(self) -> None:
         for slot in self._slots:
-            threading.Thread(target=self._work, args=(slot,), name=f"cherga-run-{slot}", daemon=True).start()
+            self._start_thread(slot)
+
+    def lend(self) -> bool:
+        """Start a thread more, for one waits for another job; False when all spare slots are lent."""
+        try:
+            slot = self._spare.pop()
+        except IndexError:
+            return False
+
+        with self._counting:
+            self.lent += 1
+
+        self._start_thread(slot)
+        self._ring()
+        return True
+
+    def reclaim(self) -> None:
+        """Let one thread end, after what was already claimed for it."""
+        with self._counting:
+            self.lent -= 1
+
+        self._waiting.put(None)
+
+    def is_here(self) -> bool:
+        """A thread that waits holds up no other."""
+        return False
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
+        if not self._alive:
+            self.start()
+
         for assignment in assignments:
             self._waiting.put(assignment)
 
@@ -77,26 +115,32 @@ class ThreadRunner:
     def room(self) -> int:
         ahead = self._pace.ahead()
         self.half = ahead // 2
-        return len(self._slots) + ahead - self.in_hand()
+        return len(self._slots) + self.lent + ahead - self.in_hand()
 
     def take_back(self) -> list[Assignment]:
-        taken: list[Assignment] = []
+        taken: list[Assignment | None] = []
 
-        while True:
-            try:
-                assignment = self._waiting.get_nowait()
-            except Empty:
-                return taken
+        with suppress(Empty):
+            while True:
+                taken.append(self._waiting.get_nowait())
 
-            if assignment is not None:
-                taken.append(assignment)
+        for _ in range(taken.count(None)):
+            self._waiting.put(None)
+
+        return [assignment for assignment in taken if assignment is not None]
 
     def cancel(self, assignment: Assignment) -> bool:
         return False
 
     def stop(self) -> None:
-        for _ in self._slots:
+        for _ in range(self._alive):
             self._waiting.put(None)
+
+    def _start_thread(self, slot: int) -> None:
+        with self._counting:
+            self._alive += 1
+
+        threading.Thread(target=self._work, args=(slot,), name=f"cherga-run-{slot}", daemon=True).start()
 
     def _work(self, slot: int) -> None:
         waiting, busy, run, pace = self._waiting, self._busy, self._executor.run, self._pace
@@ -111,13 +155,25 @@ class ThreadRunner:
                 self.refill_below = NOT_WAITED_FOR
                 self._ring()
 
+        # Whichever thread is told to end: slots are all alike.
+        self._spare.append(slot)
+
+        with self._counting:
+            self._alive -= 1
+
 
 class LoopRunner:
     """One event loop for all ``async def`` tasks of the process, so that their pools and clients can be shared."""
 
-    def __init__(self, executor: Executor, slots: range, lookahead: float, ring: Callable[[], None]) -> None:
+    def __init__(
+        self, executor: Executor, slots: range, lookahead: float, ring: Callable[[], None], spare: Sequence[int] = ()
+    ) -> None:
         self.refill_below = NOT_WAITED_FOR
         self.half = 0
+        self.lent = 0
+        self._spare = list(spare)
+        self._owed = 0
+        """Slots beyond the regular ones that still run something after they were reclaimed."""
         self._executor = executor
         self._count = len(slots)
         self._ring = ring
@@ -126,6 +182,7 @@ class LoopRunner:
         self._free = list(reversed(slots))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
+        self._soon: set[Future[object]] = set()
         self._thread = threading.Thread(target=self._run, name="cherga-loop", daemon=True)
 
     def start(self) -> None:
@@ -140,9 +197,11 @@ class LoopRunner:
         return asyncio.run_coroutine_threadsafe(_awaited(made), self.loop).result()
 
     def run_soon(self, made: Awaitable[object]) -> None:
-        """Let the loop await something, and do not wait for it."""
+        """Let the loop await something, and do not wait for it before the end."""
         self.start()
-        asyncio.run_coroutine_threadsafe(_awaited(made), self.loop)
+        future = asyncio.run_coroutine_threadsafe(_awaited(made), self.loop)
+        self._soon.add(future)
+        future.add_done_callback(self._soon.discard)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -152,16 +211,43 @@ class LoopRunner:
         return self._loop
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
+        if self._loop is None:
+            self.start()
+
         self._waiting.extend(assignments)
         self.loop.call_soon_threadsafe(self._fill)
 
     def in_hand(self) -> int:
-        return self._count - len(self._free) + len(self._waiting)
+        return self._count + self.lent + self._owed - len(self._free) + len(self._waiting)
 
     def room(self) -> int:
         ahead = self._pace.ahead()
         self.half = ahead // 2
-        return self._count + ahead - self.in_hand()
+        return self._count + self.lent + ahead - self.in_hand()
+
+    def is_here(self) -> bool:
+        """Whether the caller runs on this loop, and so holds it up."""
+        return asyncio._get_running_loop() is self._loop is not None
+
+    def lend(self) -> bool:
+        """On the loop: one job more may run; False when all spare slots are lent."""
+        if not self._spare:
+            return False
+
+        self._free.append(self._spare.pop())
+        self.lent += 1
+        self._fill()
+        self._ring()
+        return True
+
+    def reclaim(self) -> None:
+        """On the loop: one job less may be started."""
+        self.lent -= 1
+
+        if self._free:
+            self._spare.append(self._free.pop())
+        else:
+            self._owed += 1
 
     def take_back(self) -> list[Assignment]:
         taken: list[Assignment] = []
@@ -181,6 +267,8 @@ class LoopRunner:
         return True
 
     def stop(self) -> None:
+        wait(list(self._soon), timeout=1.0)
+
         if self._thread.is_alive():
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(1.0)
@@ -201,8 +289,15 @@ class LoopRunner:
             await self._executor.arun(assignment, slot, self._pace)
         finally:
             assignment.coroutine = None
-            self._free.append(slot)
+            self._put_back(slot)
             self._next()
+
+    def _put_back(self, slot: int) -> None:
+        if self._owed:
+            self._owed -= 1
+            self._spare.append(slot)
+        else:
+            self._free.append(slot)
 
     def _next(self) -> None:
         if self._waiting:

@@ -42,7 +42,7 @@ class Settler:
         self._given_up = threading.Event()
         self._expected: dict[int, Callable[[bool], None]] = {}
         self._thread = threading.Thread(target=self._run, name="cherga-settler", daemon=True)
-        self.settle = self._inbox.put
+        self.settle: Callable[[Settlement], None] = self._inbox.put
         """Put down a settlement; returns at once."""
         self.unwritten = 0
         """Settlements taken out of the inbox and not yet written."""

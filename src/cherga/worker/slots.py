@@ -12,13 +12,33 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from itertools import accumulate
 from pathlib import Path
 from struct import Struct
-from typing import Self
+from typing import NamedTuple, Self
 
 _FLOAT, _INT = Struct("<d"), Struct("<q")
 _HEAD = 16
 NEVER = float("inf")
+
+
+SPARE_THREADS, SPARE_LOOP = 256, 1000
+"""Slots that are lent, at most, by jobs which wait for other jobs."""
+
+
+class SlotShares(NamedTuple):
+    """Who uses which slots of a table."""
+
+    threads: range
+    loop: range
+    spare_threads: range
+    spare_loop: range
+
+
+def share_slots(threads: int, concurrency: int) -> SlotShares:
+    """So many threads and coroutines, and beside them what may run for those that wait."""
+    ends = list(accumulate((threads, concurrency, SPARE_THREADS, SPARE_LOOP)))
+    return SlotShares(*(range(start, end) for start, end in zip([0, *ends], ends, strict=False)))
 
 
 class SlotTable:

@@ -1,0 +1,67 @@
+"""The herald: tells those who listen what happens to jobs and workers, on a thread of its own, so that no handler holds up the
+engine."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+
+from cherga.client.signals import Event, Signal
+
+logger = logging.getLogger("cherga.worker")
+
+
+class Herald:
+    """Tells events one after the other, in the order in which they came. The thread starts at the first one."""
+
+    def __init__(self) -> None:
+        self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._counting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._open = 0
+
+    @property
+    def idle(self) -> bool:
+        """Everything was told."""
+        return not self._open
+
+    def tell(self, signal: Signal, event: Event) -> None:
+        """Tell this soon; returns at once."""
+        self.call(partial(signal.send, event))
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call this in its turn."""
+        with self._counting:
+            self._open += 1
+
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="cherga-herald", daemon=True)
+                self._thread.start()
+
+        self._inbox.put(function)
+
+    def stop(self, timeout: float) -> None:
+        """Tell what there is, for so many seconds at most."""
+        if self._thread is not None:
+            self._inbox.put(None)
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (function := self._inbox.get()) is not None:
+            try:
+                function()
+            except Exception:
+                logger.exception("an event could not be told", extra={"action": "signal.failed"})
+
+            with self._counting:
+                self._open -= 1
+
+
+class DirectHerald(Herald):
+    """Tells at once, on the caller's thread: for tests that look right afterwards."""
+
+    def call(self, function: Callable[[], None]) -> None:
+        function()

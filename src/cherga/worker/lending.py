@@ -1,0 +1,172 @@
+"""Jobs that wait for jobs: their slots are lent meanwhile, and a wait that could never end is refused."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from cherga.client.context import Context, current
+from cherga.client.handle import Job
+from cherga.client.waiting import Stopped
+from cherga.doors.broker import Broker
+from cherga.words.errors import NoCurrentJob, WouldDeadlock
+from cherga.words.job import JobHead, JobRow, JobState
+from cherga.worker.assignment import Assignment, Running
+
+_decode_head = msgspec.msgpack.Decoder(JobHead).decode
+
+FARTHEST = 100
+"""Jobs that are looked at for a circle."""
+
+
+class Lender(Protocol):
+    """A runner whose slots can be lent."""
+
+    def lend(self) -> bool:
+        """One job more may run, for one waits; False when everything that can be lent is."""
+        ...
+
+    def reclaim(self) -> None:
+        """The job that waited goes on: one job less may be started."""
+        ...
+
+    def is_here(self) -> bool:
+        """Whether the caller holds up every other job of the runner."""
+        ...
+
+
+class Lending:
+    """Serves the waits of one engine's jobs."""
+
+    def __init__(self, broker: Callable[[], Broker], running: Running, threads: Lender, loop: Lender) -> None:
+        self._broker = broker
+        self._running = running
+        self._threads = threads
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._waits: dict[UUID, Counter[UUID]] = {}
+        """For which jobs the jobs of this process wait, and how often."""
+
+    @contextmanager
+    def during(self, job: Job[Any], wake: Callable[[], None], blocking: bool) -> Iterator[Callable[[], None]]:
+        """See ``Waits``."""
+        try:
+            context = current()
+        except NoCurrentJob:
+            yield lambda: None
+            return
+
+        if blocking and self._loop.is_here():
+            raise WouldDeadlock(
+                f"job {context.job_id} ({context.task_name}) is async def: expected it to await job.aresult(), for job.result() "
+                "would hold up every async job of this worker"
+            )
+
+        self._refuse_circles(context, job)
+
+        with self._noted(context, job.id), _woken(context, wake), self._lent(context):
+            yield lambda: _go_on(context)
+
+    # --- slots
+
+    @contextmanager
+    def _lent(self, context: Context) -> Iterator[None]:
+        """A job lends its slot once, however many jobs it waits for."""
+        lender = self._lender(self._running.find(context.job.token), self._waits[context.job_id].total())
+
+        if lender is None:
+            yield
+            return
+
+        if not lender.lend():
+            raise WouldDeadlock(
+                f"job {context.job_id} ({context.task_name}) would wait for a job that may never run here: too many jobs of this "
+                "worker wait already; use more workers, or let jobs follow each other with using(after=…)"
+            )
+
+        try:
+            yield
+        finally:
+            lender.reclaim()
+
+    def _lender(self, assignment: Assignment | None, waits: int) -> Lender | None:
+        if assignment is None or waits > 1:
+            return None
+
+        if not assignment.task.is_async:
+            return self._threads
+
+        return self._loop if self._loop.is_here() else None
+
+    @contextmanager
+    def _noted(self, context: Context, target: UUID) -> Iterator[None]:
+        with self._lock:
+            self._waits.setdefault(context.job_id, Counter())[target] += 1
+
+        try:
+            yield
+        finally:
+            with self._lock:
+                waits = self._waits[context.job_id]
+                waits[target] -= 1
+
+                if not waits.total():
+                    del self._waits[context.job_id]
+
+    # --- circles
+
+    def _refuse_circles(self, context: Context, job: Job[Any]) -> None:
+        """Follow what the job waits for, as far as that is known: waits of this process, and what stands behind what."""
+        who = f"job {context.job_id} ({context.task_name})"
+
+        if job.id == context.job_id:
+            key = f": it holds the unique key {context.job.unique_key!r} itself" if job.existing else ""
+            raise WouldDeadlock(f"{who} would wait for itself{key}")
+
+        rows: dict[UUID, JobRow | None] = {job.id: job.row}
+        seen: set[UUID] = set()
+
+        while rows and len(seen) < FARTHEST:
+            seen |= rows.keys()
+            following = {id: row for row in rows.values() if row is not None for id in self._ahead_of(row)}
+
+            if context.job_id in following:
+                holder = following[context.job_id]
+                raise WouldDeadlock(f"{who} would wait for ever: job {holder.id} ({holder.task}) {_how(holder)} this one")
+
+            ahead = [id for id in following if id not in seen]
+            rows = dict(zip(ahead, self._broker().get(ahead), strict=True)) if ahead else {}
+
+    def _ahead_of(self, row: JobRow) -> list[UUID]:
+        """The jobs that must end before this one does."""
+        if row.state is JobState.BLOCKED:
+            return list(_decode_head(row.head).after) if row.head else []
+
+        with self._lock:
+            return list(self._waits.get(row.id, ()))
+
+
+def _go_on(context: Context) -> None:
+    if context.cancelled:
+        raise Stopped
+
+
+@contextmanager
+def _woken(context: Context, wake: Callable[[], None]) -> Iterator[None]:
+    wakers = context.wakers = context.wakers or []
+    wakers.append(wake)
+
+    try:
+        yield
+    finally:
+        wakers.remove(wake)
+
+
+def _how(holder: JobRow) -> str:
+    return "is blocked behind" if holder.state is JobState.BLOCKED else "waits for"

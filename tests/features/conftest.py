@@ -1,0 +1,21 @@
+"""One application for each test, on each broker that needs no server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cherga import QueueTasks
+
+QUICK = {"poll_interval": 1.0, "report_interval": 0.05, "heartbeat": 0.1, "lease": 5.0, "sweep": 0.1, "grace": 5.0}
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[QueueTasks]:
+    """An application whose tasks the test declares."""
+    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/queue.db"
+    app = QueueTasks("features", url, **QUICK)
+    yield app
+    app.close()
