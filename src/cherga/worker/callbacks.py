@@ -79,8 +79,17 @@ class Callbacks:
         self._inbox.put((token, call))
 
         if len(self._threads) < MOST_THREADS:
-            self._threads.append(threading.Thread(target=self._run, name="cherga-callback", daemon=True))
-            self._threads[-1].start()
+            self._start_another()
+
+    def _start_another(self) -> None:
+        thread = threading.Thread(target=self._run, name="cherga-callback", daemon=True)
+
+        try:
+            thread.start()
+        except RuntimeError as error:  # there is no room for one more: never the end of the settler
+            logger.warning("no further thread for callbacks: %s", error, extra={"action": "callback.thread"})
+        else:
+            self._threads.append(thread)
 
     def _run(self) -> None:
         while (item := self._inbox.get()) is not None and not self._stopped:
