@@ -396,9 +396,11 @@ class TestShared:
         def meet() -> None:
             meeting.wait()
 
+        kind: Callable[[], Any] = apool if is_async else pool
+
         @app.task
-        def job(number: int, met: None = Depends(meet), pool: object = Depends(apool if is_async else pool, scope=scope)) -> int:
-            return id(pool)
+        def job(number: int, met: None = Depends(meet), shared: object = Depends(kind, scope=scope)) -> int:
+            return id(shared)
 
         with app.worker(threads=8):
             jobs = job.enqueue_many([(number,) for number in range(8)])
@@ -620,5 +622,5 @@ class TestWrongUses:
         def engine(url: str) -> str:
             return url
 
-        with pytest.raises(ConfigError, match="expected parameter 'url' of the dependency .*engine to have a default"):
+        with pytest.raises(ConfigError, match=r"expected parameter 'url' of the dependency .*engine to have a default"):
             Depends(engine)

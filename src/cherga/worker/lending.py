@@ -64,14 +64,16 @@ class Lending:
 
         if blocking and self._loop.is_here():
             raise WouldDeadlock(
-                f"job {context.job_id} ({context.task_name}) is async def: expected it to await job.aresult(), for job.result() "
-                "would hold up every async job of this worker"
+                f"job {context.job_id} ({context.task_name}) is async def: expected it to await job.aresult(); job.result() would "
+                "hold up every async job of this worker"
             )
 
-        self._refuse_circles(context, job)
+        # Noted first: of two jobs that begin to wait for each other, one at least sees the other.
+        with self._noted(context, job.id):
+            self._refuse_circles(context, job)
 
-        with self._noted(context, job.id), _woken(context, wake), self._lent(context):
-            yield lambda: _go_on(context)
+            with _woken(context, wake), self._lent(context):
+                yield lambda: _go_on(context)
 
     # --- slots
 
@@ -86,8 +88,8 @@ class Lending:
 
         if not lender.lend():
             raise WouldDeadlock(
-                f"job {context.job_id} ({context.task_name}) would wait for a job that may never run here: too many jobs of this "
-                "worker wait already; use more workers, or let jobs follow each other with using(after=…)"
+                f"job {context.job_id} ({context.task_name}) would wait for a job that may never run here: too many jobs of "
+                "this worker wait already; use more workers, or let jobs follow each other with using(after=…)"
             )
 
         try:

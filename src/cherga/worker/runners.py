@@ -21,6 +21,8 @@ from cherga.worker.pace import Pace
 T = TypeVar("T")
 
 NOT_WAITED_FOR = -1
+LONGEST_FAREWELL = 0.5
+"""Seconds that coroutines which outlive the loop get to end."""
 
 
 class Runner(Protocol):
@@ -182,6 +184,7 @@ class LoopRunner:
         self._free = list(reversed(slots))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
+        self._stopping = False
         self._soon: set[Future[object]] = set()
         self._thread = threading.Thread(target=self._run, name="cherga-loop", daemon=True)
 
@@ -269,7 +272,8 @@ class LoopRunner:
     def stop(self) -> None:
         wait(list(self._soon), timeout=1.0)
 
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self._stopping:
+            self._stopping = True
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(1.0)
 
@@ -312,9 +316,21 @@ class LoopRunner:
 
         try:
             self.loop.run_forever()
+            self.loop.run_until_complete(self._tidy_up())
         finally:
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
+
+    async def _tidy_up(self) -> None:
+        """End what tasks have left behind, and do not wait long for it."""
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+        for task in left:
+            task.cancel()
+
+        if left:
+            await asyncio.wait(left, timeout=LONGEST_FAREWELL)
+
+        await self.loop.shutdown_asyncgens()
 
 
 async def _awaited(made: Awaitable[T]) -> T:
