@@ -302,6 +302,30 @@ class TestPlainSettlements:
             assert [job.id for job in claim(broker)] == [child.id]
             assert {count.state: count.count for count in broker.counts()} == {JobState.SUCCEEDED: 3, JobState.RUNNING: 1}
 
+    @pytest.mark.parametrize("keep", [0.0, 100.0])
+    def test_a_settlement_with_the_token_of_its_neighbour_is_refused(self, tmp_path: Path, keep: float) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 2)
+            one, two = claim(broker)
+            swapped = [
+                Settlement(one.id, one.sequence, two.token, JobState.SUCCEEDED, keep=keep),
+                Settlement(two.id, two.sequence, one.token, JobState.SUCCEEDED, keep=keep),
+            ]
+            assert broker.settle(swapped) == [Settled.REFUSED] * 2
+            assert [count.state for count in broker.counts()] == [JobState.RUNNING]
+
+    def test_those_that_are_not_kept_leave_nothing_but_their_tokens(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 300)
+            settlements = [success(job, keep=0) for job in claim(broker)]
+            assert set(broker.settle(settlements)) == {Settled.WRITTEN}
+            assert not broker.counts()
+            assert not broker.find(JobFilter())
+            assert set(broker.settle(settlements)) == {Settled.WRITTEN}
+            broker.time_offset = 7200.0
+            broker.prune()
+            assert set(broker.settle(settlements)) == {Settled.REFUSED}
+
     def test_both_ways_write_the_same(self, tmp_path: Path) -> None:
         fields: dict[str, Any] = {
             "to": JobState.FAILED,
@@ -335,6 +359,7 @@ class TestPlans:
         [
             (JobFilter(owner="user:7", unfinished=True), "jobs_owned_unfinished"),
             (JobFilter(owner="user:7"), "jobs_owned"),
+            (JobFilter(states=frozenset({JobState.RUNNING})), "jobs_running"),
             (JobFilter(states=frozenset({JobState.FAILED})), "jobs_ended_badly"),
             (JobFilter(states=frozenset({JobState.FAILED, JobState.CANCELLED})), "jobs_ended_badly"),
         ],
@@ -344,7 +369,16 @@ class TestPlans:
             lists = Explained(db)
             look.find(lists, broker._store.lanes, where, 20, 1000)  # type: ignore[arg-type]
 
-        assert f"USING INDEX {index} " in lists.plan
+        assert f"INDEX {index} " in lists.plan + " "
+
+    @pytest.mark.parametrize("state", [JobState.READY, JobState.SCHEDULED, JobState.SUCCEEDED])
+    def test_lists_of_what_there_is_much_of_go_back_from_the_newest(self, tmp_path: Path, state: JobState) -> None:
+        with opened(tmp_path / "jobs.db") as broker, broker._store.read() as db:
+            lists = Explained(db)
+            look.find(lists, broker._store.lanes, JobFilter(states=frozenset({state})), 20, None)  # type: ignore[arg-type]
+
+        assert "SCAN j" in lists.plan
+        assert "ORDER BY" not in lists.plan
 
 
 class Explained:
