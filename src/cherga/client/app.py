@@ -33,7 +33,7 @@ from cherga.rules.settings import BrokerSettings, Settings
 from cherga.rules.settings import check as check_settings
 from cherga.rules.signature import pack_unbound
 from cherga.words.clock import Clock, SystemClock
-from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
+from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused, TaskError
 from cherga.words.job import Definition, JobFilter, JobRow, JobState, NewJob, PushAnswer
 
 P = ParamSpec("P")
@@ -100,7 +100,7 @@ class QueueTasks:
         if self._broker is not None:
             raise ConfigError(f"expected {self.name} to be configured before its broker was opened")
 
-        self.name = check.name(name or self.name, "the application's name")
+        self.name = check.name(self.name if name is None else name, "the application's name")
         self.broker_url = broker_url or os.environ.get(BROKER_URL) or DEFAULT_URL
         self.given_settings = settings
         self.settings = make_settings(self.name, settings)
@@ -134,6 +134,9 @@ class QueueTasks:
         return lambda real: self._declare(real, name or function, options)
 
     def _declare(self, function: Callable[..., Any], name: str | None, options: TaskOptions) -> Task[Any, Any]:
+        if not callable(function):
+            raise TaskError(f"expected a function to declare as a task, got {function!r}")
+
         own_name: str = getattr(function, "__name__", repr(function))
         name = check.name(name or own_name, "a task's name")
 
