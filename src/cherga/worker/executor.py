@@ -47,11 +47,11 @@ class Executor:
         self._around = app.around_job
         self._limit = app.settings.max_payload
         self._logger = app.job_logger
-        self._origin = contextvars.copy_context()
+        self._origin = contextvars.Context()
         self._origin.run(set_source, app)
 
     def fresh(self) -> contextvars.Context:
-        """A context for one job: that in which the worker started, and nothing of any other job."""
+        """A context for one job: nothing of the place where the worker was started, and nothing of any other job."""
         return self._origin.copy()
 
     # --- before
