@@ -57,6 +57,23 @@ class TestClosedLanes:
             broker.time_offset = 11
             assert [job.id for job in claim(broker, limit=1)] == [good.id]
 
+    def test_an_expired_suspect_is_not_in_the_way(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 1, expires_in=10)
+            claim(broker)
+            broker.reap([Death("ours.1")])
+            (good,) = push_each(broker, 1)
+            broker.time_offset = 11
+            assert [job.id for job in claim(broker, alone=True)] == [good.id]
+
+    @pytest.mark.parametrize("weights", [(3, 1), (1, 3), (1, 0), (0, 0)])
+    def test_a_weighted_claim_is_filled_whatever_the_queues_hold(self, tmp_path: Path, weights: tuple[int, int]) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 30, queue="a")
+            push_each(broker, 5, queue="b")
+            claimed = [len(claim(broker, limit=20, queues=("a", "b"), weights=weights)) for _ in range(3)]
+            assert claimed == [20, 15, 0]
+
     def test_many_lanes_are_merged_by_priority_and_age(self, tmp_path: Path) -> None:
         chance = random.Random(1)
 
