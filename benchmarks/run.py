@@ -147,7 +147,7 @@ class Run:
     def _facts(self) -> dict[str, str]:
         busy, rested = _sync_time(self._folder), _sync_time(self._folder, 0.02)
         return {
-            "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+            "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
             "disk": f"4 KiB written and synced in {busy:.0f} µs, after a pause in {rested:.0f} µs",
             "python": platform.python_version(),
             "sqlite": apsw.sqlite_lib_version(),
