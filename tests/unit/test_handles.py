@@ -362,6 +362,16 @@ def test_a_final_job_may_run_again(app: QueueTasks, work: Task[[int], Point]) ->
     assert (job.refresh().status, job.attempt, job.message) == (JobState.READY, 0, None)
 
 
+@pytest.mark.parametrize("message", [7, "half \ud83d"])
+def test_words_that_cannot_be_stored_cancel_nothing(work: Task[[int], Point], message: Any) -> None:
+    job = work.enqueue(1)
+
+    with pytest.raises(ConfigError, match="expected message to be text"):
+        job.cancel(message)
+
+    assert job.refresh().status is JobState.READY
+
+
 def test_every_verb_has_an_async_twin(app: QueueTasks, work: Task[[int], Point]) -> None:
     async def all_verbs() -> list[Any]:
         job = await work.aenqueue(1)
