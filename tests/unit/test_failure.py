@@ -72,11 +72,11 @@ def cyclic() -> BaseException:
     ],
 )
 def test_a_wish_is_no_failure(error: BaseException, retry: Retry, outcome: Outcome) -> None:
-    assert outcome_of(error, retry) == outcome
+    assert outcome_of(error, retry.worth) == outcome
 
 
 def test_retry_later_is_a_failure_with_a_wait_of_its_own() -> None:
-    outcome = outcome_of(RetryLater(7, "the other side is down"), Retry(on=(OSError,)))
+    outcome = outcome_of(RetryLater(7, "the other side is down"), Retry(on=(OSError,)).worth)
 
     assert isinstance(outcome, Failed)
     assert (outcome.delay, outcome.retryable, outcome.reason) == (7.0, True, Reason.ERROR)
@@ -85,7 +85,7 @@ def test_retry_later_is_a_failure_with_a_wait_of_its_own() -> None:
 
 @pytest.mark.parametrize(("error", "retryable"), [(OSError("x"), True), (ValueError("x"), False)])
 def test_the_policy_says_which_errors_are_worth_another_attempt(error: Exception, retryable: bool) -> None:
-    outcome = outcome_of(error, Retry(max=3, on=(OSError,)))
+    outcome = outcome_of(error, Retry(max=3, on=(OSError,)).worth)
 
     assert isinstance(outcome, Failed)
     assert (outcome.retryable, outcome.delay) == (retryable, None)
@@ -108,7 +108,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("error", HOSTILE, ids=lambda error: type(error).__name__)
 def test_anything_raised_becomes_an_outcome(error: BaseException) -> None:
-    outcome = outcome_of(raised(error), Retry())
+    outcome = outcome_of(raised(error), Retry().worth)
 
     encode(outcome)
 

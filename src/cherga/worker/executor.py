@@ -203,7 +203,7 @@ class Executor:
         return Succeeded(result)
 
     def _raised(self, assignment: Assignment, error: BaseException) -> Outcome:
-        outcome = outcome_of(error, assignment.policy.retry)
+        outcome = outcome_of(error, assignment.policy.retry.worth)
 
         if type(outcome) is Failed:
             self._log_failure(assignment, outcome, error)

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from cherga.rules.options import name as check_name
 from cherga.words.errors import ConfigError
 
 DEFAULT_THREADS = 8
@@ -66,6 +67,9 @@ def parse_queues(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ..
     parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
     names = tuple(part.partition("=")[0] for part in parts)
     weights = [part.partition("=")[2] for part in parts if "=" in part]
+
+    for name in names:
+        check_name(name, "a queue")
 
     if not weights:
         return names, ()
