@@ -14,7 +14,9 @@ from cherga import QueueTasks
 class NewApp(Protocol):
     """Makes applications on one broker."""
 
-    def __call__(self, name: str = "shop", **settings: Any) -> QueueTasks: ...
+    def __call__(self, name: str = "shop", apart: bool = False, **settings: Any) -> QueueTasks:
+        """``apart``: on a queue of its own."""
+        ...
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -28,8 +30,9 @@ def new_app(broker_url: str) -> Iterator[NewApp]:
     """Applications that are closed with the test. They look for work when they are told, not now and then."""
     made: list[QueueTasks] = []
 
-    def new_app(name: str = "shop", **settings: Any) -> QueueTasks:
-        app = QueueTasks(name, broker_url, **{"grace": 20.0, "poll_interval": 60.0, "report_interval": 0.05, **settings})
+    def new_app(name: str = "shop", apart: bool = False, **settings: Any) -> QueueTasks:
+        url = broker_url.replace("queue.db", f"queue-{len(made)}.db") if apart else broker_url
+        app = QueueTasks(name, url, **{"grace": 20.0, "poll_interval": 60.0, "report_interval": 0.05, **settings})
         made.append(app)
         return app
 
