@@ -71,7 +71,7 @@ def test_a_broker_that_does_not_answer_in_time_leaves_the_job_unknown() -> None:
     app = AppWith(broker, enqueue_timeout=0.05)
     task = app.task(name="work")(lambda: None)
 
-    with pytest.raises(EnqueueUnknown, match=r"did not answer within 0\.05 seconds; the job may or may not be stored") as caught:
+    with pytest.raises(EnqueueUnknown, match=r"did not answer within 0\.05 seconds") as caught:
         asyncio.run(task.aenqueue())
 
     id = caught.value.job_id
