@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
+from uuid import UUID
 
 from cherga import QueueTasks
 from cherga.brokers.memory.broker import MemoryBroker
@@ -36,11 +37,20 @@ class FailingBroker(MemoryBroker):
         super().__init__("memory://", BrokerSettings())
         self._errors = list(errors)
         self.calls: list[str] = []
+        self.poison: UUID | None = None
+        """A job that makes every batch fail which it is in."""
+
+    def fail_with(self, *errors: Exception) -> None:
+        """Raise these, one a call, from here on."""
+        self._errors = list(errors)
 
     def push(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
         return self._work("push", lambda: super(FailingBroker, self).push(groups))
 
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        if self.poison in [settlement.id for settlement in settlements]:
+            raise ValueError("one of these cannot be written")
+
         return self._work("settle", lambda: super(FailingBroker, self).settle(settlements))
 
     def report(self, reports: Sequence[Report]) -> list[bool]:

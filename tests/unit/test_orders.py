@@ -39,15 +39,16 @@ def test_a_job_takes_the_tasks_own_options(work: Task[..., int]) -> None:
 
 
 def test_the_handle_of_a_new_job_shows_what_was_stored(work: Task[..., int]) -> None:
-    job = work.using(priority=9, owner="user:7", run_in=60, headers={"locale": "uk"}).enqueue(1)
+    job = work.using(priority=9, owner="user:7", run_in=60, expires=90, headers={"locale": "uk"}).enqueue(1)
     read: Job[int] = Job(job.row, job._source).refresh()
 
     for name in ("id", "task_name", "queue", "priority", "status", "owner", "description", "tags", "arguments", "head"):
         assert getattr(job, name) == getattr(read, name)
 
-    assert job.run_at is not None
-    assert read.run_at is not None
-    assert abs(job.run_at - read.run_at) < timedelta(seconds=5)
+    for shown, stored in ((job.run_at, read.run_at), (job.expires_at, read.expires_at)):
+        assert shown is not None
+        assert stored is not None
+        assert abs(shown - stored) < timedelta(seconds=5)
 
 
 def test_options_given_twice_are_the_last_ones(work: Task[..., int]) -> None:

@@ -6,9 +6,7 @@ import os
 import subprocess
 import sys
 
-import pytest
-
-from cherga.worker.slots import SlotTable, shared_memory
+from cherga.worker.slots import REMEMBERED, SlotTable, shared_memory
 
 LARGEST = 2**63 - 1
 
@@ -42,12 +40,6 @@ def test_slots_lease_and_tick_do_not_touch_each_other() -> None:
     assert (table.started(), table.lease_until, table.tick) == (frozenset({1, 2}), 123.5, 2)
 
 
-@pytest.mark.parametrize("slot", [-1_000, 2])
-def test_there_are_no_slots_outside_the_table(slot: int) -> None:
-    with pytest.raises(Exception, match=r"buffer|offset"):
-        SlotTable.private(2).begin(slot, 1)
-
-
 def test_another_process_sees_what_a_killed_one_left() -> None:
     fd = shared_memory(4)
     program = (
@@ -60,3 +52,22 @@ def test_another_process_sees_what_a_killed_one_left() -> None:
 
     assert ended.returncode == -9
     assert (table.started(), table.tick) == (frozenset({33}), 1)
+
+
+def test_what_must_not_run_twice_is_remembered_after_its_end() -> None:
+    table = SlotTable.private(1)
+    table.begin(0, 7)
+    table.remember(7)
+    table.end(0)
+    table.begin(0, 8)
+
+    assert table.started() == {7, 8}
+
+
+def test_only_the_latest_ends_are_remembered() -> None:
+    table = SlotTable.private(1)
+
+    for token in range(1, REMEMBERED + 2):
+        table.remember(token)
+
+    assert table.started() == frozenset(range(2, REMEMBERED + 2))

@@ -432,4 +432,5 @@ def _snapshot(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:
         pending=len(job.edges),
         enqueued_at=now,
         run_at=job.run_at if job.delay is None else now + job.delay,
+        expires_at=job.expires_at if job.expires_in is None else now + job.expires_in,
     )
