@@ -119,3 +119,28 @@ class Recorder:
 def send_slowly(end: socket.socket, data: bytes) -> None:
     for index in range(len(data)):
         end.sendall(data[index : index + 1])
+
+
+def test_an_offer_never_waits_for_an_end_that_does_not_read(ends: tuple[Wire, Wire]) -> None:
+    near, far = ends
+    taken = 0
+
+    while near.offer(Lost("here.1")):
+        taken += 1
+
+    received: list[Message] = []
+
+    while len(received) < taken:
+        received += far.receive() or []
+
+    assert received == [Lost("here.1")] * taken
+    assert near.offer(Stuck())
+    assert far.receive() == [Stuck()]
+
+
+def test_an_offer_to_an_end_that_is_gone_is_refused(ends: tuple[Wire, Wire]) -> None:
+    near, far = ends
+    far.socket.close()
+    assert not near.offer(Stuck())
+    near.socket.close()
+    assert not near.offer(Stuck())
