@@ -17,6 +17,8 @@ from cherga.worker.slots import SlotTable
 logger = logging.getLogger("cherga.worker")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+LEASE_LOOK = 0.2
+"""Seconds between two looks whether a lapsed lease has been renewed."""
 
 
 class Lane(Struct, frozen=True):
@@ -76,7 +78,9 @@ class Claimer:
             self._slots.beat()
 
             try:
-                if not self._round():
+                if self._executor.lease_lapsed():
+                    self._listener.wait(LEASE_LOOK)
+                elif not self._round():
                     self._listener.wait(self._plan.poll_interval)
 
                 pause = FIRST_PAUSE

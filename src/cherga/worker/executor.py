@@ -16,14 +16,14 @@ from cherga.client.app import QueueTasks
 from cherga.client.context import Context, set_current
 from cherga.client.current import set_source
 from cherga.client.task import Task
-from cherga.rules.codec import ENCODE_ERRORS, check_size, encode
+from cherga.rules.codec import check_size, encode
 from cherga.rules.decide import Run, decide
 from cherga.words.errors import PayloadTooLarge
-from cherga.words.job import ClaimedJob, JobError, JobHead, JobState, Reason, Settlement
+from cherga.words.job import ClaimedJob, JobError, JobHead, JobState, OnCrash, Reason, Settlement
 from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.deadlines import Deadlines
-from cherga.worker.failure import UNREADABLE, outcome_of, unencodable, unreadable
+from cherga.worker.failure import UNREADABLE, broken, outcome_of, unencodable, unreadable
 from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
@@ -76,6 +76,10 @@ class Executor:
         """The job never started: back it goes, uncharged."""
         self._put_down(assignment, GivenBack())
 
+    def lease_lapsed(self) -> bool:
+        """Whether somebody else may hold this session's jobs by now."""
+        return self._clock.uptime() > self._slots.lease_until
+
     # --- during
 
     def run(self, assignment: Assignment, slot: int, pace: Pace) -> None:
@@ -83,7 +87,11 @@ class Executor:
         if not self._begin(assignment, slot):
             return
 
-        outcome = self.fresh().run(self._call, assignment)
+        try:
+            outcome = self.fresh().run(self._call, assignment)
+        except BaseException as error:
+            outcome = broken(error)
+
         self._end(assignment, slot, outcome, pace)
 
     async def arun(self, assignment: Assignment, slot: int, pace: Pace) -> None:
@@ -91,12 +99,16 @@ class Executor:
         if not self._begin(assignment, slot):
             return
 
-        outcome = await self._acall(assignment)
+        try:
+            outcome = await self._acall(assignment)
+        except BaseException as error:
+            outcome = broken(error)
+
         self._end(assignment, slot, outcome, pace)
 
     def _begin(self, assignment: Assignment, slot: int) -> bool:
         """Past the lease somebody else may hold the job: nothing is started then."""
-        if self._clock.uptime() > self._slots.lease_until:
+        if self.lease_lapsed():
             self.give_back(assignment)
             return False
 
@@ -191,7 +203,7 @@ class Executor:
     def _returned(self, value: object) -> Outcome:
         try:
             result = encode(value)
-        except ENCODE_ERRORS as error:
+        except BaseException as error:  # models encode themselves, by code that may raise anything
             return unencodable(error)
 
         if len(result) > self._limit:
@@ -211,12 +223,23 @@ class Executor:
         return outcome
 
     def _end(self, assignment: Assignment, slot: int, outcome: Outcome, pace: Pace) -> None:
+        if assignment.policy.on_crash is OnCrash.FAIL:
+            self._slots.remember(assignment.job.token)
+
         self._slots.end(slot)
+        assignment.ended = True
         self.overdue.pop(assignment.job.token, None)
         pace.took(self._clock.monotonic() - assignment.started)
 
         if self.running.take(assignment):
             self._put_down(assignment, assignment.verdict or outcome)
+
+    def outlive(self, assignment: Assignment) -> None:
+        """Note that the attempt's end is decided while its function runs, unless that has just ended."""
+        self.overdue[assignment.job.token] = assignment
+
+        if assignment.ended:
+            self.overdue.pop(assignment.job.token, None)
 
     def abandon(self, assignment: Assignment) -> None:
         """Settle by its verdict what still runs; what the function returns later is ignored."""

@@ -37,7 +37,7 @@ def _wish_of(error: BaseException) -> Outcome | None:
         case Snooze():
             return Snoozed(_delay(error.delay, "the delay of Snooze"))
         case TaskCancelError():
-            return Cancelled(str(error.reason), Reason.CANCELLED)
+            return Cancelled(_printable(str(error.reason)), Reason.CANCELLED)
         case RetryLater():
             return Failed(describe(error), delay=_delay(error.delay, "the delay of RetryLater"))
         case _:
@@ -56,17 +56,22 @@ def unreadable(error: Exception) -> Failed:
     return Failed(describe(error, with_traceback=False), reason, retryable=False)
 
 
-def unencodable(error: Exception) -> Failed:
+def unencodable(error: BaseException) -> Failed:
     """The function returned what cannot be stored. Trying again would do its work twice for the same end."""
     text = _text(error)
     message = text if text.startswith("the result") else f"the result cannot be encoded: {text}"
     return Failed(JobError("InvalidResult", message[:MESSAGE_LIMIT]), retryable=False)
 
 
+def broken(error: BaseException) -> Failed:
+    """What stands around the function failed: a handler of log lines, say, or the reading of damaged arguments."""
+    return Failed(describe(error))
+
+
 def describe(error: BaseException, with_traceback: bool = True) -> JobError:
     """The error as text, within the limits, whatever its ``__str__`` does."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     return JobError(name, _text(error)[:MESSAGE_LIMIT], _traceback(error) if with_traceback else "")
 
 

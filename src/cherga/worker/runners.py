@@ -6,15 +6,19 @@ User code runs nowhere else, so that a blocked loop or a busy interpreter holds 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from cherga.worker.assignment import Assignment
 from cherga.worker.executor import Executor
 from cherga.worker.pace import Pace
+
+logger = logging.getLogger("cherga.worker")
 
 NOT_WAITED_FOR = -1
 
@@ -59,18 +63,23 @@ class ThreadRunner:
         self._ring = ring
         self._pace = Pace(len(slots), lookahead)
         self._waiting: SimpleQueue[Assignment | None] = SimpleQueue()
-        self._busy: set[int] = set()
+        self._counting = threading.Lock()
+        self._taken_in = 0
+        self._ended = [0] * len(slots)
+        """By each thread. What was taken in and has not ended is in hand, also between the queue and the thread."""
 
     def start(self) -> None:
-        for slot in self._slots:
-            threading.Thread(target=self._work, args=(slot,), name=f"cherga-run-{slot}", daemon=True).start()
+        for place, slot in enumerate(self._slots):
+            threading.Thread(target=self._work, args=(place, slot), name=f"cherga-run-{slot}", daemon=True).start()
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
+        self._count(len(assignments))
+
         for assignment in assignments:
             self._waiting.put(assignment)
 
     def in_hand(self) -> int:
-        return len(self._busy) + self._waiting.qsize()
+        return self._taken_in - sum(self._ended)
 
     def room(self) -> int:
         ahead = self._pace.ahead()
@@ -84,6 +93,7 @@ class ThreadRunner:
             try:
                 assignment = self._waiting.get_nowait()
             except Empty:
+                self._count(-len(taken))
                 return taken
 
             if assignment is not None:
@@ -96,18 +106,31 @@ class ThreadRunner:
         for _ in self._slots:
             self._waiting.put(None)
 
-    def _work(self, slot: int) -> None:
-        waiting, busy, run, pace = self._waiting, self._busy, self._executor.run, self._pace
+    def _count(self, number: int) -> None:
+        with self._counting:
+            self._taken_in += number
+
+    def _work(self, place: int, slot: int) -> None:
+        waiting, ended, run, pace = self._waiting, self._ended, self._executor.run, self._pace
 
         while (assignment := waiting.get()) is not None:
-            busy.add(slot)
-            run(assignment, slot, pace)
-            busy.discard(slot)
+            try:
+                run(assignment, slot, pace)
+            except BaseException:
+                _tell_broken(assignment)
+
+            ended[place] += 1
             del assignment
 
             if waiting.qsize() <= self.refill_below:
                 self.refill_below = NOT_WAITED_FOR
                 self._ring()
+
+
+def _tell_broken(assignment: Assignment) -> None:
+    """The thread goes on, even where the fault lies in the logging."""
+    with suppress(Exception):
+        logger.exception("job %s: its end could not be put down", assignment.job.id, extra={"action": "job.broken"})
 
 
 class LoopRunner:
@@ -122,7 +145,7 @@ class LoopRunner:
         self._pace = Pace(len(slots), lookahead)
         self._waiting: deque[Assignment] = deque()
         self._free = list(reversed(slots))
-        self._arriving = 0
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="cherga-loop", daemon=True)
 
     def start(self) -> None:
@@ -134,7 +157,8 @@ class LoopRunner:
         self._loop.call_soon_threadsafe(self._fill)
 
     def in_hand(self) -> int:
-        return self._count - len(self._free) + len(self._waiting)
+        # In this order: one that begins meanwhile is counted twice rather than not at all.
+        return len(self._waiting) + self._count - len(self._free)
 
     def room(self) -> int:
         ahead = self._pace.ahead()
@@ -153,12 +177,16 @@ class LoopRunner:
         return taken
 
     def cancel(self, assignment: Assignment) -> bool:
-        if assignment.coroutine is not None:
-            self._loop.call_soon_threadsafe(assignment.coroutine.cancel)
+        # Read once: the loop takes it away at the end of the job.
+        if (coroutine := assignment.coroutine) is not None:
+            with suppress(RuntimeError):  # the loop is closed: nothing runs there any more
+                self._loop.call_soon_threadsafe(coroutine.cancel)
 
         return True
 
     def stop(self) -> None:
+        self._stopping = True
+
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(1.0)
@@ -166,12 +194,14 @@ class LoopRunner:
     def _fill(self) -> None:
         """On the loop: start what waits, as far as slots are free."""
         while self._free and self._waiting:
+            slot = self._free.pop()
+
             try:
                 assignment = self._waiting.popleft()
             except IndexError:
+                self._free.append(slot)
                 return
 
-            slot = self._free.pop()
             assignment.coroutine = self._loop.create_task(self._live(assignment, slot), context=self._executor.fresh())
 
     async def _live(self, assignment: Assignment, slot: int) -> None:
@@ -194,7 +224,15 @@ class LoopRunner:
         asyncio.set_event_loop(self._loop)
 
         try:
-            self._loop.run_forever()
+            while not self._stopping:
+                self._turn()
         finally:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
+
+    def _turn(self) -> None:
+        """Until somebody stops the loop. A coroutine that a job started beside itself can do so by leaving the interpreter."""
+        try:
+            self._loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            logger.warning("a coroutine raised %s; the other jobs go on", type(error).__name__, extra={"action": "loop.left"})
