@@ -61,6 +61,12 @@ class Shelf:
     def room(self) -> int:
         return self.size - len(self.held)
 
+    def waiting(self) -> int:
+        return 0
+
+    def let_go(self) -> list[Assignment]:
+        return []
+
     def take_back(self) -> list[Assignment]:
         taken, self.held = self.held, []
         return taken
@@ -85,7 +91,14 @@ class Desk:
         settler = Settler(self.broker, SystemClock(), 0.05, slots)
         executor = Executor(self.app, "desk", settler, slots, Deadlines(SystemClock()))
         lanes = [Lane(self.plain, frozenset({"work"})), Lane(self.coroutines, frozenset({"awork"}))]
-        given: dict[str, Any] = {"queues": (), "weights": (), "limit": 1000, "poll_interval": 3600.0, **plan}
+        given: dict[str, Any] = {
+            "queues": (),
+            "weights": (),
+            "limit": 1000,
+            "poll_interval": 3600.0,
+            "clock": SystemClock(),
+            **plan,
+        }
         self.claimer = Claimer(self.broker, lanes, executor, slots, ClaimPlan(**given))
         self.broker.register(SessionInfo(id=SESSION, worker="desk", host="here", pid=1))
         self.claimer.session = SESSION

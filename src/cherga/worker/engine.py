@@ -256,6 +256,7 @@ class Engine:
     def _plan(self) -> ClaimPlan:
         settings, options = self.app.settings, self.options
         return ClaimPlan(
+            clock=self._clock,
             queues=options.queues,
             weights=options.weights,
             limit=settings.claim_limit,

@@ -168,20 +168,11 @@ class Executor:
 
     def _arguments(self, assignment: Assignment) -> tuple[tuple[Any, ...], dict[str, Any]]:
         task = assignment.task
-        args, kwargs = task.signature.unpack(assignment.job.payload)
 
         if task.injected:
-            kwargs = self._with_context(task, args, kwargs, assignment.context)
-            args = ()
+            return task.signature.unpack(assignment.job.payload, dict.fromkeys(task.injected, assignment.context))
 
-        return args, kwargs
-
-    @staticmethod
-    def _with_context(
-        task: Task[..., object], args: tuple[Any, ...], kwargs: dict[str, Any], context: Context | None
-    ) -> dict[str, Any]:
-        named = dict(task.signature.signature.bind(*args, **kwargs).arguments)
-        return named | dict.fromkeys(task.injected, context)
+        return task.signature.unpack(assignment.job.payload)
 
     def _call_inside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Inside the application's own context, made anew for each job; what is raised passes through it."""

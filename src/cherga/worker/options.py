@@ -58,8 +58,8 @@ class Exit(IntEnum):
     """Worker processes kept dying at the start."""
     INTERRUPTED = 7
     """Running jobs were ended by the stop and given back."""
-    RECYCLE = 70
-    """Between processes: replace me."""
+    EXHAUSTED = 70
+    """Between processes: nothing is left in burst mode."""
 
 
 def parse_queues(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:

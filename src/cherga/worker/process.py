@@ -101,7 +101,7 @@ class WorkerProcess:
                     return code
 
         if self._finished:
-            return self._end(self._grace, Exit.OK)
+            return self._end(self._grace, Exit.EXHAUSTED)
 
         logger.warning("the supervisor is gone; draining", extra={"action": "worker.orphaned"})
         return self._end(5.0, Exit.INTERRUPTED)

@@ -41,8 +41,16 @@ class Runner(Protocol):
         """How many more to claim."""
         ...
 
+    def waiting(self) -> int:
+        """How many have not started."""
+        ...
+
     def take_back(self) -> list[Assignment]:
         """Those that never started."""
+        ...
+
+    def let_go(self) -> list[Assignment]:
+        """The same, because they would wait too long; no more are wanted ahead until the pace is known again."""
         ...
 
     def cancel(self, assignment: Assignment) -> bool:
@@ -85,6 +93,13 @@ class ThreadRunner:
         ahead = self._pace.ahead()
         self.half = ahead // 2
         return len(self._slots) + ahead - self.in_hand()
+
+    def waiting(self) -> int:
+        return self._waiting.qsize()
+
+    def let_go(self) -> list[Assignment]:
+        self._pace.forget()
+        return self.take_back()
 
     def take_back(self) -> list[Assignment]:
         taken: list[Assignment] = []
@@ -164,6 +179,13 @@ class LoopRunner:
         ahead = self._pace.ahead()
         self.half = ahead // 2
         return self._count + ahead - self.in_hand()
+
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def let_go(self) -> list[Assignment]:
+        self._pace.forget()
+        return self.take_back()
 
     def take_back(self) -> list[Assignment]:
         taken: list[Assignment] = []

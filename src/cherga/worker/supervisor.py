@@ -186,7 +186,7 @@ class Supervisor:
 
         if child.told_to_die or (code == Exit.INTERRUPTED and child.draining):
             self._code = Exit.INTERRUPTED if not child.replace else self._code
-        elif code == Exit.OK and (child.draining or self._options.burst):
+        elif code == Exit.EXHAUSTED or (code == Exit.OK and child.draining):
             return
         elif child.hello is None:
             self._start_failed(child, code)
