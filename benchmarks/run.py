@@ -59,12 +59,19 @@ class Figure:
         return self.aim is None or self.aim.met_by(self.value)
 
     def __str__(self) -> str:
-        line = f"  {self.name:<{WIDTH}}{_short(self.value):>10} {self.unit:<8}"
+        return f"  {self.name:<{WIDTH}}{_short(self.value):>10} {self.unit:<8}  {self.verdict}".rstrip()
 
+    @property
+    def verdict(self) -> str:
+        """The aim, and whether it is met; empty without one."""
         if self.aim is None:
-            return line.rstrip()
+            return ""
 
-        return f"{line}  aim {self.aim.relation} {_short(self.aim.bound)}: {'met' if self.met else 'NOT MET'}"
+        return f"aim {self.aim.relation} {_short(self.aim.bound)}: {'met' if self.met else 'NOT MET'}"
+
+    def row(self) -> str:
+        """The figure as a row of a Markdown table."""
+        return f"| {self.theme}: {self.name.strip()} | {_short(self.value)} {self.unit} | {self.verdict.removeprefix('aim ')} |"
 
 
 class Run:
@@ -124,17 +131,23 @@ class Run:
         return self._folder / f"{self._databases}.db"
 
     def save(self) -> Path:
-        """Write everything to ``artifacts/bench-<time>.json`` and return its name."""
+        """Write everything to ``artifacts/bench-<time>.json``, and a table for the documentation beside it (``.md``)."""
         path = ARTIFACTS / f"bench-{self.started:%Y%m%dT%H%M%SZ}.json"
         figures = [{**asdict(figure), "met": figure.met} for figure in self.figures]
-        ARTIFACTS.mkdir(exist_ok=True)
         path.write_text(json.dumps({"started": self.started.isoformat(), **self._machine, "figures": figures}, indent=2))
+        path.with_suffix(".md").write_text(self.table())
         return path
+
+    def table(self) -> str:
+        """The figures as a Markdown table, under what they were measured on."""
+        facts = "; ".join(f"{name}: {value}" for name, value in self._machine.items())
+        lines = [f"Measured on {self.started:%Y-%m-%d}. {facts}.", "", "| | figure | aim |", "| --- | ---: | --- |"]
+        return "\n".join([*lines, *(figure.row() for figure in self.figures), ""])
 
     def _facts(self) -> dict[str, str]:
         busy, rested = _sync_time(self._folder), _sync_time(self._folder, 0.02)
         return {
-            "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+            "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
             "disk": f"4 KiB written and synced in {busy:.0f} µs, after a pause in {rested:.0f} µs",
             "python": platform.python_version(),
             "sqlite": apsw.sqlite_lib_version(),

@@ -105,6 +105,15 @@ def test_leaving_the_process_with_code_0_is_not_taken_for_success(place: Workpla
     assert job.status is not JobState.SUCCEEDED
 
 
+def test_a_job_that_leaves_the_process_is_not_taken_for_the_end_of_a_burst(place: Workplace) -> None:
+    worker = place.worker("--burst", "--threads", "1")
+    place.client.add_task("leave")
+    after = place.client.add_task("work", 0.0)
+
+    wait_until(lambda: after.refresh().status is JobState.SUCCEEDED, "the job behind it is run", 20)
+    wait_until(lambda: worker.process.poll() is not None, "the burst ends", 30)
+
+
 def test_a_killed_supervisor_takes_its_worker_processes_with_it(place: Workplace) -> None:
     worker = place.worker().ready()
     (child,) = worker.children()

@@ -1,10 +1,18 @@
-"""The contract on the memory broker."""
+"""The contract on the memory broker, and what it keeps of what is over: nothing."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from cherga.testing.contract import BrokerContract
+from cherga.brokers.memory import MemoryBroker
+from cherga.brokers.memory.claiming import shares
+from cherga.doors.broker import Topic
+from cherga.rules.settings import BrokerSettings
+from cherga.testing.contract import BrokerContract, Stage
+from cherga.testing.contract.stage import after, new_job, new_jobs
+from cherga.words.job import EventKind, JobFilter, JobState, Report, Unique
 from tests.contract.memory_harness import MemoryHarness
 
 
@@ -12,3 +20,64 @@ class TestMemory(BrokerContract):
     @pytest.fixture
     def harness(self) -> MemoryHarness:
         return MemoryHarness()
+
+
+def test_a_store_without_a_name_is_private() -> None:
+    first, second = (MemoryBroker("memory://", BrokerSettings()) for _ in range(2))
+    job = new_job()
+    first.push([[job]])
+    assert second.get([job.id]) == [None]
+
+
+def test_a_store_with_a_name_is_shared() -> None:
+    first, second, other = (MemoryBroker(f"memory://{name}", BrokerSettings()) for name in ("one", "one", "another"))
+    job = new_job()
+    first.push([[job]])
+    assert second.get([job.id]) == first.get([job.id]) != [None]
+    assert other.get([job.id]) == [None]
+
+
+def test_nothing_is_kept_of_what_is_over() -> None:
+    harness = MemoryHarness()
+    stage = Stage(harness)
+    _live(stage)
+    stage.pass_time(400 * 86_400.0)
+    stage.tidy()
+    stage.claim()
+    stage.crash()
+
+    while stage.broker.prune():
+        pass
+
+    store = harness.store
+    kept = [store.rows, store.streams, store.counts, store.lanes, store.places, store.holders, store.waiting, store.releases]
+    assert kept == [{}] * 8
+    assert [store.sessions, store.running, store.bells.listened_topics()] == [{}, {}, set()]
+    assert [store.due.first(), store.expiring.first(), store.outdated.first()] == [None] * 3
+
+
+def _live(stage: Stage) -> None:
+    """A bit of everything, all of it ended."""
+    parent = new_job()
+    stage.push(parent, *[after(parent) for _ in range(150)])
+    stage.push_each(*new_jobs(3, unique=Unique("a")), new_job(unique=Unique("b"), delay=60), new_job(expires_in=60))
+
+    with stage.broker.listen([Topic.READY, Topic.job(parent.id)]):
+        for job in stage.claim(2):
+            stage.broker.report([Report(job.id, job.sequence, job.token, events=((EventKind.LOG, b"x"),))])
+            stage.write(job)
+
+    stage.tidy()
+    unfinished = stage.broker.find(JobFilter(unfinished=True), limit=1000)
+    stage.broker.move([row.id for row in unfinished], JobState.CANCELLED)
+
+
+def test_shares_add_up_and_favour_nobody() -> None:
+    splits = [shares(10, (3, 2, 2), partial(_draw, drawn)) for drawn in range(14)]
+    assert {sum(split) for split in splits} == {10}
+    assert [sum(column) for column in zip(*splits, strict=True)] == [60, 40, 40]
+
+
+def _draw(drawn: int, tickets: int) -> int:
+    assert drawn < tickets
+    return drawn

@@ -40,7 +40,7 @@ def test_every_exit_code_stands_in_the_reference() -> None:
 
 
 def test_the_worker_and_the_command_line_agree_on_their_codes() -> None:
-    shared = {code.value for code in ExitCode} | {Exit.RECYCLE}
+    shared = {code.value for code in ExitCode} | {Exit.EXHAUSTED}
 
     assert {code.value for code in Exit} <= shared
 

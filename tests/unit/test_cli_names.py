@@ -19,7 +19,7 @@ from cherga.worker.options import Exit
 def test_worker_and_command_line_agree_on_the_codes() -> None:
     ours = {code.name: code.value for code in ExitCode}
     renamed = {"STOPPED": Exit.INTERRUPTED.value}
-    workers = {code.name: code.value for code in Exit if code not in (Exit.INTERRUPTED, Exit.RECYCLE)} | renamed
+    workers = {code.name: code.value for code in Exit if code not in (Exit.INTERRUPTED, Exit.EXHAUSTED)} | renamed
 
     assert {name: ours[name] for name in workers} == workers
 

@@ -30,7 +30,7 @@ def test_neither_worker_nor_command_line_is_loaded() -> None:
 def test_the_import_costs_a_small_multiple_of_what_it_stands_on() -> None:
     """Beside asyncio and msgspec, which it needs, loaded in the same round; the best round of several counts."""
     own = min(import_seconds("cherga") for _ in range(ROUNDS))
-    needed = min(import_seconds("asyncio, msgspec, itsdangerous, logging, inspect") for _ in range(ROUNDS))
+    needed = min(import_seconds("asyncio, msgspec, logging, inspect") for _ in range(ROUNDS))
 
     assert own < 2 * needed
 

@@ -128,6 +128,17 @@ def test_injected_parameters_are_neither_stored_nor_accepted() -> None:
         signature.pack((1,), {"b": 2})
 
 
+def test_injected_parameters_are_filled_in_where_they_stand() -> None:
+    def function(here: Any, a: int, /, there: Any, *rest: int, last: Any, **extra: int) -> tuple[Any, ...]:
+        return here, a, there, rest, last, extra
+
+    injected = frozenset({"here", "there", "last"})
+    signature = Signature(function, "task", injected=injected)
+    positional, named = signature.unpack(signature.pack((1, 2, 3), {"x": 4}), dict.fromkeys(injected, "filled"))
+
+    assert function(*positional, **named) == ("filled", 1, "filled", (2, 3), "filled", {"x": 4})
+
+
 # --- what cannot be stored
 
 

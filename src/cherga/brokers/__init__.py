@@ -35,6 +35,7 @@ def connect(url: str, settings: BrokerSettings) -> FullBroker:
         if (error.name or "cherga").partition(".")[0] == "cherga":
             raise
 
-        raise MissingExtra(f"the broker {scheme}:// needs {error.name}; pip install 'cherga[{extra or scheme}]'") from error
+        package = f"cherga[{extra}]" if extra else "cherga"
+        raise MissingExtra(f"the broker {scheme}:// needs {error.name}; pip install --upgrade '{package}'") from error
 
     return cast(FullBroker, broker(url, settings))

@@ -94,7 +94,7 @@ class QueueTasks(Declaring):
         if self._broker is not self._stand_in:
             raise ConfigError(f"expected {self.name} to be configured before its broker was opened")
 
-        self.name = check.name(name or self.name, "the application's name")
+        self.name = check.name(self.name if name is None else name, "the application's name")
         self.broker_url = broker_url or os.environ.get(BROKER_URL) or DEFAULT_URL
         self.given_settings = settings
         self.settings = make_settings(self.name, settings)
@@ -463,4 +463,5 @@ def _snapshot(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:
         pending=len(job.edges),
         enqueued_at=now,
         run_at=job.run_at if job.delay is None else now + job.delay,
+        expires_at=job.expires_at if job.expires_in is None else now + job.expires_in,
     )

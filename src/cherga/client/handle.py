@@ -17,12 +17,12 @@ from cherga.client.submit import Submitter
 from cherga.client.waiting import waiting_for
 from cherga.doors.broker import FullBroker, Listener, Topic
 from cherga.rules.codec import decode, decoder
-from cherga.rules.options import Duration, seconds
+from cherga.rules.options import Duration, seconds, text
 from cherga.words.clock import Clock, moment
 from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
 from cherga.words.job import Attempt, JobError, JobHead, JobRow, JobState, Progress, Reason
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
@@ -54,7 +54,7 @@ class Source(Protocol):
     def stream(self, id: UUID, after: int) -> Values: ...
 
 
-class Job(Generic[R]):
+class Job(Generic[R_co]):
     """One stored request to run a task, as it stood when it was last read."""
 
     __slots__ = ("_head", "_meta", "_row", "_source", "existing")
@@ -218,7 +218,7 @@ class Job(Generic[R]):
         """The state, read live."""
         return self.refresh().status
 
-    def return_value(self) -> R | None:
+    def return_value(self) -> R_co | None:
         """What the task returned, read live; None while there is nothing to return."""
         kept = self.refresh().status is JobState.SUCCEEDED and self._row.result is not None
         return self._value() if kept else None
@@ -255,7 +255,7 @@ class Job(Generic[R]):
 
     # --- verbs
 
-    def refresh(self) -> Job[R]:
+    def refresh(self) -> Job[R_co]:
         """Read the job again and return this handle. Raises ``JobNotFound`` when it is no longer kept."""
         (row,) = self._source.broker.get([self.id])
 
@@ -265,7 +265,7 @@ class Job(Generic[R]):
         self._row, self._head, self._meta = row, None, None
         return self
 
-    def result(self, timeout: Duration | None = None) -> R:
+    def result(self, timeout: Duration | None = None) -> R_co:
         """Wait for the end and return what the task returned; ``timeout`` limits the wait, not the job.
 
         Raises ``JobFailed`` with the remote traceback, ``JobCancelled``, ``ResultTimeout``, ``ResultExpired`` (succeeded
@@ -283,17 +283,18 @@ class Job(Generic[R]):
 
     def cancel(self, message: str | None = None) -> bool:
         """Ask that the job does not run, or stops running. False when it had ended already."""
-        return bool(self._source.broker.move([self.id], JobState.CANCELLED, message))
+        words = None if message is None else text(message, "message")
+        return bool(self._source.broker.move([self.id], JobState.CANCELLED, words))
 
     def retry(self) -> bool:
         """Run a final or scheduled job again now, from attempt 0. False when its state or unique key forbids it."""
         return bool(self._source.broker.move([self.id], JobState.READY))
 
-    async def arefresh(self) -> Job[R]:
+    async def arefresh(self) -> Job[R_co]:
         """The async twin of ``refresh``."""
         return await self._source.submitter.call(self.refresh)
 
-    async def aresult(self, timeout: Duration | None = None) -> R:
+    async def aresult(self, timeout: Duration | None = None) -> R_co:
         """The async twin of ``result``."""
         await self.aawait_end(timeout)
         return self._finished()
@@ -354,7 +355,7 @@ class Job(Generic[R]):
     def _listen(self) -> Listener:
         return self._source.broker.listen([Topic.job(self.id)])
 
-    def _finished(self) -> R:
+    def _finished(self) -> R_co:
         row = self._row
 
         if row.state is JobState.SUCCEEDED:
@@ -366,14 +367,14 @@ class Job(Generic[R]):
         error = self.error or JobError(row.reason or "error", row.message or "no attempt was kept")
         raise JobFailed(row.id, row.reason or Reason.ERROR, error.type, error.message, error.traceback)
 
-    def _value(self) -> R:
+    def _value(self) -> R_co:
         if self._row.result is None:
             raise ResultExpired(f"job {self.id} ({self.task_name}) succeeded, but its result is not kept")
 
         try:
-            return cast(R, decoder(self._source.result_type(self.task_name)).decode(self._row.result))
+            return cast(R_co, decoder(self._source.result_type(self.task_name)).decode(self._row.result))
         except (TypeError, msgspec.ValidationError):
-            return cast(R, decode(self._row.result))
+            return cast(R_co, decode(self._row.result))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and other.id == self.id

@@ -78,7 +78,18 @@ def check(settings: Settings) -> None:
 
 
 _INTERVALS = frozenset(
-    {"lease", "heartbeat", "sweep", "busy_timeout", "enqueue_timeout", "poll_interval", "report_interval", "lookahead"}
+    {
+        "lease",
+        "heartbeat",
+        "sweep",
+        "busy_timeout",
+        "enqueue_timeout",
+        "poll_interval",
+        "report_interval",
+        "lookahead",
+        "stuck_after",
+        "stall_limit",
+    }
 )
 _AT_LEAST_ONE = frozenset({"claim_limit", "max_payload", "crash_cap"})
 

@@ -7,7 +7,7 @@ while jobs wait. A sender that does not know the signature stores ``[args, kwarg
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from operator import or_
 from types import GenericAlias, SimpleNamespace
@@ -20,6 +20,7 @@ from cherga.rules.codec import ENCODE_ERRORS, decode, decoder, encode, encode_ar
 from cherga.words.errors import InvalidArguments, TaskError
 
 P = inspect.Parameter
+_NOTHING: Mapping[str, Any] = {}
 _NAMED = (P.POSITIONAL_ONLY, P.POSITIONAL_OR_KEYWORD)
 
 
@@ -31,19 +32,21 @@ class Signature:
 
     def __init__(self, function: Callable[..., Any], task: str, injected: frozenset[str] = frozenset(), skip: int = 0) -> None:
         signature = _readable(function, task)
-        parameters = [p for p in list(signature.parameters.values())[skip:] if p.name not in injected]
+        everything = list(signature.parameters.values())[skip:]
+        parameters = [p for p in everything if p.name not in injected]
 
         self.task = task
         self.signature = signature.replace(parameters=parameters)
         self.hints = hints_of(function)
-        self._positional = [p.name for p in parameters if p.kind in _NAMED]
-        self._keywords = [p.name for p in parameters if p.kind is P.KEYWORD_ONLY]
+        self._injected = injected
+        self._positional = [p.name for p in everything if p.kind in _NAMED]
+        self._keywords = [p.name for p in everything if p.kind is P.KEYWORD_ONLY]
         self._rest = next((p.name for p in parameters if p.kind is P.VAR_POSITIONAL), None)
         self._extra = next((p.name for p in parameters if p.kind is P.VAR_KEYWORD), None)
         self._record = _record(task, parameters, self.hints)
         self._decoder = decoder(self._record)
         self._sparse = any(default is UNSET for default in self._record.__struct_defaults__)
-        self._simple = not (self._keywords or self._rest or self._extra or self._sparse)
+        self._simple = not (injected or self._keywords or self._rest or self._extra or self._sparse)
         self._only_named = not (self._rest or self._extra or any(p.kind is P.POSITIONAL_ONLY for p in parameters))
 
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -56,8 +59,8 @@ class Signature:
 
         return payload
 
-    def unpack(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The positional and keyword arguments to call the function with.
+    def unpack(self, payload: bytes, filled: Mapping[str, Any] = _NOTHING) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and keyword arguments to call the function with; ``filled`` holds the injected ones by name.
 
         Raises ``InvalidArguments`` for arguments that do not fit, ``msgspec.DecodeError`` for bytes that cannot be read.
         """
@@ -66,7 +69,7 @@ class Signature:
         if self._simple:
             return msgspec.structs.astuple(record), {}
 
-        return self._spread(record)
+        return self._spread(record, filled)
 
     def fingerprint(self, args: tuple[Any, ...], kwargs: dict[str, Any], names: Iterable[str] = ()) -> bytes:
         """The same bytes for equal arguments, whatever order sets and dictionaries have; ``names`` picks some of them."""
@@ -105,11 +108,15 @@ class Signature:
 
         return self.pack(tuple(loose[0]), loose[1])
 
-    def _spread(self, record: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        positional = [self._value(record, name) for name in self._positional]
+    def _spread(self, record: Any, filled: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        positional = self._values(self._positional, record, filled).values()
         rest = getattr(record, self._rest) if self._rest else ()
-        named = {name: self._value(record, name) for name in self._keywords}
+        named = self._values(self._keywords, record, filled)
         return (*positional, *rest), named | getattr(record, self._extra) if self._extra else named
+
+    def _values(self, names: list[str], record: Any, filled: Mapping[str, Any]) -> dict[str, Any]:
+        sent = {name: self._value(record, name) for name in names if name not in self._injected}
+        return {name: filled[name] if name in filled else sent[name] for name in names if name in filled or name in sent}
 
     def _value(self, record: Any, name: str) -> Any:
         """What the sender left out and cannot be stored is the function's own default."""

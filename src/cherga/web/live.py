@@ -8,8 +8,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from cherga.client.handle import Source
-from cherga.client.live import LiveUpdate, Pass, Watch, look
+from cherga.client.live import LiveUpdate, Watch, look
 from cherga.web.frames import Frames, Stream, describe, encode_json
+from cherga.web.passes import Pass
 from cherga.web.seats import Seat, Seats
 from cherga.web.settings import LiveSettings
 from cherga.words.errors import BrokerError, JobNotFound

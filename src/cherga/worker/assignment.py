@@ -40,6 +40,7 @@ class Assignment:
         "context",
         "coroutine",
         "deadline",
+        "ended",
         "job",
         "policy",
         "should_retry",
@@ -60,6 +61,8 @@ class Assignment:
         self.started = 0.0
         self.deadline = float("inf")
         """On the monotonic clock."""
+        self.ended = False
+        """Its function has returned or raised."""
         self.should_retry: Callable[[BaseException], bool] | None = None
         """The task's own executor, where it has one, on whether another attempt may help."""
         self.verdict: Outcome | None = None

@@ -93,6 +93,9 @@ class Caretaker:
 
         _log_freed(len(freed))
 
+        if len(freed) >= PAGE:  # the rest of them, now that their deaths are recorded
+            self._next_sweep = self._clock.monotonic()
+
     def _sweep(self) -> None:
         if self._clock.monotonic() < self._next_sweep:
             return

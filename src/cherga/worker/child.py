@@ -28,6 +28,7 @@ class Child:
         self.replace = False
         """It ends because another one takes its place."""
         self.kill_at = float("inf")
+        self._order: Drain | None = None
         self.started_at = clock.monotonic()
         self._clock = clock
         self._tick = -1
@@ -53,7 +54,13 @@ class Child:
         """Ask it to finish and exit; it is killed some time after the grace time."""
         self.draining = True
         self.kill_at = self._clock.monotonic() + grace + KILL_DELAY
-        self.wire.send(Drain(grace))
+        self._order = Drain(grace)
+        self.remind()
+
+    def remind(self) -> None:
+        """Pass on the order to drain that it could not take before."""
+        if self._order is not None and self.wire.offer(self._order):
+            self._order = None
 
     def kill(self) -> None:
         """End it now; its running jobs are given back once it is gone."""

@@ -9,15 +9,21 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from cherga.doors.broker import Broker, Topic
+from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.words.job import ClaimAnswer, ClaimWish
 from cherga.worker.executor import Executor
 from cherga.worker.runners import NOT_WAITED_FOR, Runner
 from cherga.worker.slots import SlotTable
+from cherga.worker.solitude import Solitude
 
 logger = logging.getLogger("cherga.worker")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+HOARD_LOOK = 0.25
+"""Seconds without a start after which jobs that were claimed ahead are given back."""
+LEASE_LOOK = 0.2
+"""Seconds between two looks whether a lapsed lease has been renewed."""
 
 
 class Lane(Struct, frozen=True):
@@ -35,6 +41,7 @@ class ClaimPlan(Struct, frozen=True, kw_only=True):
     weights: tuple[int, ...]
     limit: int
     poll_interval: float
+    clock: Clock
 
 
 class Claimer:
@@ -49,7 +56,8 @@ class Claimer:
         self._plan = plan
         self._listener = broker.listen([Topic.READY])
         self._stopping = False
-        self._clearing = False
+        self._solitude = Solitude()
+        self._clock = plan.clock
         self._told: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="cherga-claimer", daemon=True)
 
@@ -82,8 +90,10 @@ class Claimer:
             self._slots.beat()
 
             try:
-                if not self._round():
-                    self._listener.wait(self._plan.poll_interval)
+                if self._executor.lease_lapsed():
+                    self._listener.wait(LEASE_LOOK)
+                elif not self._round():
+                    self._wait()
 
                 pause = FIRST_PAUSE
             except BrokerError as error:
@@ -97,20 +107,20 @@ class Claimer:
 
     def _round(self) -> bool:
         """Claim once for each lane with room. True when it is worth looking again at once."""
-        if self._clearing and not self._cleared():
+        if self._solitude.asked and not self._may_go_on():
             return False
 
         hungry = [lane for lane in self.lanes if self._supply(lane)]
 
-        if self._clearing:
-            return self._cleared()
+        if self._solitude.asked:
+            return self._may_go_on()
 
         # They may have finished before they knew that they should ring.
         return any(lane.runner.room() > 0 for lane in hungry)
 
     def _supply(self, lane: Lane) -> bool:
         """Claim what the lane has room for. True when more may be ready than fit; the runner then rings at half."""
-        if self._clearing:
+        if self._solitude.asked:
             return False
 
         room = min(lane.runner.room(), self._plan.limit)
@@ -120,42 +130,63 @@ class Claimer:
 
         return more
 
-    def _cleared(self) -> bool:
-        """A suspect runs alone: before it starts and while it runs nothing else is claimed."""
+    def _may_go_on(self) -> bool:
+        """Before a suspect starts, and while it runs, nothing else is claimed."""
         for lane in self.lanes:
             lane.runner.refill_below = 0
 
-        if self.active():
+        if self.active() and self._solitude.lasts(self._clock.monotonic(), self._suspect_waits):
             return False
 
-        self._clearing = False
+        self._solitude.end(self._clock.monotonic())
         return True
 
-    def _claim(self, lane: Lane, limit: int) -> int:
-        tasks = lane.names()
+    def _suspect_waits(self) -> bool:
+        """Whether a suspect is still there; another worker may have taken it."""
+        return any(self._broker.claim(self._wish(lane, 0, alone=False)).suspects for lane in self.lanes)
 
-        if not tasks:
+    def _claim(self, lane: Lane, limit: int) -> int:
+        if not lane.names():
             return 0
 
         alone = not self.active()
-        answer = self._broker.claim(
-            ClaimWish(
-                session=self.session,
-                limit=limit,
-                tasks=tasks,
-                queues=self._plan.queues,
-                weights=self._plan.weights,
-                alone=alone,
-            )
-        )
+        answer = self._broker.claim(self._wish(lane, limit, alone))
         self._tell_unknown(answer)
-        self._clearing = (answer.suspects and not alone) or any(job.crashes for job in answer.jobs)
+
+        if any(job.crashes for job in answer.jobs):
+            self._solitude.begin_with_suspect()
+        elif answer.suspects and not alone:
+            self._solitude.begin(self._clock.monotonic())
 
         if answer.jobs:
             prepare = self._executor.prepare
             lane.runner.submit([ready for job in answer.jobs if (ready := prepare(job)) is not None])
 
         return len(answer.jobs)
+
+    def _wish(self, lane: Lane, limit: int, alone: bool) -> ClaimWish:
+        return ClaimWish(
+            session=self.session,
+            limit=limit,
+            tasks=lane.names(),
+            queues=self._plan.queues,
+            weights=self._plan.weights,
+            alone=alone,
+        )
+
+    def _wait(self) -> None:
+        """Until something rings. Jobs that nothing touches meanwhile do not start soon: another worker may have them."""
+        waiting = [lane.runner.waiting() for lane in self.lanes]
+
+        if not any(waiting):
+            self._listener.wait(min(self._plan.poll_interval, self._solitude.patience))
+        elif not self._listener.wait(HOARD_LOOK) and waiting == [lane.runner.waiting() for lane in self.lanes]:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        for lane in self.lanes:
+            for assignment in lane.runner.let_go():
+                self._executor.give_back(assignment)
 
     def _tell_unknown(self, answer: ClaimAnswer) -> None:
         known = frozenset[str]().union(*(lane.names() for lane in self.lanes))

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from cherga.client.app import QueueTasks
 from cherga.client.signals import Event, Signal
+from cherga.rules.settings import SHORTEST_INTERVAL
 from cherga.version import __version__
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
@@ -127,10 +128,14 @@ class Engine:
             self._end(assignment, Cancelled("", Reason.ASKED))
 
     def renew(self) -> None:
-        """The session was lost: what it ran may run elsewhere, so it is stopped here; go on as a new session."""
+        """The session was lost: what it had may run elsewhere, so it is stopped here; go on as a new session.
+
+        Where that cannot be registered either (``BrokerError``), it will be lost in its turn.
+        """
         for assignment in self.executor.running.all():
             self._end(assignment, Interrupted())
 
+        self._give_back()
         self.session = new_session(self.options, self._clock)
         self.register()
         self._claimer.session = self.session.id
@@ -247,7 +252,7 @@ class Engine:
         and a unique key wait until the thread ends or its process is replaced.
         """
         assignment.verdict = verdict
-        self.executor.overdue[assignment.job.token] = assignment
+        self.executor.outlive(assignment)
         assignment.deadline = self._clock.monotonic() + self.app.settings.stuck_after
 
         if assignment.context is not None:
@@ -281,7 +286,12 @@ class Engine:
     def _plan(self) -> ClaimPlan:
         settings, options = self.app.settings, self.options
         return ClaimPlan(
-            queues=options.queues, weights=options.weights, limit=settings.claim_limit, poll_interval=settings.poll_interval
+            clock=self._clock,
+            queues=options.queues,
+            weights=options.weights,
+            limit=settings.claim_limit,
+            # An idle engine has to show often enough that it is alive.
+            poll_interval=min(settings.poll_interval, max(SHORTEST_INTERVAL, settings.stall_limit / 4)),
         )
 
     def _tell_progress(self, reports: list[Report]) -> None:

@@ -20,15 +20,26 @@ from cherga.client.pipeline import executor_of
 from cherga.client.signals import Event
 from cherga.client.task import Task
 from cherga.client.waiting import Waits, set_waits
-from cherga.rules.codec import ENCODE_ERRORS, check_size, encode
+from cherga.rules.codec import check_size, encode
 from cherga.rules.decide import Run, decide
 from cherga.words.errors import PayloadTooLarge
-from cherga.words.job import Charge, ClaimedJob, JobError, JobHead, JobState, NewJob, OnConflict, Reason, Settlement
+from cherga.words.job import (
+    Charge,
+    ClaimedJob,
+    JobError,
+    JobHead,
+    JobState,
+    NewJob,
+    OnConflict,
+    OnCrash,
+    Reason,
+    Settlement,
+)
 from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
 from cherga.worker.assignment import Assignment, Running, Wishes
 from cherga.worker.callbacks import Callbacks
 from cherga.worker.deadlines import Deadlines
-from cherga.worker.failure import UNREADABLE, outcome_of, unencodable, unreadable
+from cherga.worker.failure import UNREADABLE, broken, outcome_of, unencodable, unreadable
 from cherga.worker.herald import Herald
 from cherga.worker.host import WorkerHost
 from cherga.worker.pace import Pace
@@ -69,7 +80,7 @@ class Executor:
         self._around = app.around_job
         self._limit = app.settings.max_payload
         self._logger = app.job_logger
-        self._origin = contextvars.copy_context()
+        self._origin = contextvars.Context()
         self._origin.run(set_source, app)
         self.herald = Herald()
         """Tells what happens to jobs; the testing kit has one that tells at once."""
@@ -80,7 +91,7 @@ class Executor:
         self._origin.run(set_waits, waits)
 
     def fresh(self) -> contextvars.Context:
-        """A context for one job: that in which the worker started, and nothing of any other job."""
+        """A context for one job: nothing of the place where the worker was started, and nothing of any other job."""
         return self._origin.copy()
 
     # --- before
@@ -109,6 +120,10 @@ class Executor:
         """The job never started: back it goes, uncharged."""
         self._put_down(assignment, GivenBack())
 
+    def lease_lapsed(self) -> bool:
+        """Whether somebody else may hold this session's jobs by now."""
+        return self._clock.uptime() > self._slots.lease_until
+
     # --- during
 
     def run(self, assignment: Assignment, slot: int, pace: Pace) -> None:
@@ -116,7 +131,11 @@ class Executor:
         if not self._begin(assignment, slot):
             return
 
-        outcome = self.fresh().run(self._call, assignment)
+        try:
+            outcome = self.fresh().run(self._call, assignment)
+        except BaseException as error:
+            outcome = broken(error)
+
         self._end(assignment, slot, outcome, pace)
 
     async def arun(self, assignment: Assignment, slot: int, pace: Pace) -> None:
@@ -124,12 +143,16 @@ class Executor:
         if not self._begin(assignment, slot):
             return
 
-        outcome = await self._acall(assignment)
+        try:
+            outcome = await self._acall(assignment)
+        except BaseException as error:
+            outcome = broken(error)
+
         self._end(assignment, slot, outcome, pace)
 
     def _begin(self, assignment: Assignment, slot: int) -> bool:
         """Past the lease somebody else may hold the job: nothing is started then."""
-        if self._clock.uptime() > self._slots.lease_until:
+        if self.lease_lapsed():
             self.give_back(assignment)
             return False
 
@@ -199,12 +222,11 @@ class Executor:
 
     def _arguments(self, assignment: Assignment) -> tuple[tuple[Any, ...], dict[str, Any]]:
         task = assignment.task
-        args, kwargs = task.signature.unpack(assignment.job.payload)
 
         if task.injected and task.plain and not self._wrapped:
-            return task.fill(args, kwargs, dict.fromkeys(task.injected, assignment.context))
+            return task.signature.unpack(assignment.job.payload, dict.fromkeys(task.injected, assignment.context))
 
-        return args, kwargs
+        return task.signature.unpack(assignment.job.payload)
 
     def _call_inside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Inside the application's own context, made anew for each job; what is raised passes through it."""
@@ -226,7 +248,7 @@ class Executor:
     def _returned(self, value: object) -> Outcome:
         try:
             result = encode(value)
-        except ENCODE_ERRORS as error:
+        except BaseException as error:  # models encode themselves, by code that may raise anything
             return unencodable(error)
 
         if len(result) > self._limit:
@@ -249,12 +271,23 @@ class Executor:
         return outcome
 
     def _end(self, assignment: Assignment, slot: int, outcome: Outcome, pace: Pace) -> None:
+        if assignment.policy.on_crash is OnCrash.FAIL:
+            self._slots.remember(assignment.job.token)
+
         self._slots.end(slot)
+        assignment.ended = True
         self.overdue.pop(assignment.job.token, None)
         pace.took(self._clock.monotonic() - assignment.started)
 
         if self.running.take(assignment):
             self._put_down(assignment, assignment.verdict or outcome)
+
+    def outlive(self, assignment: Assignment) -> None:
+        """Note that the attempt's end is decided while its function runs, unless that has just ended."""
+        self.overdue[assignment.job.token] = assignment
+
+        if assignment.ended:
+            self.overdue.pop(assignment.job.token, None)
 
     def abandon(self, assignment: Assignment) -> None:
         """Settle by its verdict what still runs; what the function returns later is ignored."""

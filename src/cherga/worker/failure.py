@@ -11,31 +11,46 @@ from types import TracebackType
 import msgspec
 
 from cherga.client.waiting import Stopped
+from cherga.rules.options import Duration, seconds
 from cherga.words.control import RetryLater, Snooze, TaskCancelError
-from cherga.words.errors import InvalidArguments
+from cherga.words.errors import ConfigError, InvalidArguments
 from cherga.words.job import JobError, Reason
 from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome, Snoozed
 
 MESSAGE_LIMIT = 8_192
-TRACEBACK_LIMIT = 57_344
-"""Characters kept; together with the message an error stays under 64 KiB."""
+TRACEBACK_LIMIT = 49_152
+"""Characters kept; an error of plain text stays under 64 KiB, message included."""
 
 _OURS = str(Path(__file__).parent.parent)
 
 
 def outcome_of(error: BaseException, worth: Callable[[BaseException], bool]) -> Outcome:
     """What it means that a task's function raised this; ``worth`` says whether another attempt may help."""
+    try:
+        return _wish_of(error) or Failed(describe(error), retryable=worth(error))
+    except (ConfigError, AttributeError) as wrong:
+        return Failed(describe(wrong), retryable=False)
+
+
+def _wish_of(error: BaseException) -> Outcome | None:
+    """What the task itself asked for by raising. Raises ``ConfigError`` for a delay that is none."""
     match error:
         case Stopped():
             return Interrupted()
         case Snooze():
-            return Snoozed(_seconds(error.delay))
+            return Snoozed(_delay(error.delay, "the delay of Snooze"))
         case TaskCancelError():
-            return Cancelled(error.reason, Reason.CANCELLED)
+            return Cancelled(_printable(str(error.reason)), Reason.CANCELLED)
         case RetryLater():
-            return Failed(describe(error), delay=_seconds(error.delay))
+            return Failed(describe(error), delay=_delay(error.delay, "the delay of RetryLater"))
         case _:
-            return Failed(describe(error), retryable=worth(error))
+            return None
+
+
+def _delay(value: Duration, what: str) -> float:
+    """A moment that has passed already means now."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    return 0.0 if isinstance(number, int | float) and number < 0 else seconds(value, what)
 
 
 def unreadable(error: Exception) -> Failed:
@@ -44,24 +59,29 @@ def unreadable(error: Exception) -> Failed:
     return Failed(describe(error, with_traceback=False), reason, retryable=False)
 
 
-def unencodable(error: Exception) -> Failed:
+def unencodable(error: BaseException) -> Failed:
     """The function returned what cannot be stored. Trying again would do its work twice for the same end."""
     text = _text(error)
     message = text if text.startswith("the result") else f"the result cannot be encoded: {text}"
     return Failed(JobError("InvalidResult", message[:MESSAGE_LIMIT]), retryable=False)
 
 
+def broken(error: BaseException) -> Failed:
+    """What stands around the function failed: a handler of log lines, say, or the reading of damaged arguments."""
+    return Failed(describe(error))
+
+
 def describe(error: BaseException, with_traceback: bool = True) -> JobError:
     """The error as text, within the limits, whatever its ``__str__`` does."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     return JobError(name, _text(error)[:MESSAGE_LIMIT], _traceback(error) if with_traceback else "")
 
 
 def _text(error: BaseException) -> str:
     try:
         return _printable(str(error))
-    except Exception as second:
+    except BaseException as second:  # whatever its __str__ does, SystemExit included, the worker goes on
         return f"<its text cannot be had: {type(second).__name__}>"
 
 
@@ -70,7 +90,7 @@ def _traceback(error: BaseException) -> str:
     try:
         lines = traceback.format_exception(type(error), error, _user_frames(error.__traceback__))
         text = _printable("".join(lines))
-    except Exception as second:
+    except BaseException as second:
         return f"<its traceback cannot be had: {type(second).__name__}>"
 
     half = TRACEBACK_LIMIT // 2
@@ -90,11 +110,6 @@ def _user_frames(trace: TracebackType | None) -> TracebackType | None:
 def _printable(text: str) -> str:
     """Lone surrogates cannot be encoded; NULs no database wants."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-
-
-def _seconds(delay: float | timedelta) -> float:
-    number = delay.total_seconds() if isinstance(delay, timedelta) else delay
-    return max(0.0, float(number))
 
 
 UNREADABLE = (InvalidArguments, msgspec.DecodeError, RecursionError)

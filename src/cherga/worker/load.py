@@ -110,7 +110,7 @@ def _carried(application: Any) -> QueueTasks | None:
 def _call(factory: Any, target: str) -> Any:
     try:
         return factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LoadError(f"the factory {target!r} failed: {type(error).__name__}: {error}") from error
 
 

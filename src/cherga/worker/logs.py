@@ -11,7 +11,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def set_up(level: str, style: str) -> None:
-    """Show Cherga's log lines on stderr unless the application already handles them."""
+    """Show Cherga's log lines on stderr for as long as the application handles none itself, now or later."""
     logger = logging.getLogger("cherga")
 
     if logger.hasHandlers():
@@ -19,9 +19,9 @@ def set_up(level: str, style: str) -> None:
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    handler.addFilter(lambda record: not logging.getLogger().handlers)
     logger.addHandler(handler)
     logger.setLevel(level.upper())
-    logger.propagate = False
 
 
 class TextLines(logging.Formatter):

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from cherga.rules.options import name as check_name
 from cherga.words.errors import ConfigError
 
 DEFAULT_THREADS = 8
@@ -57,8 +58,8 @@ class Exit(IntEnum):
     """Worker processes kept dying at the start."""
     INTERRUPTED = 7
     """Running jobs were ended by the stop and given back."""
-    RECYCLE = 70
-    """Between processes: replace me."""
+    EXHAUSTED = 70
+    """Between processes: nothing is left in burst mode."""
 
 
 def parse_queues(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -66,6 +67,9 @@ def parse_queues(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ..
     parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
     names = tuple(part.partition("=")[0] for part in parts)
     weights = [part.partition("=")[2] for part in parts if "=" in part]
+
+    for name in names:
+        check_name(name, "a queue")
 
     if not weights:
         return names, ()

@@ -18,6 +18,10 @@ class Pace:
         mean = self._mean
         self._mean = seconds if mean is None else mean + _WEIGHT * (seconds - mean)
 
+    def forget(self) -> None:
+        """What was measured no longer holds: claim nothing ahead until a job has ended."""
+        self._mean = None
+
     def ahead(self) -> int:
         """Jobs that the slots will start within the lookahead, beside those that fill them."""
         if self._mean is None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import assert_never
 from uuid import UUID
 
@@ -43,10 +44,13 @@ class WorkerProcess:
         self._slots = slots
         self._ending = threading.Lock()
         self._stopped = threading.Event()
+        self._finished = False
+        """There is nothing left, in burst mode."""
 
     def run(self) -> int:
         """The exit code."""
         app = self._load()
+        self._grace = app.settings.grace if self._options.grace is None else self._options.grace
         self._engine = Engine(app, self._engine_options(), self._slots, self._on_stuck)
         self._engine.register()
         self._wire.send(
@@ -54,7 +58,7 @@ class WorkerProcess:
                 broker_url=app.broker_url,
                 settings=app.settings.broker,
                 session=self._engine.session.id,
-                grace=app.settings.grace if self._options.grace is None else self._options.grace,
+                grace=self._grace,
                 stall_limit=app.settings.stall_limit,
                 files=loaded_files() if self._options.reload else (),
             )
@@ -97,6 +101,9 @@ class WorkerProcess:
                 if (code := self._obey(message)) is not None:
                     return code
 
+        if self._finished:
+            return self._end(self._grace, Exit.EXHAUSTED)
+
         logger.warning("the supervisor is gone; draining", extra={"action": "worker.orphaned"})
         return self._end(5.0, Exit.INTERRUPTED)
 
@@ -107,15 +114,24 @@ class WorkerProcess:
             case CancelJob(session, id, token):
                 self._engine.cancel(Cancel(session, UUID(id), token))
             case Lost(session):
-                if session == self._engine.session.id:
-                    self._engine.renew()
-                    self._wire.send(NewSession(self._engine.session.id))
+                self._renew(session)
             case Start() | Hello() | NewSession() | Stuck():
                 logger.error("unexpected %s from the supervisor", type(message).__name__)
             case _:
                 assert_never(message)
 
         return None
+
+    def _renew(self, lost: str) -> None:
+        if lost != self._engine.session.id:
+            return
+
+        try:
+            self._engine.renew()
+        except BrokerError as error:
+            logger.warning("no new session yet: %s", error, extra={"action": "session.retry"})
+
+        self._wire.send(NewSession(self._engine.session.id))
 
     def _end(self, grace: float, code: Exit) -> int:
         """Drain and stop; what still runs is left to the supervisor, which knows when this process is really gone."""
@@ -136,7 +152,10 @@ class WorkerProcess:
         while not self._stopped.wait(BURST_LOOK):
             try:
                 if self._engine.exhausted():
-                    os._exit(self._end(0.0, Exit.OK))
+                    # The main thread ends the process. What came in this moment gets its time to finish.
+                    self._finished = True
+                    self._wire.socket.shutdown(socket.SHUT_RD)
+                    return
             except BrokerError as error:
                 logger.warning("burst: %s", error)
 
@@ -169,6 +188,9 @@ def main(argv: list[str]) -> int:
         return _fail(error, Exit.CONFIG)
     except BrokerError as error:
         return _fail(error, Exit.BROKER)
+    except Exception:
+        logger.exception("the worker process failed", extra={"action": "worker.failed"})
+        return Exit.CRASHED
 
 
 def _leave_to_supervisor(number: int, frame: object) -> None:
@@ -184,7 +206,10 @@ def _fail(error: ChergaError, code: Exit) -> int:
 
 if __name__ == "__main__":
     code = main(sys.argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
+
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
     # Threads that do not end, and user code at exit, must not hold the process.
     os._exit(code)

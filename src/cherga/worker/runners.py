@@ -6,6 +6,7 @@ User code runs nowhere else, so that a blocked loop or a busy interpreter holds 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,6 +20,8 @@ from cherga.worker.executor import Executor
 from cherga.worker.pace import Pace
 
 T = TypeVar("T")
+
+logger = logging.getLogger("cherga.worker")
 
 NOT_WAITED_FOR = -1
 LONGEST_FAREWELL = 0.5
@@ -45,8 +48,16 @@ class Runner(Protocol):
         """How many more to claim."""
         ...
 
+    def waiting(self) -> int:
+        """How many have not started."""
+        ...
+
     def take_back(self) -> list[Assignment]:
         """Those that never started."""
+        ...
+
+    def let_go(self) -> list[Assignment]:
+        """The same, because they would wait too long; no more are wanted ahead until the pace is known again."""
         ...
 
     def cancel(self, assignment: Assignment) -> bool:
@@ -66,14 +77,16 @@ class ThreadRunner:
         self.half = 0
         self.lent = 0
         self._alive = 0
-        self._counting = threading.Lock()
         self._spare = deque(spare)
         self._executor = executor
         self._slots = slots
         self._ring = ring
         self._pace = Pace(len(slots), lookahead)
         self._waiting: SimpleQueue[Assignment | None] = SimpleQueue()
-        self._busy: set[int] = set()
+        self._counting = threading.Lock()
+        self._taken_in = 0
+        self._ended = dict.fromkeys((*slots, *spare), 0)
+        """By each slot. What was taken in and has not ended is in hand, also between the queue and the thread."""
 
     def start(self) -> None:
         for slot in self._slots:
@@ -108,16 +121,25 @@ class ThreadRunner:
         if not self._alive:
             self.start()
 
+        self._count(len(assignments))
+
         for assignment in assignments:
             self._waiting.put(assignment)
 
     def in_hand(self) -> int:
-        return len(self._busy) + self._waiting.qsize()
+        return self._taken_in - sum(self._ended.values())
 
     def room(self) -> int:
         ahead = self._pace.ahead()
         self.half = ahead // 2
         return len(self._slots) + self.lent + ahead - self.in_hand()
+
+    def waiting(self) -> int:
+        return self._waiting.qsize()
+
+    def let_go(self) -> list[Assignment]:
+        self._pace.forget()
+        return self.take_back()
 
     def take_back(self) -> list[Assignment]:
         taken: list[Assignment | None] = []
@@ -129,7 +151,9 @@ class ThreadRunner:
         for _ in range(taken.count(None)):
             self._waiting.put(None)
 
-        return [assignment for assignment in taken if assignment is not None]
+        back = [assignment for assignment in taken if assignment is not None]
+        self._count(-len(back))
+        return back
 
     def cancel(self, assignment: Assignment) -> bool:
         return False
@@ -144,13 +168,20 @@ class ThreadRunner:
 
         threading.Thread(target=self._work, args=(slot,), name=f"cherga-run-{slot}", daemon=True).start()
 
+    def _count(self, number: int) -> None:
+        with self._counting:
+            self._taken_in += number
+
     def _work(self, slot: int) -> None:
-        waiting, busy, run, pace = self._waiting, self._busy, self._executor.run, self._pace
+        waiting, ended, run, pace = self._waiting, self._ended, self._executor.run, self._pace
 
         while (assignment := waiting.get()) is not None:
-            busy.add(slot)
-            run(assignment, slot, pace)
-            busy.discard(slot)
+            try:
+                run(assignment, slot, pace)
+            except BaseException:
+                _tell_broken(assignment)
+
+            ended[slot] += 1
             del assignment
 
             if waiting.qsize() <= self.refill_below:
@@ -162,6 +193,12 @@ class ThreadRunner:
 
         with self._counting:
             self._alive -= 1
+
+
+def _tell_broken(assignment: Assignment) -> None:
+    """The thread goes on, even where the fault lies in the logging."""
+    with suppress(Exception):
+        logger.exception("job %s: its end could not be put down", assignment.job.id, extra={"action": "job.broken"})
 
 
 class LoopRunner:
@@ -221,7 +258,8 @@ class LoopRunner:
         self.loop.call_soon_threadsafe(self._fill)
 
     def in_hand(self) -> int:
-        return self._count + self.lent + self._owed - len(self._free) + len(self._waiting)
+        # In this order: one that begins meanwhile is counted twice rather than not at all.
+        return len(self._waiting) + self._count + self.lent + self._owed - len(self._free)
 
     def room(self) -> int:
         ahead = self._pace.ahead()
@@ -252,6 +290,13 @@ class LoopRunner:
         else:
             self._owed += 1
 
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def let_go(self) -> list[Assignment]:
+        self._pace.forget()
+        return self.take_back()
+
     def take_back(self) -> list[Assignment]:
         taken: list[Assignment] = []
 
@@ -264,8 +309,10 @@ class LoopRunner:
         return taken
 
     def cancel(self, assignment: Assignment) -> bool:
-        if assignment.coroutine is not None:
-            self.loop.call_soon_threadsafe(assignment.coroutine.cancel)
+        # Read once: the loop takes it away at the end of the job.
+        if (coroutine := assignment.coroutine) is not None:
+            with suppress(RuntimeError):  # the loop is closed: nothing runs there any more
+                self.loop.call_soon_threadsafe(coroutine.cancel)
 
         return True
 
@@ -280,12 +327,14 @@ class LoopRunner:
     def _fill(self) -> None:
         """On the loop: start what waits, as far as slots are free."""
         while self._free and self._waiting:
+            slot = self._free.pop()
+
             try:
                 assignment = self._waiting.popleft()
             except IndexError:
+                self._free.append(slot)
                 return
 
-            slot = self._free.pop()
             assignment.coroutine = self.loop.create_task(self._live(assignment, slot), context=self._executor.fresh())
 
     async def _live(self, assignment: Assignment, slot: int) -> None:
@@ -315,10 +364,19 @@ class LoopRunner:
         asyncio.set_event_loop(self.loop)
 
         try:
-            self.loop.run_forever()
+            while not self._stopping:
+                self._turn()
+
             self.loop.run_until_complete(self._tidy_up())
         finally:
             self.loop.close()
+
+    def _turn(self) -> None:
+        """Until somebody stops the loop. A coroutine that a job started beside itself can do so by leaving the interpreter."""
+        try:
+            self.loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            logger.warning("a coroutine raised %s; the other jobs go on", type(error).__name__, extra={"action": "loop.left"})
 
     async def _tidy_up(self) -> None:
         """End what tasks have left behind, and do not wait long for it."""

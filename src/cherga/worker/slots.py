@@ -5,6 +5,7 @@ It replaces messages per job: 8 bytes written at the start of user code and 8 at
     0   lease_until   float64, seconds of uptime: past it nothing new is started
     8   tick          int64, counted up by the engine: silence means that it hangs
     16  tokens        int64 each, one a slot: the claim token whose user code runs, 0 when idle
+        ended         int64 each: tokens of work that must not run twice, the latest that ended, in a ring
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import mmap
 import os
 import tempfile
 from itertools import accumulate
+from itertools import count as numbers
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple, Self
@@ -20,6 +22,8 @@ from typing import NamedTuple, Self
 _FLOAT, _INT = Struct("<d"), Struct("<q")
 _HEAD = 16
 NEVER = float("inf")
+REMEMBERED = 1024
+"""More than can have ended and not yet be written down."""
 
 
 SPARE_THREADS, SPARE_LOOP = 256, 1000
@@ -46,12 +50,14 @@ class SlotTable:
 
     def __init__(self, memory: mmap.mmap | bytearray, count: int) -> None:
         self._memory = memory
+        self._tokens = memoryview(memory)[_HEAD : _HEAD + 8 * count]
         self.count = count
         self._tick = 0
+        self._ended = numbers()
 
     @staticmethod
     def size(count: int) -> int:
-        return _HEAD + 8 * count
+        return _HEAD + 8 * (count + REMEMBERED)
 
     @classmethod
     def private(cls, count: int) -> Self:
@@ -82,15 +88,19 @@ class SlotTable:
 
     def begin(self, slot: int, token: int) -> None:
         """User code begins under this token."""
-        _INT.pack_into(self._memory, _HEAD + 8 * slot, token)
+        _INT.pack_into(self._tokens, 8 * slot, token)
 
     def end(self, slot: int) -> None:
         """The slot is idle."""
-        _INT.pack_into(self._memory, _HEAD + 8 * slot, 0)
+        _INT.pack_into(self._tokens, 8 * slot, 0)
+
+    def remember(self, token: int) -> None:
+        """User code ran under this token and must not run again, though its end may not be written down yet."""
+        _INT.pack_into(self._memory, _HEAD + 8 * (self.count + next(self._ended) % REMEMBERED), token)
 
     def started(self) -> frozenset[int]:
-        """The tokens under which user code runs, or ran when the process died."""
-        tokens = (_INT.unpack_from(self._memory, _HEAD + 8 * slot)[0] for slot in range(self.count))
+        """The tokens under which user code runs, or ran when the process died, and those remembered."""
+        tokens = (_INT.unpack_from(self._memory, _HEAD + 8 * slot)[0] for slot in range(self.count + REMEMBERED))
         return frozenset(token for token in tokens if token)
 
 

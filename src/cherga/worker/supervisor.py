@@ -57,6 +57,8 @@ class Supervisor:
         self._stall_limit = 60.0
         self._due: list[float] = []
         """When to start further processes, on the monotonic clock."""
+        self._until_change = 0
+        """Further processes to start once a file has changed."""
         self._in_vain = 0
         self._signals = 0
         self._stopping = False
@@ -68,7 +70,7 @@ class Supervisor:
         self._due = [self._clock.monotonic()] * self._options.processes
 
         try:
-            while self._children or (self._due and not self._stopping):
+            while self._children or ((self._due or self._until_change) and not self._stopping):
                 self._turn()
         finally:
             for child in self._children:
@@ -113,7 +115,14 @@ class Supervisor:
     def _start(self) -> None:
         self._started += 1
         name = self._name if self._options.processes == 1 and self._started == 1 else f"{self._name}-{self._started}"
-        child = Child(self._options, name, self._clock)
+
+        try:
+            child = Child(self._options, name, self._clock)
+        except OSError as error:
+            logger.error("no worker process can be started: %s", error, extra={"action": "worker.not_started"})
+            self._due.append(self._clock.monotonic() + LONGEST_PAUSE)
+            return
+
         self._children.append(child)
         self._selector.register(child.wire.socket, selectors.EVENT_READ, child)
 
@@ -154,7 +163,8 @@ class Supervisor:
         self._files.watch(hello.files)
         self._open_broker(hello)
 
-        if self._stopping:
+        # It may have overlooked an order that came before it was up.
+        if self._stopping or child.draining:
             child.drain(self._grace)
 
     def _replace(self, child: Child) -> None:
@@ -174,9 +184,9 @@ class Supervisor:
         if self._broker is not None:
             self._caretaker.bury(child.deaths())
 
-        if child.told_to_die or code == Exit.INTERRUPTED:
+        if child.told_to_die or (code == Exit.INTERRUPTED and child.draining):
             self._code = Exit.INTERRUPTED if not child.replace else self._code
-        elif code == Exit.OK and (child.draining or self._options.burst):
+        elif code == Exit.EXHAUSTED or (code == Exit.OK and child.draining):
             return
         elif child.hello is None:
             self._start_failed(child, code)
@@ -202,6 +212,9 @@ class Supervisor:
 
         if known and self._broker is None:
             self._stop(Exit(code))
+        elif known and self._options.reload:
+            logger.error("worker process %s did not start; waiting for a change", child.name)
+            self._until_change += 1
         elif self._in_vain >= STARTS_IN_VAIN:
             logger.error("worker processes keep dying at the start; giving up (last: %s)", describe_exit(code))
             self._stop(Exit.CRASHED)
@@ -222,6 +235,8 @@ class Supervisor:
         now = self._clock.monotonic()
 
         for child in self._children:
+            child.remind()
+
             if now > child.kill_at:
                 logger.error("worker process %s did not end in time; killing it", child.name)
                 child.kill_at = float("inf")
@@ -245,8 +260,8 @@ class Supervisor:
             for child in self._children:
                 self._replace(child)
 
-            if not self._children and not self._due:
-                self._due.append(self._clock.monotonic())
+            self._due += [self._clock.monotonic()] * self._until_change
+            self._until_change = self._in_vain = 0
 
     # --- signals
 
@@ -332,11 +347,11 @@ class Supervisor:
             return
 
         logger.error("session %s was taken for dead", session, extra={"action": "session.lost"})
-        child.wire.send(Lost(session))
+        child.wire.offer(Lost(session))
 
     def cancel(self, cancel: Cancel) -> None:
         if (child := self._child_of(cancel.session)) is not None:
-            child.wire.send(CancelJob(cancel.session, cancel.id.hex, cancel.token))
+            child.wire.offer(CancelJob(cancel.session, cancel.id.hex, cancel.token))
 
     def _child_of(self, session: str) -> Child | None:
         return next((child for child in list(self._children) if session in child.sessions), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from struct import Struct as Layout
@@ -90,6 +91,17 @@ class Wire:
             return False
 
         return True
+
+    def offer(self, message: Message) -> bool:
+        """Send without ever waiting; False also when the other end takes nothing at the moment."""
+        poll = select.poll()
+
+        try:
+            poll.register(self.socket, select.POLLOUT)
+        except (OSError, ValueError):
+            return False
+
+        return bool(poll.poll(0)) and self.send(message)
 
     def receive(self) -> list[Message] | None:
         """Wait for at least one message; None when the other end is gone."""

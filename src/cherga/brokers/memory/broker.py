@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from heapq import nlargest
 from itertools import islice
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from cherga.brokers.memory import claiming, leases, moving, pruning, settling
 from cherga.brokers.memory.listening import MemoryListener
@@ -40,7 +39,7 @@ from cherga.words.job import (
     WorkerInfo,
 )
 
-_STORES: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
+_STORES: dict[tuple[str, str], Store] = {}
 _STORES_LOCK = threading.Lock()
 
 
@@ -66,7 +65,7 @@ class MemoryBroker:
         """There is nothing to open."""
 
     def close(self) -> None:
-        """There is nothing to close; the jobs stay as long as this object, or another of the same name."""
+        """There is nothing to close; the jobs stay as long as this object, under a name as long as the process."""
 
     # --- for those who ask
 

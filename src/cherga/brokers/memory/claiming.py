@@ -41,12 +41,13 @@ def claim(store: Store, wish: ClaimWish, now: float) -> ClaimAnswer:
 
 
 def shares(limit: int, weights: Sequence[int], chance: Callable[[int], int] = random.randrange) -> list[int]:
-    """The limit split by weight. What does not divide goes to a queue by chance, so that over time each gets its share."""
+    """The limit split by weight. What does not divide goes to queues by chance, so that over time each gets its share."""
     total = sum(weights)
     split = [limit * weight // total for weight in weights]
+    remainders = [limit * weight % total for weight in weights]
 
     for _ in range(limit - sum(split)):
-        split[_pick(weights, chance(total))] += 1
+        split[_pick(remainders, chance(sum(remainders)))] += 1
 
     return split
 

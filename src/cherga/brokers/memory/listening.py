@@ -59,6 +59,10 @@ class Bells:
             if not listeners:
                 self._listeners.pop(topic, None)
 
+    def listened_topics(self) -> set[str]:
+        """What anybody listens to."""
+        return set(self._listeners)
+
     def strike(self, topic: str) -> None:
         """Note that something happened; the listeners wake when the change can be seen."""
         if topic in self._listeners:

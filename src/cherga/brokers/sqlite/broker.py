@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
 
-from cherga.brokers.sqlite import declare, live, look, moves, reap, sessions, tidy
+from cherga.brokers.sqlite import declare, leases, live, look, moves, reap, tidy
 from cherga.brokers.sqlite.address import read_address
 from cherga.brokers.sqlite.claim import ANY_READY, NOTHING, claim
 from cherga.brokers.sqlite.coalesce import Coalescer
@@ -103,7 +103,7 @@ class SQLiteBroker:
             inode = store.lifelines.hold(session.id)
 
             with self._write(lasting=False) as write:
-                sessions.register(write, session, inode)
+                leases.register(write, session, inode)
 
     def lifeline(self, session: str) -> int | None:
         """The descriptor that a child running this session's jobs must inherit; None when it is not registered here."""
@@ -120,10 +120,10 @@ class SQLiteBroker:
         self._busy = len(answer.jobs) == wish.limit
         return answer
 
-    def heartbeat(self, sessions_: Sequence[str]) -> Signals:
+    def heartbeat(self, sessions: Sequence[str]) -> Signals:
         """Renew the leases, and say which sessions are lost and which running jobs to cancel."""
         with self._write(lasting=False) as write:
-            return sessions.heartbeat(write, sessions_)
+            return leases.heartbeat(write, sessions)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """Store what running jobs tell; False for one whose token is not the current one."""

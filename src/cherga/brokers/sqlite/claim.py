@@ -24,16 +24,16 @@ ANY_READY = "select exists (select 1 from jobs indexed by jobs_ready where state
 
 _LOOK = """
 with recursive
-    heads (lane, head) as (
-        select min(lane), null from jobs indexed by jobs_ready where state = 2
+    filled (lane) as (
+        select min(lane) from jobs indexed by jobs_ready where state = 2
         union all
-        select (select min(lane) from jobs indexed by jobs_ready where state = 2 and lane > heads.lane), null
-        from heads where lane is not null
+        select (select min(lane) from jobs indexed by jobs_ready where state = 2 and lane > filled.lane)
+        from filled where lane is not null
     )
 select
     (select number from sessions where id = ? and death is null),
     (select json_group_array(json(scope)) from pauses),
-    (select json_group_array(lane) from heads where lane is not null),
+    (select json_group_array(lane) from filled where lane is not null),
     exists (select 1 from uniques indexed by uniques_queued where hold = 'queued')
 """
 
@@ -94,12 +94,9 @@ def claim(write: Write, wish: ClaimWish, plain: dict[int, int]) -> ClaimAnswer:
     known = {number: lane for number, lane in look.lanes.items() if lane.task in wish.tasks}
     unknown = frozenset(lane.task for lane in look.lanes.values() if lane.task not in wish.tasks)
     suspects = {number: lane for number, lane in known.items() if lane.suspect}
-
-    if suspects and wish.alone:
-        chosen = _choose(write, wish, suspects, 1)
-    else:
-        chosen = _choose(write, wish, {number: lane for number, lane in known.items() if not lane.suspect}, wish.limit)
-
+    others = {number: lane for number, lane in known.items() if not lane.suspect}
+    chosen = _choose(write, wish, suspects, min(1, wish.limit)) if wish.alone else []
+    chosen = chosen or _choose(write, wish, others, wish.limit)
     jobs = _take(write, look, chosen, plain) if chosen else []
     return ClaimAnswer(jobs, _still_waiting(write, suspects), unknown)
 
@@ -151,7 +148,7 @@ def _choose(write: Write, wish: ClaimWish, lanes: dict[int, Lane], limit: int) -
 
     by_queue = [[number for number, lane in lanes.items() if lane.queue == queue] for queue in wish.queues]
 
-    if wish.weights:
+    if any(wish.weights):
         return _choose_by_weight(write, lanes, by_queue, wish.weights, limit)
 
     return _choose_in_order(write, by_queue, limit)
@@ -171,14 +168,15 @@ def _choose_by_weight(
     write: Write, lanes: dict[int, Lane], by_queue: Sequence[Sequence[int]], weights: Sequence[int], limit: int
 ) -> list[int]:
     """Each queue gets its share of the limit, and the others what it cannot use; best first among all that are chosen."""
-    best = _heads(write, lanes, limit * len(by_queue))
-    shared: list[int] = []
+    shared: dict[int, None] = {}
 
     for numbers, share in zip(by_queue, share_out(limit, weights), strict=True):
-        shared += _heads(write, numbers, share)
+        shared.update(dict.fromkeys(_heads(write, numbers, share)))
 
-    filled = [*shared, *(sequence for sequence in best if sequence not in set(shared))][:limit]
-    return _in_order(write, filled)
+    if len(shared) < limit:
+        shared.update(dict.fromkeys(_heads(write, lanes, 2 * limit)))
+
+    return _in_order(write, list(shared)[:limit])
 
 
 def share_out(limit: int, weights: Sequence[int], chance: Callable[[int], int] = random.randrange) -> list[int]:

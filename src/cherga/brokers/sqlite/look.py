@@ -10,8 +10,8 @@ import apsw
 import msgspec
 
 from cherga.brokers.sqlite.lanes import Lanes
+from cherga.brokers.sqlite.leases import BOOT_ID, read_info
 from cherga.brokers.sqlite.rows import CODES, COLUMNS, FAILED, RUNNING, STATES, to_row
-from cherga.brokers.sqlite.sessions import BOOT_ID, read_info
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
 from cherga.words.job import JobFilter, JobRow, PauseScope, TaskCount, WorkerInfo
@@ -97,16 +97,23 @@ def _restrict(db: apsw.Connection, lanes: Lanes, where: JobFilter, before: int |
         bindings.append(before)
 
     if where.states:
-        codes = [CODES[state] for state in where.states]
-        clauses.append(_one_of("j.state", codes))
-
-        if min(codes) >= FAILED:
-            clauses.append(f"j.state >= {FAILED}")
+        clauses.append(_in_states([CODES[state] for state in where.states]))
 
     if where.queue is not None or where.task is not None:
         clauses.append(_one_of("j.lane", lanes.matching(db, where.queue, where.task)))
 
     return clauses, bindings
+
+
+def _in_states(codes: Sequence[int]) -> str:
+    """Few jobs run, and few end badly: these have indexes. All others are soonest found by going back from the newest."""
+    if codes == [RUNNING]:
+        return "j.sequence in (select sequence from jobs indexed by jobs_running where state = 4)"
+
+    if min(codes) >= FAILED:
+        return f"{_one_of('j.state', codes)} and j.state >= {FAILED}"
+
+    return _one_of("+j.state", codes)
 
 
 def _one_of(column: str, numbers: Sequence[int]) -> str:

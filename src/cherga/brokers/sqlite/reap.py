@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from cherga.brokers.sqlite.endings import Ending, Return, end, put_back
 from cherga.brokers.sqlite.held import Held, select_held
+from cherga.brokers.sqlite.leases import BOOT_ID, read_info
 from cherga.brokers.sqlite.lifelines import Lifelines
 from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CANCELLED, FAILED
-from cherga.brokers.sqlite.sessions import BOOT_ID, read_info
 from cherga.brokers.sqlite.write import Write
 from cherga.words.job import Attempt, Charge, Death, JobError, OnCrash, Reason
 

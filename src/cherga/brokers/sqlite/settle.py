@@ -15,7 +15,7 @@ from cherga.brokers.sqlite.endings import Ending, Return, end, forget, put_back
 from cherga.brokers.sqlite.held import Held, find_held
 from cherga.brokers.sqlite.push import push_groups
 from cherga.brokers.sqlite.releases import release_ended
-from cherga.brokers.sqlite.rows import CANCELLED, CODES, ENTANGLED, HAS_HISTORY, RUNNING
+from cherga.brokers.sqlite.rows import CANCELLED, CODES, ENTANGLED, HAS_EVENTS, HAS_HISTORY, RUNNING
 from cherga.brokers.sqlite.write import Write
 from cherga.words.job import Charge, JobState, Reason, Settled, Settlement
 
@@ -24,12 +24,23 @@ update jobs set
     state = ?1, finished_at = ?2, prune_at = ?2 + ?3, reason = new.column3, result = new.column4,
     message = iif(?1 = 7, ifnull(new.column5, message), new.column5),
     progress = ifnull(new.column6, progress), meta = ifnull(new.column7, meta),
-    attempts = new.column8, traits = traits | {HAS_HISTORY}, position = position + 1
+    attempts = new.column8, traits = traits | iif(new.column8 is null, 0, {HAS_HISTORY}),
+    position = position + 1
 from (values """
 _PLAIN_ROW = "(?, ?, ?, ?, ?, ?, ?, ?)"
 _PLAIN_TAIL = f""") as new
 where jobs.sequence = new.column1 and jobs.token = new.column2 and jobs.state = {RUNNING} and jobs.traits & {ENTANGLED} = 0
 """
+
+_FORGET = """
+delete from jobs where sequence in (
+    select j.sequence from (values """
+_FORGET_ROW = "(?, ?)"
+_FORGET_TAIL = f""") as new cross join jobs as j on j.sequence = new.column1 and j.token = new.column2
+    where j.state = {RUNNING} and j.traits & {ENTANGLED | HAS_EVENTS} = 0
+)
+"""
+_REMEMBER = "insert or replace into forgotten (sequence, token, at) values "
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -53,7 +64,10 @@ def settle_together(write: Write, settlements: Sequence[Settlement], plain: dict
             rest.append(place)
 
     for (to, keep), batch in batches.items():
-        _end_plain(write, CODES[to], keep, batch, plain)
+        if keep > 0:
+            _end_plain(write, CODES[to], keep, batch, plain)
+        else:
+            _forget_plain(write, batch, plain)
 
     answers = [Settled.WRITTEN] * len(settlements)
 
@@ -72,7 +86,7 @@ def settle_singly(write: Write, settlements: Sequence[Settlement]) -> list[Settl
 
 
 def _is_plain(settlement: Settlement) -> bool:
-    return settlement.to.final and settlement.charge is Charge.ATTEMPT and settlement.keep > 0 and not settlement.children
+    return settlement.to.final and settlement.charge is Charge.ATTEMPT and not settlement.children
 
 
 def _end_plain(write: Write, to: int, keep: float, batch: Sequence[Settlement], plain: dict[int, int]) -> None:
@@ -96,6 +110,21 @@ def _end_plain(write: Write, to: int, keep: float, batch: Sequence[Settlement], 
     for lane, number in Counter([plain[one.token] for one in batch]).items():
         write.count(lane, RUNNING, -number)
         write.count(lane, to, number)
+
+    write.bells.jobs += [one.id for one in batch]
+
+
+def _forget_plain(write: Write, batch: Sequence[Settlement], plain: dict[int, int]) -> None:
+    """Those that are not to be kept are deleted in the write that ends them."""
+    rows = [(one.sequence, one.token) for one in batch]
+
+    if write.run_chunks(_FORGET, _FORGET_ROW, _FORGET_TAIL, (), rows) != len(rows):
+        raise NotPlain
+
+    write.run_chunks(_REMEMBER, "(?, ?, ?)", "", (), [(*row, write.now) for row in rows])
+
+    for lane, number in Counter([plain[one.token] for one in batch]).items():
+        write.count(lane, RUNNING, -number)
 
     write.bells.jobs += [one.id for one in batch]
 

@@ -2,7 +2,8 @@
 
 To run it on a broker of your own, write a harness and a class whose name begins with ``Test``::
 
-    from cherga.testing.contract import BrokerContract, BrokerHarness
+    import pytest
+    from cherga.testing.contract import BrokerContract
 
     class MyHarness:
         corruptible = ("payload", "head")
@@ -16,8 +17,9 @@ To run it on a broker of your own, write a harness and a class whose name begins
         def harness(self, tmp_path):
             return MyHarness(tmp_path)
 
-Each case gets a harness, and so a store, of its own. Time moves by ``time_offset`` alone; no case waits for a lease. A theme
-can be run by itself: ``pytest -k "TestMyBroker and unique"``. A broker is finished when all of it is green.
+``BrokerHarness`` says what the three are to do. Each case gets a harness, and so a store, of its own. Time moves by
+``time_offset`` alone; no case waits for a lease. A part can be run by itself: ``pytest -k "TestMyBroker and unique"``. A
+broker is finished when all of it is green.
 """
 
 import pytest

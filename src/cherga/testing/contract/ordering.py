@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cherga.testing.contract.stage import Stage, ids, new_job, new_jobs
+from cherga.testing.contract.stage import TASKS, Stage, ids, new_job, new_jobs
 from cherga.words.job import ClaimedJob, JobState, NewJob
 
 
@@ -38,6 +38,16 @@ class Ordering:
         jobs = _shuffled_priorities(120)
         stage.push_each(*jobs)
         pages = [page for _ in range(20) if (page := stage.claim(7))]
+        assert [job.id for page in pages for job in page] == ids(_by_priority(jobs))
+
+    def test_many_queues_and_tasks_together_follow_one_order(self, stage: Stage) -> None:
+        chance = random.Random(3)
+        jobs = [
+            new_job(chance.choice(sorted(TASKS)), queue=chance.choice("abcd"), priority=chance.randint(-2, 2))
+            for _ in range(150)
+        ]
+        stage.push_each(*jobs)
+        pages = [page for _ in range(20) if (page := stage.claim(11))]
         assert [job.id for page in pages for job in page] == ids(_by_priority(jobs))
 
     def test_a_claim_never_takes_more_than_its_limit(self, stage: Stage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs
+from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs, settlement
 from cherga.words.job import ClaimedJob, JobState
 
 DAYS = 86_400.0
@@ -102,15 +102,13 @@ class Pruning:
 
     def test_a_parent_goes_when_its_dependants_have_ended(self, stage: Stage) -> None:
         parent = stage.started()
-        stage.push(*[after(parent) for _ in range(3)])
+        stage.push(*[after(parent) for _ in range(150)])
         stage.write(parent, keep=10)
-        children = stage.claim()
-
-        for child in children:
-            stage.write(child, keep=10)
-
         stage.pass_time(11)
-        assert stage.broker.prune() == 4
+        assert stage.broker.prune() == 0
+        stage.tidy()
+        stage.broker.settle([settlement(child, keep=1000) for child in stage.claim()])
+        assert stage.broker.prune() == 1
         assert not stage.is_kept(parent)
 
     def test_a_retried_job_is_no_longer_deleted(self, stage: Stage) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cherga.testing.contract.stage import SETTINGS, Stage, ids, new_jobs, session_info, settlement, together
-from cherga.words.job import Death, JobHead, JobRow, JobState, OnCrash, Overrides, PauseScope, Reason, Settled
+from cherga.words.job import Attempt, Death, JobHead, JobRow, JobState, OnCrash, Overrides, PauseScope, Reason, Settled
 
 MUST_NOT_RUN_TWICE = msgspec.msgpack.encode(JobHead(overrides=Overrides(on_crash=OnCrash.FAIL)))
 
@@ -170,6 +170,18 @@ class Deaths:
         begun, waiting = stage.claim()
         stage.broker.reap([Death("worker.1", frozenset({begun.token}), orderly=True)])
         assert [_counters(stage.row(job)) for job in (begun, waiting)] == [(0, 0, 1), (0, 0, 0)]
+
+    @pytest.mark.parametrize(("orderly", "reason"), [(False, Reason.CRASHED), (True, Reason.INTERRUPTED)])
+    def test_what_had_begun_stands_in_the_history(self, stage: Stage, orderly: bool, reason: Reason) -> None:
+        job = stage.started()
+        stage.broker.reap([Death("worker.1", orderly=orderly)])
+        (attempt,) = _history(stage.row(job))
+        assert (attempt.number, attempt.worker, attempt.started_at, attempt.reason) == (1, "worker", job.started_at, reason)
+
+    def test_what_never_began_stands_in_no_history(self, stage: Stage) -> None:
+        job = stage.started()
+        stage.broker.reap([Death("worker.1", frozenset())])
+        assert _history(stage.row(job)) == []
 
     def test_deaths_of_several_sessions_are_reported_together(self, stage: Stage) -> None:
         stage.push_each(*new_jobs(3))
@@ -348,6 +360,10 @@ class Suspects:
         again = stage.claim_one(alone=True)
         assert stage.broker.settle([settlement(job, JobState.FAILED)]) == [Settled.REFUSED]
         stage.write(again)
+
+
+def _history(row: JobRow) -> list[Attempt]:
+    return msgspec.msgpack.decode(row.attempts, type=list[Attempt]) if row.attempts else []
 
 
 def _counters(row: JobRow) -> tuple[int, int, int]:

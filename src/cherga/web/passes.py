@@ -1,0 +1,35 @@
+"""Which visitor may watch which job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+
+class Pass:
+    """Signed tokens that say which jobs a visitor may watch (itsdangerous, HMAC).
+
+    Of several secrets the last one signs; the others, older ones, are still accepted.
+    """
+
+    def __init__(self, secret: str | bytes | Sequence[str | bytes], max_age: float = 86_400.0) -> None:
+        secrets = [secret] if isinstance(secret, str | bytes) else secret
+        self._serializer = URLSafeTimedSerializer([_bytes(each) for each in secrets], salt="cherga.live")
+        self._max_age = max_age
+
+    def issue(self, id: UUID) -> str:
+        """A token for one job."""
+        return self._serializer.dumps(id.hex)
+
+    def admits(self, token: str, id: UUID) -> bool:
+        """Whether the token is ours, not too old, and for this job."""
+        try:
+            return bool(self._serializer.loads(token, max_age=int(self._max_age)) == id.hex)
+        except (BadSignature, UnicodeError):
+            return False
+
+
+def _bytes(secret: str | bytes) -> bytes:
+    return secret.encode() if isinstance(secret, str) else secret

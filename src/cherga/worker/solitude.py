@@ -1,0 +1,53 @@
+"""When a worker process claims nothing, so that a suspect (a job whose process has died before) can run alone in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+LONGEST_CLEARING = 10.0
+"""Seconds that a process lets its other jobs end before it gives up; others may wait that long, and no longer."""
+REST = 60.0
+"""Seconds before it tries again: long jobs and a suspect must not stop a worker for good."""
+LOOK = 0.5
+NEVER = float("inf")
+
+
+class Solitude:
+    """Asked for by a suspect that waits, until it is there or the patience ends; kept while the suspect runs."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._until = NEVER
+        self._not_before = 0.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds between two looks at whether it still lasts."""
+        return LOOK if self.asked and self._until < NEVER else NEVER
+
+    def begin(self, now: float) -> None:
+        """A suspect waits."""
+        if not self.asked and now >= self._not_before:
+            self.asked = True
+            self._until = now + LONGEST_CLEARING
+
+    def begin_with_suspect(self) -> None:
+        """The suspect is here: alone for as long as it runs."""
+        self.asked = True
+        self._until = NEVER
+
+    def lasts(self, now: float, suspect_waits: Callable[[], bool]) -> bool:
+        """Whether to go on claiming nothing, while something still runs here."""
+        if self._until == NEVER:
+            return True
+
+        if now >= self._until:
+            self._not_before = now + REST
+            return False
+
+        return suspect_waits()
+
+    def end(self, now: float) -> None:
+        """Claim again."""
+        self.asked = False
+        self._until = NEVER

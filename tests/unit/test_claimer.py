@@ -1,0 +1,237 @@
+"""The claimer: keeps its runners supplied with as few claims as will do, and sleeps while there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from cherga import BrokerUnavailable, JobState, QueueTasks
+from cherga.brokers.memory.broker import MemoryBroker
+from cherga.rules.settings import BrokerSettings
+from cherga.testing import wait_until
+from cherga.words.clock import SystemClock
+from cherga.words.job import ClaimAnswer, ClaimWish, Death, SessionInfo
+from cherga.worker.assignment import Assignment
+from cherga.worker.claimer import Claimer, ClaimPlan, Lane
+from cherga.worker.deadlines import Deadlines
+from cherga.worker.executor import Executor
+from cherga.worker.settler import Settler
+from cherga.worker.slots import SlotTable
+from tests.odd_brokers import AppWith
+
+SESSION = "desk.1"
+
+
+class CountingBroker(MemoryBroker):
+    """Knows how it was asked, and may raise once."""
+
+    def __init__(self) -> None:
+        super().__init__("memory://", BrokerSettings(crash_backoff=(0.0,)))
+        self.wishes: list[ClaimWish] = []
+        self.errors: list[Exception] = []
+
+    def claim(self, wish: ClaimWish) -> ClaimAnswer:
+        self.wishes.append(wish)
+
+        if self.errors:
+            raise self.errors.pop()
+
+        return super().claim(wish)
+
+
+class Shelf:
+    """A runner with so much room that runs nothing."""
+
+    def __init__(self, room: int) -> None:
+        self.refill_below = -1
+        self.half = 0
+        self.size = room
+        self.held: list[Assignment] = []
+
+    def start(self) -> None: ...
+
+    def submit(self, assignments: Sequence[Assignment]) -> None:
+        self.held += assignments
+
+    def in_hand(self) -> int:
+        return len(self.held)
+
+    def room(self) -> int:
+        return self.size - len(self.held)
+
+    def waiting(self) -> int:
+        return 0
+
+    def let_go(self) -> list[Assignment]:
+        return []
+
+    def take_back(self) -> list[Assignment]:
+        taken, self.held = self.held, []
+        return taken
+
+    def cancel(self, assignment: Assignment) -> bool:
+        return False
+
+    def stop(self) -> None: ...
+
+
+class Desk:
+    """A claimer over two shelves, one for each kind of task."""
+
+    def __init__(self, plain: int = 100, coroutines: int = 100, **plan: Any) -> None:
+        self.broker = CountingBroker()
+        self.app: QueueTasks = AppWith(self.broker)
+        self.work = self.app.task(name="work")(lambda mark="": None)
+        self.app.task(name="awork")(nothing)
+        self.plain, self.coroutines = Shelf(plain), Shelf(coroutines)
+        slots = SlotTable.private(1)
+        slots.lease_until = float("inf")
+        settler = Settler(self.broker, SystemClock(), 0.05, slots)
+        executor = Executor(self.app, "desk", settler, slots, Deadlines(SystemClock()))
+        lanes = [Lane(self.plain, frozenset({"work"})), Lane(self.coroutines, frozenset({"awork"}))]
+        given: dict[str, Any] = {
+            "queues": (),
+            "weights": (),
+            "limit": 1000,
+            "poll_interval": 3600.0,
+            "clock": SystemClock(),
+            **plan,
+        }
+        self.claimer = Claimer(self.broker, lanes, executor, slots, ClaimPlan(**given))
+        self.broker.register(SessionInfo(id=SESSION, worker="desk", host="here", pid=1))
+        self.claimer.session = SESSION
+
+    def start(self) -> None:
+        self.claimer.start()
+
+
+async def nothing() -> None: ...
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    yield desk
+    desk.claimer.stop()
+
+
+def test_what_is_ready_goes_to_the_runner_of_its_kind(desk: Desk) -> None:
+    desk.work.enqueue_many([()] * 3)
+    desk.app.add_task("awork")
+    desk.start()
+
+    wait_until(lambda: desk.claimer.in_hand() == 4, "all are claimed")
+    assert {assignment.job.task for assignment in desk.plain.held} == {"work"}
+    assert {assignment.job.task for assignment in desk.coroutines.held} == {"awork"}
+    assert {job.status for job in desk.app.jobs()} == {JobState.RUNNING}
+
+
+def test_a_sleeping_claimer_is_woken_by_a_new_job_and_else_asks_nothing(desk: Desk) -> None:
+    desk.start()
+    wait_until(lambda: len(desk.broker.wishes) >= 2, "it has looked for both kinds")
+    asked = len(desk.broker.wishes)
+    desk.work.enqueue()
+
+    wait_until(lambda: desk.plain.held, "the job is claimed")
+    assert len(desk.broker.wishes) <= asked + 4
+
+
+def test_no_more_is_claimed_than_there_is_room_for() -> None:
+    desk = Desk(plain=3)
+    desk.work.enqueue_many([()] * 10)
+    desk.start()
+    wait_until(lambda: len(desk.plain.held) == 3, "the shelf is full")
+    desk.plain.held.clear()
+    desk.claimer.wake()
+    wait_until(lambda: len(desk.plain.held) == 3, "the shelf is full again")
+    desk.claimer.stop()
+
+    assert sum(job.status is JobState.RUNNING for job in desk.app.jobs()) == 6
+
+
+def test_one_claim_is_never_larger_than_the_limit() -> None:
+    desk = Desk(limit=4)
+    desk.work.enqueue_many([()] * 10)
+    desk.start()
+    wait_until(lambda: len(desk.plain.held) == 10, "all are claimed")
+    desk.claimer.stop()
+
+    assert max(wish.limit for wish in desk.broker.wishes) == 4
+
+
+def test_the_wish_says_what_and_from_where() -> None:
+    desk = Desk(queues=("a", "b"), weights=(3, 1))
+    desk.start()
+    wait_until(lambda: len(desk.broker.wishes) >= 2, "it has looked for both kinds")
+    desk.claimer.stop()
+    wish = desk.broker.wishes[0]
+
+    assert (wish.session, wish.tasks, wish.queues, wish.weights) == (SESSION, frozenset({"work"}), ("a", "b"), (3, 1))
+    assert wish.alone
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable("busy"), RuntimeError("odd")])
+def test_a_broker_that_fails_is_asked_again(desk: Desk, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    desk.broker.errors.append(error)
+    desk.work.enqueue()
+    desk.start()
+
+    wait_until(lambda: desk.plain.held, "the job is claimed after all")
+    assert str(error) in caplog.text
+
+
+def test_tasks_that_nobody_here_knows_are_told_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.app.add_task("elsewhere")
+    desk.app.add_task("elsewhere")
+    desk.start()
+    wait_until(lambda: "elsewhere" in caplog.text, "it is told")
+    seen = len(desk.broker.wishes)
+    desk.claimer.wake()
+    wait_until(lambda: len(desk.broker.wishes) > seen, "it has looked again")
+    desk.claimer.stop()
+
+    assert caplog.text.count("'elsewhere'") == 1
+
+
+def test_nothing_is_claimed_after_a_stop(desk: Desk) -> None:
+    desk.start()
+    wait_until(lambda: len(desk.broker.wishes) >= 2, "it has looked")
+    desk.claimer.stop()
+    job = desk.work.enqueue()
+
+    assert job.refresh().status is JobState.READY
+
+
+def test_a_new_session_claims_from_the_next_look_on(desk: Desk) -> None:
+    desk.start()
+    wait_until(lambda: len(desk.broker.wishes) >= 2, "it has looked")
+    desk.broker.register(SessionInfo(id="desk.2", worker="desk", host="here", pid=1))
+    desk.claimer.session = "desk.2"
+    job = desk.work.enqueue()
+    wait_until(lambda: desk.plain.held, "the job is claimed")
+
+    assert job.refresh().row.session == "desk.2"
+
+
+def test_a_suspect_runs_alone() -> None:
+    """A job whose process has died waits until nothing else runs, and nothing is claimed beside it."""
+    desk = Desk()
+    suspect = desk.work.enqueue("suspect")
+    desk.broker.register(SessionInfo(id="dead.1", worker="dead", host="here", pid=2))
+    (claimed,) = desk.broker.claim(ClaimWish(session="dead.1", limit=1, tasks=frozenset({"work"}))).jobs
+    desk.broker.reap([Death("dead.1", frozenset({claimed.token}))])
+    first = desk.work.enqueue("first")
+    desk.start()
+
+    wait_until(lambda: desk.plain.held, "something is claimed")
+
+    for _ in range(2):
+        wait_until(lambda: len(desk.plain.held) == 1, "one runs")
+        desk.plain.held.clear()
+        desk.claimer.wake()
+
+    wait_until(lambda: {suspect.refresh().status, first.refresh().status} == {JobState.RUNNING}, "both had their turn")
+    desk.claimer.stop()
+    assert suspect.crashes == 1

@@ -1,0 +1,206 @@
+"""What a task raises becomes data, however hostile it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from cherga import InvalidArguments, JobError, Reason, Retry, RetryLater, Snooze, TaskCancelError
+from cherga.rules.codec import encode
+from cherga.words.outcomes import Cancelled, Failed, Outcome, Snoozed
+from cherga.worker.failure import MESSAGE_LIMIT, TRACEBACK_LIMIT, describe, outcome_of, unencodable, unreadable
+
+
+class Mute(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Killer(Exception):
+    """Ends whoever asks for its text."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Liar(Exception):
+    """Its text is none."""
+
+    def __str__(self) -> Any:
+        return 7
+
+
+class Lazy(RetryLater):
+    """Does not call its parent, as many exceptions of users do not."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class Rude(BaseException):
+    """Not an Exception at all."""
+
+
+def raised(error: BaseException) -> BaseException:
+    """The error with a traceback."""
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+def cyclic() -> BaseException:
+    """Two errors, each the cause of the other."""
+    first, second = ValueError("first"), KeyError("second")
+    first.__cause__, second.__cause__ = second, first
+    return raised(first)
+
+
+@pytest.mark.parametrize(
+    ("error", "retry", "outcome"),
+    [
+        (Snooze(5), Retry(), Snoozed(5.0)),
+        (Snooze(timedelta(minutes=1)), Retry(), Snoozed(60.0)),
+        (Snooze(-5), Retry(), Snoozed(0.0)),
+        (TaskCancelError("no longer needed"), Retry(max=3), Cancelled("no longer needed", Reason.CANCELLED)),
+        (TaskCancelError(), Retry(), Cancelled("", Reason.CANCELLED)),
+    ],
+)
+def test_a_wish_is_no_failure(error: BaseException, retry: Retry, outcome: Outcome) -> None:
+    assert outcome_of(error, retry.worth) == outcome
+
+
+def test_retry_later_is_a_failure_with_a_wait_of_its_own() -> None:
+    outcome = outcome_of(RetryLater(7, "the other side is down"), Retry(on=(OSError,)).worth)
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.delay, outcome.retryable, outcome.reason) == (7.0, True, Reason.ERROR)
+    assert outcome.error.message == "the other side is down"
+
+
+@pytest.mark.parametrize(("error", "retryable"), [(OSError("x"), True), (ValueError("x"), False)])
+def test_the_policy_says_which_errors_are_worth_another_attempt(error: Exception, retryable: bool) -> None:
+    outcome = outcome_of(error, Retry(max=3, on=(OSError,)).worth)
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.retryable, outcome.delay) == (retryable, None)
+
+
+SOON: Any = "soon"
+HOSTILE = [
+    Mute(),
+    Killer(),
+    Liar(),
+    Rude("x"),
+    SystemExit(1),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    Lazy(),
+    Snooze(SOON),
+    RetryLater(SOON),
+]
+
+
+@pytest.mark.parametrize("error", HOSTILE, ids=lambda error: type(error).__name__)
+def test_anything_raised_becomes_an_outcome(error: BaseException) -> None:
+    outcome = outcome_of(raised(error), Retry().worth)
+
+    encode(outcome)
+
+
+def test_the_type_the_text_and_the_traceback_are_kept() -> None:
+    error = describe(raised(ValueError("no such post")))
+
+    assert (error.type, error.message) == ("ValueError", "no such post")
+    assert error.traceback.startswith("Traceback (most recent call last):")
+    assert error.traceback.endswith("ValueError: no such post\n")
+    assert f'File "{__file__}"' in error.traceback
+
+
+def test_a_type_of_a_module_is_named_with_it() -> None:
+    assert describe(Rude("x")).type == f"{__name__}.Rude"
+    assert describe(InvalidArguments("x")).type == "cherga.words.errors.InvalidArguments"
+
+
+@pytest.mark.parametrize("error", [Mute(), Liar()])
+def test_an_error_without_a_text_says_so(error: Exception) -> None:
+    assert describe(raised(error)).message.startswith("<its text cannot be had")
+
+
+def test_an_error_that_kills_whoever_reads_it_does_not_kill_the_worker() -> None:
+    assert describe(raised(Killer())).message.startswith("<its text cannot be had")
+
+
+def test_a_long_text_is_cut_and_the_traceback_loses_its_middle() -> None:
+    error = describe(raised(ValueError("x" * 10_000_000)))
+
+    assert len(error.message) == MESSAGE_LIMIT
+    assert len(error.traceback) < TRACEBACK_LIMIT + 100
+    assert error.traceback.startswith("Traceback")
+    assert "\n  …\n" in error.traceback
+    assert len(encode(error)) < 1 << 16
+
+
+def test_a_traceback_of_many_frames_keeps_both_ends() -> None:
+    def dive(depth: int) -> None:
+        if not depth:
+            raise ValueError("at the bottom")
+
+        dive(depth - 1)
+
+    with pytest.raises(ValueError, match="at the bottom") as caught:
+        dive(500)
+
+    assert "at the bottom" in describe(caught.value).traceback
+
+
+def test_an_endless_recursion_is_described() -> None:
+    def dive() -> None:
+        dive()
+
+    with pytest.raises(RecursionError) as caught:
+        dive()
+
+    assert describe(caught.value).type == "RecursionError"
+
+
+def test_causes_are_told_even_in_a_circle() -> None:
+    text = describe(cyclic()).traceback
+
+    assert "ValueError: first" in text
+    assert "KeyError: 'second'" in text
+
+
+def test_a_group_of_errors_is_told_with_its_members() -> None:
+    error = describe(raised(ExceptionGroup("two things", [ValueError("one"), KeyError("two")])))
+
+    assert error.message == "two things (2 sub-exceptions)"
+    assert "ValueError: one" in error.traceback
+
+
+@pytest.mark.parametrize(("text", "kept"), [("half \ud83d", "half \\ud83d"), ("nul \0 end", "nul \\0 end")])
+def test_what_no_broker_can_store_is_made_visible(text: str, kept: str) -> None:
+    error = describe(raised(ValueError(text)))
+
+    assert error.message == kept
+    assert kept in error.traceback
+    encode(error)
+
+
+def test_arguments_that_do_not_fit_and_bytes_that_are_none_are_told_apart() -> None:
+    misfit, broken = unreadable(InvalidArguments("argument 'x'")), unreadable(msgspec.DecodeError("truncated"))
+
+    assert (misfit.reason, misfit.retryable, misfit.error.message) == (Reason.INVALID_ARGUMENTS, False, "argument 'x'")
+    assert (broken.reason, broken.retryable) == (Reason.MALFORMED, False)
+
+
+def test_a_result_that_cannot_be_stored_is_never_tried_again() -> None:
+    outcome = unencodable(TypeError("a Shelf cannot be stored in a job"))
+
+    assert outcome.error == JobError("InvalidResult", "the result cannot be encoded: a Shelf cannot be stored in a job")
+    assert not outcome.retryable

@@ -1,0 +1,110 @@
+"""Finding the application: every way to name it, and one clear line where that fails."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cherga import LoadError
+from cherga.worker.load import load_app
+
+Write = Callable[[str, str], str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Iterator[Write]:
+    """Writes a module where it can be imported, and forgets it afterwards."""
+    path, known = list(sys.path), set(sys.modules)
+    sys.path.insert(0, str(tmp_path))
+
+    def write(name: str, text: str) -> str:
+        file = tmp_path / Path(*name.split(".")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("from cherga import QueueTasks\n" + textwrap.dedent(text), encoding="utf-8")
+        return name
+
+    yield write
+    sys.path[:] = path
+
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+
+
+ONE = "queue = QueueTasks('shop', 'memory://')\n"
+CARRIER = "class Site:\n    extensions = {'cherga': QueueTasks('shop', 'memory://')}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute"),
+    [
+        (ONE, ""),
+        (ONE + "again = queue\n", ""),
+        (ONE, ":queue"),
+        (ONE + "class Holder:\n    inner = queue\n", ":Holder.inner"),
+        (ONE + "def make():\n    return queue\n", ":make"),
+        (ONE + "def make():\n    return queue\n", ":make()"),
+        (CARRIER + "site = Site()\n", ":site"),
+        (CARRIER + "def create_app():\n    return Site()\n", ":create_app"),
+        (CARRIER + "def create_app():\n    return Site()\n", ""),
+        (CARRIER + "app = Site()\n", ""),
+    ],
+)
+def test_an_application_is_found(write: Write, text: str, attribute: str) -> None:
+    write("found_shop", text)
+
+    assert load_app(f"found_shop{attribute}").name == "shop"
+
+
+def test_a_module_in_a_package_is_found(write: Write) -> None:
+    write("found_package.inner", ONE)
+
+    assert load_app("found_package.inner:queue").name == "shop"
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "words"),
+    [
+        ("", "lost_nowhere:app", "expected a module named 'lost_nowhere' (from 'lost_nowhere:app'), but there is none in"),
+        ("", "lost_shop.inner:app", "'lost_shop.inner'"),
+        (ONE, "lost_shop:quue", "module 'lost_shop' has no 'quue' (from 'lost_shop:quue'); did you mean 'queue'?"),
+        (
+            "import not_installed_anywhere",
+            "lost_shop",
+            "it needs a module named 'not_installed_anywhere', which is not installed",
+        ),
+        ("1 / 0", "lost_shop", "importing 'lost_shop' failed: ZeroDivisionError: division by zero"),
+        ("def broken(", "lost_shop", "importing 'lost_shop' failed: SyntaxError"),
+        ("raise SystemExit('no')", "lost_shop", "importing 'lost_shop' ended the interpreter (SystemExit: no)"),
+        ("", "lost_shop", "expected one QueueTasks in module 'lost_shop', found none; name it: lost_shop:NAME"),
+        (ONE + "other = QueueTasks('b', 'memory://')", "lost_shop", "expected one QueueTasks in module 'lost_shop', found 2"),
+        ("queue = 7", "lost_shop:queue", "expected 'lost_shop:queue' to be a QueueTasks, a factory of one, or an application"),
+        ("def make():\n    return 7", "lost_shop:make", "got a int"),
+        ("def make(config):\n    return 7", "lost_shop:make", "the factory 'lost_shop:make' failed: TypeError"),
+        ("def make():\n    1 / 0", "lost_shop:make", "the factory 'lost_shop:make' failed: ZeroDivisionError"),
+        ("def make():\n    raise SystemExit('no')", "lost_shop:make", "lost_shop:make"),
+        ("", "", "importing '' failed"),
+        ("", ":queue", "importing '' failed"),
+    ],
+)
+def test_an_application_that_cannot_be_loaded_is_one_clear_line(write: Write, text: str, target: str, words: str) -> None:
+    write("lost_shop", text)
+
+    with pytest.raises(LoadError) as caught:
+        load_app(target)
+
+    message = str(caught.value)
+    assert words in message
+    assert len(message.splitlines()) == 1
+
+
+def test_the_cause_is_kept_for_those_who_want_the_whole_story(write: Write) -> None:
+    write("lost_cause", "1 / 0")
+
+    with pytest.raises(LoadError) as caught:
+        load_app("lost_cause")
+
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
