@@ -14,7 +14,7 @@ from cherga.words.outcomes import Outcome
 class Assignment:
     """A job with what is needed to run it. Whoever takes it out of ``Running`` settles it, and nobody else."""
 
-    __slots__ = ("context", "coroutine", "deadline", "ended", "job", "policy", "slot", "started", "task", "verdict")
+    __slots__ = ("context", "coroutine", "deadline", "ended", "job", "policy", "slot", "started", "task", "told", "verdict")
 
     def __init__(self, job: ClaimedJob, task: Task[..., object], policy: Policy) -> None:
         self.job = job
@@ -26,6 +26,8 @@ class Assignment:
         self.started = 0.0
         self.deadline = float("inf")
         """On the monotonic clock."""
+        self.told = False
+        """Its failure is in the log."""
         self.ended = False
         """Its function has returned or raised."""
         self.verdict: Outcome | None = None
