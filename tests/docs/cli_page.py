@@ -18,6 +18,7 @@ plain lines, with `--json` JSON.
 
 This page is made from the commands' own help.
 """
+HELP = ("-h, --help", "Show this message and exit.")
 
 
 def render() -> str:
@@ -41,9 +42,11 @@ def _command(context: click.Context) -> Iterator[str]:
 
 
 def _options(context: click.Context) -> Iterator[str]:
-    records = [record for parameter in context.command.get_params(context) if (record := parameter.get_help_record(context))]
+    # The help option is made once for each command, with the names of whichever context asked first.
+    parameters = [parameter for parameter in context.command.get_params(context) if parameter.name != "help"]
+    records = [record for parameter in parameters if (record := parameter.get_help_record(context))]
     yield "| option | meaning |\n| --- | --- |"
-    yield from (f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in records)
+    yield from (f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in [*records, HELP])
     yield ""
 
 

@@ -47,6 +47,7 @@ class Assignment:
         "slot",
         "started",
         "task",
+        "told",
         "verdict",
         "wishes",
     )
@@ -61,6 +62,8 @@ class Assignment:
         self.started = 0.0
         self.deadline = float("inf")
         """On the monotonic clock."""
+        self.told = False
+        """Its failure is in the log."""
         self.ended = False
         """Its function has returned or raised."""
         self.should_retry: Callable[[BaseException], bool] | None = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from cherga.doors.broker import Broker, Topic
 from cherga.rules.settings import BrokerSettings
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
-from cherga.words.job import Death
+from cherga.words.job import Death, JobState
+from cherga.worker.logs import count_of
 
 logger = logging.getLogger("cherga.worker")
 
@@ -91,7 +93,7 @@ class Caretaker:
 
             raise
 
-        _log_freed(len(freed))
+        self._tell(freed)
 
         if len(freed) >= PAGE:  # the rest of them, now that their deaths are recorded
             self._next_sweep = self._clock.monotonic()
@@ -101,7 +103,7 @@ class Caretaker:
             return
 
         self._next_sweep = self._clock.monotonic() + self._sweep_interval
-        _log_freed(len(self._broker.reap()))
+        self._tell(self._broker.reap())
 
         if self._sweeps % SWEEPS_PER_PRUNE == 0:
             while self._broker.prune(PRUNE_PAGE) >= PRUNE_PAGE and not self._stopping:
@@ -109,7 +111,20 @@ class Caretaker:
 
         self._sweeps += 1
 
+    def _tell(self, freed: list[UUID]) -> None:
+        """Say what was reaped; a job that is not to run again is an error of its own."""
+        if not freed:
+            return
 
-def _log_freed(count: int) -> None:
-    if count:
-        logger.warning("%d jobs of dead sessions were freed", count, extra={"action": "reap"})
+        logger.warning("%s of dead sessions reaped", count_of(len(freed), "job"), extra={"action": "reap"})
+
+        for row in self._broker.get(freed):
+            if row is not None and row.state is JobState.FAILED:
+                logger.error(
+                    "job %s (%s) failed (%s): its worker process died, crash %d",
+                    row.id,
+                    row.task,
+                    row.reason,
+                    row.crashes,
+                    extra={"action": "job.failed", "job_id": str(row.id), "task_name": row.task},
+                )

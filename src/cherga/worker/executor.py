@@ -46,6 +46,8 @@ from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 
+logger = logging.getLogger("cherga.job")
+
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 
 
@@ -79,7 +81,6 @@ class Executor:
         self._deadlines = deadlines
         self._around = app.around_job
         self._limit = app.settings.max_payload
-        self._logger = app.job_logger
         self._origin = contextvars.Context()
         self._origin.run(set_source, app)
         self.herald = Herald()
@@ -308,6 +309,10 @@ class Executor:
 
         self._tell_end(assignment, settlement)
         self._settler.settle(settlement)
+
+        if type(outcome) is Failed and not assignment.told:
+            self._log_failure(assignment, outcome)
+
         self._log_end(assignment, settlement)
 
     def _with_last_words(self, context: Context, settlement: Settlement) -> Settlement:
@@ -377,28 +382,35 @@ class Executor:
 
     # --- logging: nothing is taken over, everything carries the job's id
 
-    def _log_failure(self, assignment: Assignment, outcome: Failed, error: BaseException) -> None:
-        """A last failure is an error; one that will be tried again a warning. Both carry the traceback."""
+    def _log_failure(self, assignment: Assignment, outcome: Failed, error: BaseException | None = None) -> None:
+        """A last failure is an error; one that will be tried again a warning. What was raised comes with its traceback."""
         job, policy = assignment.job, assignment.policy
         again = outcome.retryable and job.attempt <= policy.retry.max
-        self._logger.log(
+        assignment.told = True
+        self._where_failures_go().log(
             logging.WARNING if again else logging.ERROR,
-            "job %s (%s): attempt %d failed%s",
+            "job %s (%s): attempt %d failed%s: %s",
             job.id,
             job.task,
             job.attempt,
             ", it will be tried again" if again else "",
+            outcome.error.message,
             exc_info=error,
             extra={"action": "job.failed", "job_id": str(job.id), "task_name": job.task, "attempt": job.attempt},
         )
 
+    def _where_failures_go(self) -> logging.Logger:
+        """The application's own logger, where somebody listens to it."""
+        own = self._app.job_logger
+        return own if own.hasHandlers() else logger
+
     def _log_end(self, assignment: Assignment, settlement: Settlement) -> None:
-        if not self._logger.isEnabledFor(logging.INFO):
+        if not logger.isEnabledFor(logging.INFO):
             return
 
         job = assignment.job
         seconds = self._clock.monotonic() - assignment.started if assignment.context else 0.0
-        self._logger.info(
+        logger.info(
             "%s %s %s in %.3f s",
             job.task,
             job.id,

@@ -22,6 +22,7 @@ from cherga.worker import logs
 from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.host import close_process
 from cherga.worker.load import load_app
+from cherga.worker.logs import count_of
 from cherga.worker.options import Exit
 from cherga.worker.slots import SlotTable
 from cherga.worker.wire import CancelJob, Drain, Hello, Lost, Message, NewSession, Start, Stuck, Wire
@@ -64,7 +65,7 @@ class WorkerProcess:
             )
         )
         self._engine.start()
-        logger.info("%s: ready, %d tasks", self._name, len(app.tasks), extra={"action": "worker.ready"})
+        logger.info("%s: ready for %s", self._name, count_of(len(app.tasks), "task"), extra={"action": "worker.ready"})
 
         if self._options.burst:
             threading.Thread(target=self._watch_for_the_end, name="cherga-burst", daemon=True).start()

@@ -1,0 +1,66 @@
+"""Every failed job is an error in the log, whatever ended it, so that error trackers see it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from cherga import JobFailed, QueueTasks
+
+
+def failed(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if getattr(record, "action", "") == "job.failed"]
+
+
+def test_a_job_past_its_time_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    app = QueueTasks("shop", "memory://")
+    go_on = threading.Event()
+
+    @app.task(max_time=0.05)
+    def slow() -> None:
+        go_on.wait(10)
+
+    with app.worker():
+        with pytest.raises(JobFailed):
+            slow.enqueue().result(10)
+
+        go_on.set()
+
+    (record,) = failed(caplog)
+    assert record.levelno == logging.ERROR
+    assert "max_time" in record.getMessage()
+
+
+def test_a_result_that_cannot_be_stored_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    app = QueueTasks("shop", "memory://")
+
+    @app.task
+    def lock() -> object:
+        return threading.Lock()
+
+    with app.worker(), pytest.raises(JobFailed):
+        lock.enqueue().result(10)
+
+    (record,) = failed(caplog)
+    assert "the result cannot be encoded" in record.getMessage()
+
+
+def test_what_was_raised_is_logged_once_with_its_traceback_where_the_application_listens(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = QueueTasks("shop", "memory://")
+    app.job_logger = logging.getLogger("the.shop")
+
+    @app.task
+    def fail() -> None:
+        raise ValueError("no such thing")
+
+    with app.worker(), pytest.raises(JobFailed):
+        fail.enqueue().result(10)
+
+    (record,) = failed(caplog)
+    assert record.name == "the.shop"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ValueError
