@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -332,10 +333,14 @@ def test_when_every_slot_is_lent_a_wait_is_refused(app: QueueTasks) -> None:
     task = app.tasks["child"]
     running.add(Assignment(claimed, task, task.policy))
     lending = Lending(lambda: app.broker, running, Empty(), Empty())
-    set_current(Context(claimed, SystemClock, _Silent()))
+    other = task.enqueue(2)
+
+    def wait_inside() -> None:
+        set_current(Context(claimed, SystemClock, _Silent()))
+        lending.during(other, lambda: None, blocking=True).__enter__()
 
     with pytest.raises(WouldDeadlock, match="too many jobs of this worker wait already"):
-        lending.during(task.enqueue(2), lambda: None, blocking=True).__enter__()
+        contextvars.copy_context().run(wait_inside)
 
 
 class _Silent:
@@ -345,6 +350,4 @@ class _Silent:
 def _claim(app: QueueTasks) -> ClaimedJob:
     job = app.tasks["child"].enqueue(1)
     row = job.refresh().row
-    return ClaimedJob(
-        job.id, row.sequence, 1, "child", "default", 0, row.payload, None, 1, 1, 0, 0, 0.0, 0.0, None, None, None
-    )
+    return ClaimedJob(job.id, row.sequence, 1, "child", "default", 0, row.payload, None, 1, 1, 0, 0, 0.0, 0.0, None, None, None)

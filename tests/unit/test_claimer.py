@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,6 +17,7 @@ from cherga.worker.assignment import Assignment
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
 from cherga.worker.deadlines import Deadlines
 from cherga.worker.executor import Executor
+from cherga.worker.host import WorkerHost
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 from tests.odd_brokers import AppWith
@@ -48,6 +49,7 @@ class Shelf:
         self.refill_below = -1
         self.half = 0
         self.size = room
+        self.lent = 0
         self.held: list[Assignment] = []
 
     def start(self) -> None: ...
@@ -89,8 +91,8 @@ class Desk:
         slots = SlotTable.private(1)
         slots.lease_until = float("inf")
         settler = Settler(self.broker, SystemClock(), 0.05, slots)
-        executor = Executor(self.app, "desk", settler, slots, Deadlines(SystemClock()))
-        lanes = [Lane(self.plain, frozenset({"work"})), Lane(self.coroutines, frozenset({"awork"}))]
+        executor = Executor(self.app, WorkerHost(self.app, nobody, nobody), "desk", settler, slots, Deadlines(SystemClock()))
+        lanes = [Lane(self.plain, lambda: frozenset({"work"})), Lane(self.coroutines, lambda: frozenset({"awork"}))]
         given: dict[str, Any] = {
             "queues": (),
             "weights": (),
@@ -108,6 +110,10 @@ class Desk:
 
 
 async def nothing() -> None: ...
+
+
+def nobody() -> NoReturn:
+    raise AssertionError("nothing runs here")
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_a_wrong_option_is_named_with_its_place(app: QueueTasks, options: dict[s
 
 
 def test_a_unique_key_of_parameters_that_do_not_exist_is_refused(app: QueueTasks) -> None:
-    with pytest.raises(ConfigError, match="task work: expected unique to name its parameters, got 'usr'; did you mean 'user'"):
+    with pytest.raises(ConfigError, match="expected unique to name its parameters, got 'usr'; did you mean 'user'"):
 
         @app.task(unique=["usr"])
         def work(user: int) -> None: ...

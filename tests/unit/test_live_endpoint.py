@@ -11,6 +11,7 @@ import pytest
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
 from cherga import BrokerUnavailable, QueueTasks
+from cherga.client.handle import Values
 from cherga.client.live import PAGE
 from cherga.web.frames import Stream
 from cherga.web.live import Answer, Asked, LiveEndpoint
@@ -156,6 +157,9 @@ class Unreachable:
 
     def result_type(self, task: str) -> Any:
         return Any
+
+    def stream(self, id: UUID, after: int) -> Values:
+        raise BrokerUnavailable("nobody answers")
 
 
 def test_a_client_that_has_seen_everything_is_told_that_nothing_changed() -> None:

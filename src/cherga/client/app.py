@@ -109,7 +109,7 @@ class QueueTasks(Declaring):
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
         """Take a task in, under its name and its aliases."""
-        aliases = _aliases(declaration)
+        aliases = declaration.aliases
 
         for name in (declaration.name, *aliases):
             other = self.tasks.get(self.aliases.get(name, name))
@@ -425,10 +425,6 @@ def make_settings(name: str, given: dict[str, Any]) -> Settings:
 
     check_settings(settings)
     return settings
-
-
-def _aliases(declaration: Declaration) -> list[str]:
-    return [check.name(alias, "an alias") for alias in check.texts(declaration.options.get("aliases", ()), "aliases")]
 
 
 def _stale(answer: PushAnswer) -> list[UUID]:

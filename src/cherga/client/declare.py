@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
 
@@ -70,6 +69,14 @@ class Declaration(Struct, frozen=True):
         """File and line of the function."""
         return place_of(self.function)
 
+    @property
+    def aliases(self) -> list[str]:
+        """Further names of the task. Raises ``ConfigError`` that names the task and its place."""
+        try:
+            return [check.name(alias, "an alias") for alias in check.texts(self.options.get("aliases", ()), "aliases")]
+        except ConfigError as error:
+            raise ConfigError(f"task {self.name} ({self.place}): {error}") from None
+
     def build(self, sender: Sender, settings: Settings) -> Task[Any, Any]:
         """The task. Raises ``ConfigError`` or ``TaskError`` that names task, file, line and what is wrong."""
         options = cast(TaskOptions, self.options)
@@ -103,10 +110,10 @@ class Declaring:
         Options are those of ``TaskOptions``; further keywords are kept as ``task.extra``. Raises ``DuplicateTask`` for a
         name that is taken and ``ConfigError`` for an option that is wrong, both with the place in the code.
         """
-        if len(given) > 1 or (given and name is not None):
-            raise ConfigError(f"expected task() to be given a function, or one name, got {(*given, name)!r}")
-
         (first,) = given or (None,)
+
+        if name is not None and isinstance(first, str):
+            raise ConfigError(f"expected task() to be given one name, got {first!r} and {name!r}")
 
         if callable(first):
             return self._declared(_declaration(first, name, options))
@@ -120,8 +127,8 @@ class Declaring:
 def _declaration(function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> Declaration:
     real = function.function if isinstance(function, Task) else function
 
-    if not callable(real) or inspect.isclass(real):
-        raise ConfigError(f"expected a function to declare as a task, got {real!r}")
+    if not callable(real):
+        raise TaskError(f"expected a function to declare as a task, got {real!r}")
 
     own_name: str = getattr(real, "__name__", "")
 

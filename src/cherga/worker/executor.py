@@ -366,7 +366,7 @@ class Executor:
     def _log_refused(self, parent: ClaimedJob, children: list[NewJob]) -> None:
         for child, row in zip(children, self._app.broker.get([child.id for child in children]), strict=True):
             if row is None:
-                self._logger.error(
+                self._where_failures_go().error(
                     "job %s (%s) has succeeded, but its child %s (%s) was refused: its unique key is held by another job",
                     parent.id,
                     parent.task,
