@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from cherga.contrib.flask import Cherga
 from flask_babel import Babel
 from flask_login import LoginManager
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase
+
+from cherga.contrib.flask import Cherga
 
 
 class Model(DeclarativeBase):
