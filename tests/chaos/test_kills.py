@@ -161,8 +161,7 @@ def test_a_worker_that_was_stopped_past_its_lease_cannot_complete_the_job_it_los
     job = place.client.add_task("work", 0.3)
     place.wait_for("start")
 
-    for pid in (first.process.pid, child):
-        os.kill(pid, signal.SIGSTOP)
+    place.freeze(first.process.pid, child)
 
     second = place.worker().ready()
     wait_until(lambda: len(place.events("start")) == 2, "the job starts again elsewhere", 30)
