@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import apsw
+
 from cherga import QueueTasks, Task
 from cherga.testing import wait_until
 from tests import worker_jobs
@@ -67,6 +69,22 @@ class Workplace:
 
         return found
 
+    def freeze(self, *pids: int) -> None:
+        """Stop these processes, but not in the middle of a write, where they would hold up everybody else."""
+        wait_until(lambda: self._frozen(pids), "the processes stand still outside a write")
+
+    def _frozen(self, pids: tuple[int, ...]) -> bool:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+
+        if _is_free(self.diary.parent / "queue.db"):
+            return True
+
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+        return False
+
     def close(self) -> None:
         for worker in self._workers:
             worker.close()
@@ -75,6 +93,20 @@ class Workplace:
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         return {**os.environ, "CHERGA_BROKER_URL": self.url, "DIARY": str(self.diary), "PYTHONPATH": PATH, **more}
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nobody writes to the file at this moment."""
+    db = apsw.Connection(str(path))
+
+    try:
+        db.execute("begin immediate; rollback")
+    except apsw.BusyError:
+        return False
+    finally:
+        db.close()
+
+    return True
 
 
 def declared_here(place: Workplace, name: str) -> Task[..., Any]:

@@ -15,12 +15,13 @@ from cherga.testing import wait_until
 from tests.workers import Workplace, declared_here
 
 JOBS = 200
+THREADS = 4
 KILLED_START_AGAIN_WITHIN = 2.0
 """Seconds; promised for one machine (issue 2)."""
 
 
 def test_a_kill_in_the_middle_of_200_jobs_loses_and_doubles_nothing(place: Workplace) -> None:
-    worker = place.worker("--processes", "2", "--threads", "4").ready()
+    worker = place.worker("--processes", "2", "--threads", str(THREADS)).ready()
     jobs = [place.client.add_task("work", 0.02) for _ in range(JOBS)]
     place.wait_for("end", JOBS // 4)
     victim = worker.children()[0]
@@ -45,7 +46,9 @@ def test_a_kill_in_the_middle_of_200_jobs_loses_and_doubles_nothing(place: Workp
     again = {event.job: event.at for event in place.events("start") if event.pid != victim and event.job in interrupted}
     assert set(again) == interrupted
     assert max(again.values()) - killed_at < KILLED_START_AGAIN_WITHIN
-    assert all(job.crashes == (str(job.id) in interrupted) for job in jobs if str(job.id) not in completed_before)
+    assert all(job.crashes == 1 for job in jobs if str(job.id) in interrupted)
+    # A job may have been caught between the mark that it begins and its first line; nobody else is charged.
+    assert sum(job.crashes for job in jobs) <= THREADS
 
 
 def _kill_while_busy(place: Workplace, victim: int) -> float | None:
@@ -161,8 +164,7 @@ def test_a_worker_that_was_stopped_past_its_lease_cannot_complete_the_job_it_los
     job = place.client.add_task("work", 0.3)
     place.wait_for("start")
 
-    for pid in (first.process.pid, child):
-        os.kill(pid, signal.SIGSTOP)
+    place.freeze(first.process.pid, child)
 
     second = place.worker().ready()
     wait_until(lambda: len(place.events("start")) == 2, "the job starts again elsewhere", 30)

@@ -48,7 +48,7 @@ def _write_app(folder: Path, settings: str = "", value: int = 1, more: str = "")
 def test_a_worker_whose_lease_has_lapsed_claims_nothing_until_it_is_renewed(place: Workplace) -> None:
     worker = place.worker().ready()
     assert place.client.add_task("add", 1, 1).result(10) == 2
-    worker.send(signal.SIGSTOP)  # as Ctrl-Z in a terminal does
+    place.freeze(worker.process.pid)  # as Ctrl-Z in a terminal does
     stopped = time.monotonic()
     wait_until(lambda: time.monotonic() - stopped > 1.3, "the lease lapses")
     job = place.client.add_task("work", 0.0)
@@ -76,7 +76,7 @@ def test_a_supervisor_ends_in_time_although_its_worker_process_stands_still(plac
     jobs = [place.client.add_task("idle", 60.0) for _ in range(90)]
     wait_until(lambda: place.states()["running"] == len(jobs), "all run", 20)
     (child,) = worker.children()
-    os.kill(child, signal.SIGSTOP)
+    place.freeze(child)
 
     for job in jobs:  # each rings, and each ring repeats all cancellations
         job.cancel()
