@@ -64,8 +64,8 @@ class Lending:
 
         if blocking and self._loop.is_here():
             raise WouldDeadlock(
-                f"job {context.job_id} ({context.task_name}) is async def: expected it to await job.aresult(); job.result() would "
-                "hold up every async job of this worker"
+                f"job {context.job_id} ({context.task_name}) is async def: expected it to await job.aresult(); job.result() "
+                "would hold up every async job of this worker"
             )
 
         # Noted first: of two jobs that begin to wait for each other, one at least sees the other.
