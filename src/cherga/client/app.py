@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from cherga.brokers import connect
 from cherga.client.applications import enter
 from cherga.client.children import Parent
-from cherga.client.declare import Declaration, Declaring, TaskOptions, policy_of
+from cherga.client.declare import Declaration, Declaring, TaskOptions, aliases_of, policy_of
 from cherga.client.dotted import DottedTasks
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
@@ -109,7 +109,8 @@ class QueueTasks(Declaring):
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
         """Take a task in, under its name and its aliases."""
-        aliases = declaration.aliases
+        task = declaration.build(self, self.settings)
+        aliases = aliases_of(declaration)
 
         for name in (declaration.name, *aliases):
             other = self.tasks.get(self.aliases.get(name, name))
@@ -117,7 +118,6 @@ class QueueTasks(Declaring):
             if other is not None and other.place != declaration.place:
                 raise DuplicateTask(f"the task name {name!r} is taken: {other.place} and {declaration.place}")
 
-        task = declaration.build(self, self.settings)
         self.tasks[task.name] = task
         self.aliases.update(dict.fromkeys(aliases, task.name))
         self._declarations[task.name] = declaration
@@ -398,7 +398,7 @@ class QueueTasks(Declaring):
     def result_type(self, task: str) -> Any:
         """The type a task returns, as far as this process knows."""
         known = self.tasks.get(self.aliases.get(task, task))
-        return known.signature.hints.get("return", Any) if known else Any
+        return known.result_type if known else Any
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.tasks)} tasks>"

@@ -69,14 +69,6 @@ class Declaration(Struct, frozen=True):
         """File and line of the function."""
         return place_of(self.function)
 
-    @property
-    def aliases(self) -> list[str]:
-        """Further names of the task. Raises ``ConfigError`` that names the task and its place."""
-        try:
-            return [check.name(alias, "an alias") for alias in check.texts(self.options.get("aliases", ()), "aliases")]
-        except ConfigError as error:
-            raise ConfigError(f"task {self.name} ({self.place}): {error}") from None
-
     def build(self, sender: Sender, settings: Settings) -> Task[Any, Any]:
         """The task. Raises ``ConfigError`` or ``TaskError`` that names task, file, line and what is wrong."""
         options = cast(TaskOptions, self.options)
@@ -84,6 +76,7 @@ class Declaration(Struct, frozen=True):
         try:
             features = features_of(self.function, self.options, [*TaskOptions.__annotations__, "name"])
             executor_of(features.executor)
+            aliases_of(self)
             policy, order = policy_of(options, settings), _order(self.name, options)
             make = CoroutineTask if features.is_async and not features.is_generator else FunctionTask
             return make(self.function, self.name, sender, policy, order, features)
@@ -118,7 +111,7 @@ class Declaring:
         if callable(first):
             return self._declared(_declaration(first, name, options))
 
-        return lambda real: self._declared(_declaration(real, name or first, options))
+        return lambda real: self._declared(_declaration(real, first if name is None else name, options))
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
         raise TypeError(f"{type(self).__name__} cannot declare tasks")
@@ -136,6 +129,11 @@ def _declaration(function: Callable[..., Any], name: str | None, options: dict[s
         return Declaration(real, check.name(own_name if name is None else name, "a task's name"), options)
     except ConfigError as error:
         raise ConfigError(f"{error} ({place_of(real)})") from None
+
+
+def aliases_of(declaration: Declaration) -> list[str]:
+    """Further names of a task. Raises ``ConfigError``."""
+    return [check.name(alias, "an alias") for alias in check.texts(declaration.options.get("aliases", ()), "aliases")]
 
 
 def policy_of(options: TaskOptions, settings: Settings) -> Policy:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,8 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
     meta: dict[str, Any] = {}
     logs: tuple[str, ...] = ()
     values: tuple[Any, ...] = ()
+    positions: tuple[int, ...] = ()
+    """Those of the values, so that a reader can go on behind any of them."""
 
     @property
     def over(self) -> bool:
@@ -103,7 +106,7 @@ class Watch:
 
                 seen = update
 
-    async def __aiter__(self) -> AsyncIterator[LiveUpdate]:
+    async def __aiter__(self) -> AsyncGenerator[LiveUpdate, None]:
         submitter = self._source.submitter
         listener = await submitter.call(self._listen)
         seen = None
@@ -142,15 +145,18 @@ class Stream:
 
     def __iter__(self) -> Iterator[Any]:
         for update in self._watch:
-            yield from update.values
-            self.position = update.position
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        async for update in self._watch:
-            for value in update.values:
+            for self.position, value in zip(update.positions, update.values, strict=True):
                 yield value
 
             self.position = update.position
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async with aclosing(self._watch.__aiter__()) as updates:
+            async for update in updates:
+                for self.position, value in zip(update.positions, update.values, strict=True):
+                    yield value
+
+                self.position = update.position
 
 
 def _update(followed: Followed, source: Source, after: int) -> LiveUpdate:
@@ -169,6 +175,7 @@ def _update(followed: Followed, source: Source, after: int) -> LiveUpdate:
         meta=job.meta,
         logs=_of(followed.events, EventKind.LOG),
         values=_of(followed.events, EventKind.VALUE),
+        positions=tuple(event.position for event in followed.events if event.kind is EventKind.VALUE),
     )
 
 

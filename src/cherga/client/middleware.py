@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -42,8 +42,12 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Any]]
-Middleware = Callable[[Handler], Callable[[Call], Any]]
-"""Around every job of an application: ``def wrap(following): async def handle(call): …; return await following(call)``."""
+
+
+class Middleware(Protocol):
+    """Around every job of an application: ``def wrap(following): async def handle(call): …; return await following(call)``."""
+
+    def __call__(self, following: Handler, /) -> Callable[[Call], Any]: ...
 
 
 W = TypeVar("W", bound=Callable[..., Any])

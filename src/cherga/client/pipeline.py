@@ -179,7 +179,8 @@ class TaskExecutor:
             opening = self._opening()
             found.update({need.parameter: await opening.value_of(need.depends) for need in features.needs})
 
-        args, kwargs = task.fill(call.args, call.kwargs, found) if found else (call.args, call.kwargs)
+        args, kwargs = task.reconciled(call.args, call.kwargs) if call.kwargs else (call.args, call.kwargs)
+        args, kwargs = task.fill(args, kwargs, found) if found else (args, kwargs)
         return ((self.bound(), *args) if features.echo else args), kwargs
 
     def _opening(self) -> Opening:
@@ -204,7 +205,7 @@ class TaskExecutor:
             if inspect.isasyncgen(generator):
                 return False, await generator.asend(answer)
 
-            return False, generator.send(answer)
+            return False, generator.send(answer if _hears(generator) else None)
         except (StopIteration, StopAsyncIteration) as stop:
             return True, getattr(stop, "value", None)
 
@@ -225,6 +226,16 @@ class TaskExecutor:
             await generator.aclose()
         else:
             generator.close()
+
+
+def _hears(generator: Any) -> bool:
+    """``yield from`` of something that is no generator can be sent nothing."""
+    inner = generator
+
+    while (following := getattr(inner, "gi_yieldfrom", None)) is not None:
+        inner = following
+
+    return hasattr(inner, "send")
 
 
 STEPS = {"before": 1, "call": 1, "exhaust": 1, "after": 1, "decode": 1, "should_retry": 1, "on_error": 2}

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from inspect import BoundArguments
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
+from types import GenericAlias, NoneType
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
 
 from cherga.client.depends import context_parameters
 from cherga.client.features import Features
@@ -17,7 +18,7 @@ from cherga.client.order import Order, UniqueKey, UsingOptions, new_job, order_w
 from cherga.rules import options as check
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
-from cherga.rules.signature import Signature
+from cherga.rules.signature import Signature, hints_of
 from cherga.words.errors import ConfigError
 from cherga.words.job import NewJob, Unique
 
@@ -93,6 +94,8 @@ class Task(Enqueuing[P, R]):
         self.is_async = features.is_async
         self.injected = context_parameters(function)
         self.signature = Signature(function, name, injected=self._filled_in(), skip=1 if features.echo else 0)
+        self.result_type = _result_type(features, self.signature.hints.get("return", Any))
+        """Of what is stored, as far as annotations tell."""
         self.sender = sender
         self.find_home: Callable[[], Task[Any, Any]] | None = None
         self._full = _without_self(function, features)
@@ -139,6 +142,17 @@ class Task(Enqueuing[P, R]):
     def home(self) -> Task[P, R]:
         """The application's own task, where this one was declared apart from it, in a router or as a shared task."""
         return self if self.find_home is None else self.find_home()
+
+    def reconciled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        """The arguments with each given once: what is named takes the place of what stands at its position."""
+        parameters = self.signature.signature.parameters.values()
+        at = {p.name: place for place, p in enumerate(parameters) if p.kind is p.POSITIONAL_OR_KEYWORD and place < len(args)}
+        placed = list(args)
+
+        for name in at.keys() & kwargs.keys():
+            placed[at[name]] = kwargs[name]
+
+        return tuple(placed), {name: value for name, value in kwargs.items() if name not in at}
 
     def fill(self, args: tuple[Any, ...], kwargs: dict[str, Any], found: dict[str, Any]) -> Arguments:
         """The arguments together with what the worker fills in."""
@@ -235,6 +249,23 @@ def _ordered(task: Task[Any, Any], steps: tuple[UsingOptions, ...]) -> Order:
         order = order_with(order, task.name, options)
 
     return order
+
+
+def _result_type(features: Features, hint: Any) -> Any:
+    if features.decode is not None:
+        return hints_of(features.decode).get("return", Any)
+
+    if not features.is_generator:
+        return hint
+
+    of = get_args(hint)
+    returned = of[2] if len(of) == 3 else None
+
+    if returned not in (None, NoneType, Any):
+        return returned
+
+    handler = features.generate_handler
+    return GenericAlias(list, (hints_of(handler).get("return", Any) if handler else of[0] if of else Any,))
 
 
 def place_of(function: Callable[..., Any]) -> str:

@@ -12,7 +12,6 @@ import secrets
 import threading
 from collections.abc import Callable
 
-import msgspec
 from msgspec import Struct
 
 from cherga.client.app import QueueTasks
@@ -21,7 +20,7 @@ from cherga.rules.settings import SHORTEST_INTERVAL
 from cherga.version import __version__
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
-from cherga.words.job import Cancel, JobState, PauseScope, Progress, Reason, Report, SessionInfo, TaskCount
+from cherga.words.job import Cancel, JobState, PauseScope, Reason, Report, SessionInfo, TaskCount
 from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome
 from cherga.worker.assignment import Assignment
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
@@ -142,7 +141,10 @@ class Engine:
 
     def exhausted(self) -> bool:
         """No job that this worker could run is ready or running anywhere; for burst mode."""
-        if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open or not self.executor.herald.idle:
+        if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open:
+            return False
+
+        if not self.executor.telling.herald.idle:
             return False
 
         paused = self.app.broker.paused()
@@ -178,12 +180,10 @@ class Engine:
         self.executor.callbacks.stop()
         self._close_dependencies()
 
-        for lane in self._claimer.lanes:
-            lane.runner.stop()
-
+        self._threads.stop()
         written = self._settler.stop(timeout)
         self._tell_worker(self.app.on.worker_stopped)
-        self.executor.herald.stop(timeout)
+        self.executor.telling.herald.stop(timeout)
         self.app.on.run_with(None)
         self._loop.stop()
         self._deadlines.stop()
@@ -296,30 +296,11 @@ class Engine:
 
     def _tell_progress(self, reports: list[Report]) -> None:
         """On the settler's thread, after the values were stored."""
-        if not self.app.on.progress.handlers:
-            return
-
-        for report in reports:
-            if report.progress is not None:
-                self.executor.herald.tell(self.app.on.progress, self._progressed(report, report.progress))
-
-    def _progressed(self, report: Report, packed: bytes) -> Event:
-        assignment = self.executor.running.find(report.token)
-        job, progress = assignment.job if assignment else None, msgspec.msgpack.decode(packed, type=Progress)
-
-        return Event(
-            "progress",
-            report.id,
-            job.task if job else None,
-            JobState.RUNNING,
-            job.attempt if job else None,
-            progress=progress,
-            worker=self.options.name,
-        )
+        self.executor.telling.reports(reports, self.executor.running)
 
     def _tell_worker(self, signal: Signal) -> None:
         if signal.handlers:
-            self.executor.herald.tell(signal, Event(signal.name, worker=self.options.name))
+            self.executor.telling.herald.tell(signal, Event(signal.name, worker=self.options.name))
 
     def _ring(self) -> None:
         self._claimer.wake()

@@ -8,7 +8,6 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -17,34 +16,22 @@ from cherga.client.app import QueueTasks
 from cherga.client.applications import set_source
 from cherga.client.context import Context, set_current
 from cherga.client.pipeline import executor_of
-from cherga.client.signals import Event
 from cherga.client.task import Task
 from cherga.client.waiting import Waits, set_waits
 from cherga.rules.codec import check_size, encode
 from cherga.rules.decide import Run, decide
 from cherga.words.errors import PayloadTooLarge
-from cherga.words.job import (
-    Charge,
-    ClaimedJob,
-    JobError,
-    JobHead,
-    JobState,
-    NewJob,
-    OnConflict,
-    OnCrash,
-    Reason,
-    Settlement,
-)
+from cherga.words.job import ClaimedJob, JobError, JobHead, JobState, OnCrash, Reason, Settlement
 from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
 from cherga.worker.assignment import Assignment, Running, Wishes
 from cherga.worker.callbacks import Callbacks
 from cherga.worker.deadlines import Deadlines
 from cherga.worker.failure import UNREADABLE, broken, outcome_of, unencodable, unreadable
-from cherga.worker.herald import Herald
 from cherga.worker.host import WorkerHost
 from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
+from cherga.worker.telling import Telling
 
 logger = logging.getLogger("cherga.job")
 
@@ -65,14 +52,7 @@ class Executor:
         """Attempts whose end is decided, though their functions still run; by claim token."""
         self._app = app
         self._host = host
-        self._on = app.on
-        self._ends = {
-            JobState.SUCCEEDED: app.on.succeeded,
-            JobState.FAILED: app.on.failed,
-            JobState.CANCELLED: app.on.cancelled,
-            JobState.SCHEDULED: app.on.retried,
-            JobState.READY: app.on.retried,
-        }
+        self._listened = app.on.started
         self._wrapped = bool(app.middlewares)
         self._worker = worker
         self._clock = app.clock
@@ -83,9 +63,8 @@ class Executor:
         self._limit = app.settings.max_payload
         self._origin = contextvars.Context()
         self._origin.run(set_source, app)
-        self.herald = Herald()
-        """Tells what happens to jobs; the testing kit has one that tells at once."""
         self.callbacks = Callbacks(app, self.fresh, host.settle_in_thread)
+        self.telling = Telling(app, worker, settler.expect, self.callbacks)
 
     def lend_with(self, waits: Waits) -> None:
         """Let jobs that wait for other jobs turn to these."""
@@ -170,8 +149,8 @@ class Executor:
             assignment.deadline = deadline
             self._deadlines.watch(deadline)
 
-        if self._on.started.handlers:
-            self._tell_start(assignment)
+        if self._listened.handlers:
+            self.telling.start(assignment.job)
 
         return True
 
@@ -307,7 +286,7 @@ class Executor:
         if context is not None and context.waiting_children is not None and settlement.to is JobState.SUCCEEDED:
             settlement = msgspec.structs.replace(settlement, children=context.waiting_children.groups())
 
-        self._tell_end(assignment, settlement)
+        self.telling.end(assignment, settlement)
         self._settler.settle(settlement)
 
         if type(outcome) is Failed and not assignment.told:
@@ -323,62 +302,6 @@ class Executor:
             return settlement
 
         return msgspec.structs.replace(settlement, progress=progress, meta=meta)
-
-    # --- telling those who listen
-
-    def _tell_end(self, assignment: Assignment, settlement: Settlement) -> None:
-        """Whoever waits for this end hears of it once it is stored."""
-        if not (self._ends[settlement.to].handlers or assignment.wishes is not None or settlement.children):
-            return
-
-        answers: list[Callable[[bool], None]] = []
-
-        if assignment.wishes is not None and (answered := self.callbacks.expect(assignment, settlement)) is not None:
-            answers.append(answered)
-
-        if self._ends[settlement.to].handlers and (settlement.to.final or settlement.charge is Charge.ATTEMPT):
-            answers.append(partial(self._ended, assignment.job, settlement))
-
-        if settlement.children:
-            answers.append(partial(self._pushed, assignment.job, settlement))
-
-        if answers:
-            self._settler.expect(assignment.job.token, partial(_answer, answers))
-
-    def _ended(self, job: ClaimedJob, settlement: Settlement, written: bool) -> None:
-        if not written:
-            return
-
-        signal, attempt = self._ends[settlement.to], settlement.attempt
-        error = attempt.error if attempt else None
-        self.herald.tell(signal, Event(signal.name, job.id, job.task, settlement.to, job.attempt, error, worker=self._worker))
-
-    def _pushed(self, parent: ClaimedJob, settlement: Settlement, written: bool) -> None:
-        """The children are stored, except those whose own wish was to be refused."""
-        children = [job for group in settlement.children for job in group] if written else []
-
-        for job in children if self._on.enqueued.handlers else ():
-            self.herald.tell(self._on.enqueued, Event("enqueued", job.id, job.task, JobState.READY, worker=self._worker))
-
-        if touchy := [job for job in children if job.unique is not None and job.unique.conflict is OnConflict.REFUSE]:
-            self.herald.call(partial(self._log_refused, parent, touchy))
-
-    def _log_refused(self, parent: ClaimedJob, children: list[NewJob]) -> None:
-        for child, row in zip(children, self._app.broker.get([child.id for child in children]), strict=True):
-            if row is None:
-                self._where_failures_go().error(
-                    "job %s (%s) has succeeded, but its child %s (%s) was refused: its unique key is held by another job",
-                    parent.id,
-                    parent.task,
-                    child.id,
-                    child.task,
-                    extra={"action": "child.refused", "job_id": str(parent.id), "task_name": parent.task},
-                )
-
-    def _tell_start(self, assignment: Assignment) -> None:
-        job = assignment.job
-        event = Event("started", job.id, job.task, JobState.RUNNING, job.attempt, worker=self._worker)
-        self.herald.tell(self._on.started, event)
 
     # --- logging: nothing is taken over, everything carries the job's id
 
@@ -423,11 +346,6 @@ class Executor:
                 "attempt": job.attempt,
             },
         )
-
-
-def _answer(answers: list[Callable[[bool], None]], written: bool) -> None:
-    for answered in answers:
-        answered(written)
 
 
 _PAST = {JobState.READY: "given back", JobState.SCHEDULED: "will run again"}

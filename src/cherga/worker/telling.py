@@ -1,0 +1,118 @@
+"""Telling: who hears what of the jobs of one worker, and when. Ends are told once they are stored, never before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from cherga.client.app import QueueTasks
+from cherga.client.signals import Event
+from cherga.words.job import Charge, ClaimedJob, JobState, NewJob, OnConflict, Progress, Report, Settlement
+from cherga.worker.assignment import Assignment, Running
+from cherga.worker.callbacks import Callbacks
+from cherga.worker.herald import Herald
+
+Expect = Callable[[int, Callable[[bool], None]], None]
+"""Calls the second with whether the settlement under that claim token was written."""
+
+_decode_progress = msgspec.msgpack.Decoder(Progress).decode
+
+
+class Telling:
+    """Events, callbacks and the lines about refused children. It costs a job nothing when nobody listens."""
+
+    def __init__(self, app: QueueTasks, worker: str, expect: Expect, callbacks: Callbacks) -> None:
+        self.herald = Herald()
+        """Tells what happens; the testing kit has one that tells at once."""
+        self._app = app
+        self._on = app.on
+        self._worker = worker
+        self._expect = expect
+        self._callbacks = callbacks
+        self._ends = {
+            JobState.SUCCEEDED: app.on.succeeded,
+            JobState.FAILED: app.on.failed,
+            JobState.CANCELLED: app.on.cancelled,
+            JobState.SCHEDULED: app.on.retried,
+            JobState.READY: app.on.retried,
+        }
+
+    def start(self, job: ClaimedJob) -> None:
+        """User code is about to begin."""
+        event = Event("started", job.id, job.task, JobState.RUNNING, job.attempt, worker=self._worker)
+        self.herald.tell(self._on.started, event)
+
+    def reports(self, reports: list[Report], running: Running) -> None:
+        """Progress was stored."""
+        for report in reports if self._on.progress.handlers else ():
+            assignment = running.find(report.token)
+
+            if report.progress is not None and assignment is not None:
+                self._progress(assignment.job, report.progress)
+
+    def end(self, assignment: Assignment, settlement: Settlement) -> None:
+        """The settlement is about to be put down; whoever waits for it hears of it once it is stored."""
+        progress = settlement.progress is not None and self._on.progress.handlers
+
+        if not (self._ends[settlement.to].handlers or assignment.wishes is not None or settlement.children or progress):
+            return
+
+        if answers := self._answers(assignment, settlement):
+            self._expect(assignment.job.token, partial(_answer, answers))
+
+    def _answers(self, assignment: Assignment, settlement: Settlement) -> list[Callable[[bool], None]]:
+        answers: list[Callable[[bool], None]] = []
+
+        if assignment.wishes is not None and (answered := self._callbacks.expect(assignment, settlement)) is not None:
+            answers.append(answered)
+
+        return [*answers, partial(self._ended, assignment.job, settlement)]
+
+    def _ended(self, job: ClaimedJob, settlement: Settlement, written: bool) -> None:
+        if not written:
+            return
+
+        if settlement.progress is not None:
+            self._progress(job, settlement.progress)
+
+        if settlement.to.final or settlement.charge is Charge.ATTEMPT:
+            signal, attempt = self._ends[settlement.to], settlement.attempt
+            error = attempt.error if attempt else None
+            event = Event(signal.name, job.id, job.task, settlement.to, job.attempt, error, worker=self._worker)
+            self.herald.tell(signal, event)
+
+        self._pushed(job, [child for group in settlement.children for child in group])
+
+    def _progress(self, job: ClaimedJob, packed: bytes) -> None:
+        if self._on.progress.handlers:
+            event = Event(
+                "progress", job.id, job.task, JobState.RUNNING, job.attempt, None, _decode_progress(packed), self._worker
+            )
+            self.herald.tell(self._on.progress, event)
+
+    def _pushed(self, parent: ClaimedJob, children: list[NewJob]) -> None:
+        """The children are stored, except those whose own wish was to be refused."""
+        for job in children if self._on.enqueued.handlers else ():
+            self.herald.tell(self._on.enqueued, Event("enqueued", job.id, job.task, JobState.READY, worker=self._worker))
+
+        if touchy := [job for job in children if job.unique is not None and job.unique.conflict is OnConflict.REFUSE]:
+            self.herald.call(partial(self._log_refused, parent, touchy))
+
+    def _log_refused(self, parent: ClaimedJob, children: list[NewJob]) -> None:
+        for child, row in zip(children, self._app.broker.get([child.id for child in children]), strict=True):
+            if row is None:
+                self._app.job_logger.error(
+                    "job %s (%s) has succeeded, but its child %s (%s) was refused: its unique key is held by another job",
+                    parent.id,
+                    parent.task,
+                    child.id,
+                    child.task,
+                    extra={"action": "child.refused", "job_id": str(parent.id), "task_name": parent.task},
+                )
+
+
+def _answer(answers: list[Callable[[bool], None]], written: bool) -> None:
+    for answered in answers:
+        answered(written)

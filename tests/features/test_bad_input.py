@@ -1,0 +1,177 @@
+"""Wrong uses are answered at declaration where they can be, with the task, its file and its line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cherga import ConfigError, QueueTasks, Retry, Router, TaskError
+
+
+@pytest.fixture
+def app() -> QueueTasks:
+    return QueueTasks("wrong", "memory://")
+
+
+def line_of(function: Callable[..., Any]) -> int:
+    return inspect.unwrap(function).__code__.co_firstlineno
+
+
+def mail(number: int = 0) -> str:
+    return f"mail {number}"
+
+
+def values() -> Iterator[int]:
+    yield 1
+
+
+class TakesTwo:
+    def __init__(self, one: Any, two: Any) -> None: ...
+    def __call__(self, call: Any) -> None: ...
+
+
+class NotCallable:
+    """Has no __call__."""
+
+
+class CallWithNothing:
+    def __call__(self) -> None: ...
+
+
+class NarrowStep:
+    def before(self) -> None: ...
+
+
+class NeedsUrl:
+    def __init__(self, url: str) -> None: ...
+
+
+WRONG = [
+    (mail, {"max_time": "10"}, "expected max_time to be seconds or a timedelta, from 0 to a hundred years, got '10'"),
+    (mail, {"max_time": -1}, "expected max_time"),
+    (mail, {"max_time": True}, "expected max_time"),
+    (mail, {"max_time": float("nan")}, "expected max_time"),
+    (mail, {"result_ttl": "a day"}, "expected result_ttl"),
+    (mail, {"failure_ttl": timedelta(days=-1)}, "expected failure_ttl"),
+    (mail, {"retry": "3"}, "expected retry to be a whole number, 0 or more, got '3'"),
+    (mail, {"retry": 2.5}, "expected retry"),
+    (mail, {"retry": -1}, "expected retry"),
+    (mail, {"retry_on_exc": ["ValueError"]}, "expected retry_on_exc to hold exception classes, got 'ValueError'"),
+    (mail, {"retry_on_exc": [ValueError()]}, "expected retry_on_exc to hold exception classes, got ValueError()"),
+    (mail, {"retry_on_exc": [int]}, "expected retry_on_exc to hold exception classes, got <class 'int'>"),
+    (mail, {"priority": "high"}, "expected priority to be a whole number from -100 to 100, got 'high'"),
+    (mail, {"priority": 101}, "expected priority"),
+    (mail, {"queue": "two words"}, "expected queue to be 1 to 200 letters"),
+    (mail, {"tags": "one"}, "expected tags to be a list of texts, got 'one'"),
+    (mail, {"description": 7}, "expected description to be text, got 7"),
+    (mail, {"unique": ["no_parameter"]}, "expected unique to name its parameters, got 'no_parameter'"),
+    (mail, {"on_crash": "explode"}, "expected on_crash to be 'retry' or 'fail', got 'explode'"),
+    (mail, {"aliases": "one"}, "expected aliases to be a list of texts"),
+    (mail, {"echo": "yes"}, "expected echo to be True or False, got 'yes'"),
+    (lambda: None, {"echo": True, "name": "x"}, "expected a first parameter (self) for echo=True"),
+    (lambda *, x: None, {"echo": True, "name": "x"}, "expected a first parameter (self) for echo=True"),
+    (mail, {"awaiting": "yes"}, "expected awaiting to be True or False"),
+    (mail, {"executor": "MyExec"}, "expected executor to be a class, got 'MyExec'"),
+    (mail, {"executor": NarrowStep}, "expected NarrowStep.before to take 1 besides self, got (self)"),
+    (mail, {"executor": NeedsUrl}, "expected executor NeedsUrl to be made with nothing"),
+    (mail, {"middlewares_before": mail}, "expected middlewares_before to be a list, got"),
+    (mail, {"middlewares_before": ["mail"]}, "expected an entry of middlewares_before to be a function, got 'mail'"),
+    (mail, {"middlewares_before": [lambda: None]}, "expected an entry of middlewares_before to take one argument"),
+    (
+        mail,
+        {"middlewares_after": [TakesTwo]},
+        "expected class TakesTwo in middlewares_after to be made with nothing or with the",
+    ),
+    (
+        mail,
+        {"middlewares_after": [NotCallable]},
+        "expected class NotCallable in middlewares_after to have a __call__(self, call)",
+    ),
+    (mail, {"middlewares_after": [CallWithNothing]}, "expected class CallWithNothing in middlewares_after to have a __call__"),
+    (mail, {"generate_handler": print}, "expected generate_handler on a generator"),
+    (values, {"generate_handler": "print"}, "expected generate_handler to be a function, got 'print'"),
+    (values, {"generate_handler": lambda a, b: None}, "expected generate_handler to take one argument"),
+    (mail, {"decode": lambda: None}, "expected decode to take one argument"),
+    (mail, {"decode": 7}, "expected decode to be a function, got 7"),
+    (mail, {"retrys": 3}, "unknown option 'retrys'; did you mean 'retry'?"),
+    (mail, {"middleware_before": []}, "unknown option 'middleware_before'; did you mean 'middlewares_before'?"),
+    (mail, {"max_retries": 3}, "unknown option 'max_retries'; did you mean 'retry'?"),
+    (mail, {"timeout": 3}, "unknown option 'timeout'; did you mean 'max_time'?"),
+    (mail, {"nam": "x"}, "unknown option 'nam'; did you mean 'name'?"),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "message"), WRONG, ids=[f"{i}-{next(iter(w[1]))}" for i, w in enumerate(WRONG)]
+)
+def test_a_wrong_option_is_named_with_task_file_and_line(
+    app: QueueTasks, function: Callable[..., Any], options: dict[str, Any], message: str
+) -> None:
+    for declarer in (app, Router()):
+        with pytest.raises(ConfigError) as caught:
+            declarer.task(**options)(function)
+
+        said = str(caught.value)
+        name = options.get("name", function.__name__)
+        assert said.startswith(f"task {name} ({__file__}:{line_of(function)}): ")
+        assert message in said
+
+    assert not {"mail", "values", "x"} & app.tasks.keys()
+
+
+class TestOtherWrongUses:
+    @pytest.mark.parametrize("name", ["two words", "", "a" * 201, 7])
+    def test_a_name_that_cannot_be_one(self, app: QueueTasks, name: Any) -> None:
+        with pytest.raises(ConfigError, match=rf"expected a task's name to be 1 to 200 letters.*{line_of(mail)}"):
+            app.task(name=name)(mail)
+
+    def test_a_lambda_needs_a_name(self, app: QueueTasks) -> None:
+        with pytest.raises(ConfigError, match="expected a task's name"):
+            app.task(lambda: None)
+
+    @pytest.mark.parametrize("value", ["mail", 7, None, NotCallable])
+    def test_what_is_no_function(self, app: QueueTasks, value: Any) -> None:
+        with pytest.raises(ConfigError, match="expected a function to declare as a task"):
+            app.task()(value)
+
+    def test_two_names(self, app: QueueTasks) -> None:
+        with pytest.raises(ConfigError, match="expected task.. to be given a function, or one name"):
+            app.task("one", name="two")  # type: ignore[call-overload]
+
+    def test_parameters_that_cannot_be_stored(self, app: QueueTasks) -> None:
+        class Odd:
+            __name__ = "odd"
+            __signature__ = "not a signature"
+
+            def __call__(self) -> None: ...
+
+        with pytest.raises(TaskError, match=r"task odd \(.*Odd object.*\): expected a function whose parameters can be read"):
+            app.task(Odd())
+
+    def test_a_retry_that_is_wrong_in_itself(self) -> None:
+        with pytest.raises(ConfigError, match="expected give_up_on of Retry to hold exception classes"):
+            Retry(max=1, give_up_on=("KeyError",))  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("method", ["middleware", "around_enqueue"])
+    @pytest.mark.parametrize("wrap", ["text", lambda: None])
+    def test_a_middleware_that_wraps_nothing(self, app: QueueTasks, method: str, wrap: Any) -> None:
+        with pytest.raises(ConfigError, match="to be a function that takes what comes next"):
+            getattr(app, method)(wrap)
+
+
+def test_nothing_is_left_of_a_task_that_was_declared_wrongly(app: QueueTasks) -> None:
+    router = Router()
+    app.include_router(router)
+
+    with pytest.raises(ConfigError):
+        router.task(retry="x")(mail)
+
+    assert "mail" not in app.tasks
+    task = router.task(mail)
+
+    with app.worker():
+        assert task.enqueue(1).result(5) == "mail 1"
