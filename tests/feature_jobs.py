@@ -11,7 +11,9 @@ from typing import Any
 
 from cherga import AsyncRouter, AsyncTask, Call, Depends, Event, Job, QueueTasks, SyncTask, ctx, shared_task
 
-app = QueueTasks("jobs", heartbeat=0.2, lease=1.0, sweep=0.2, poll_interval=1.0, stuck_after=0.3, grace=5.0, crash_backoff=(0.0,))
+app = QueueTasks(
+    "jobs", heartbeat=0.2, lease=1.0, sweep=0.2, poll_interval=1.0, stuck_after=0.3, grace=5.0, crash_backoff=(0.0,)
+)
 router = AsyncRouter("routed", queue="routed")
 
 
@@ -83,7 +85,7 @@ def sub(number: int) -> int:
 
 @app.task(echo=True)
 async def main(self: AsyncTask) -> str:
-    self.add_task("sub", 123)
+    self.add_task("sub", 123)  # type: ignore[unused-awaitable]
     stored: Job[int] = await self.add_task("sub", 5)
     return f"{self.task_name} {await stored.aresult()}"
 

@@ -199,9 +199,7 @@ class TestStoredAtOnce:
             assert "only one" in main.using(queue="parents").enqueue().result(5)
 
 
-def test_a_child_that_is_refused_with_its_parents_success_is_logged(
-    app: QueueTasks, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_child_that_is_refused_with_its_parents_success_is_logged(app: QueueTasks, caplog: pytest.LogCaptureFixture) -> None:
     @app.task(unique=Unique("only one", conflict=OnConflict.REFUSE))
     def single(number: int) -> None: ...
 

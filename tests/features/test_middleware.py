@@ -209,7 +209,9 @@ class TestAroundEveryJob:
 
             return handle
 
-        task = declare(app, is_async, middlewares_after=[lambda call: call.result + 0 if call.args[0] > 1 else "x" + call.result])
+        task = declare(
+            app, is_async, middlewares_after=[lambda call: call.result + 0 if call.args[0] > 1 else "x" + call.result]
+        )
 
         with app.worker():
             assert [task.enqueue(number).result(5) for number in (0, 1, 2)] == ["not even called", "saved for acme", 2]

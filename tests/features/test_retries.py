@@ -82,7 +82,9 @@ class TestRetries:
     def test_retry_on_exc_counts_subclasses_and_nothing_else(
         self, app: QueueTasks, is_async: bool, error: BaseException, attempts: int
     ) -> None:
-        task = declare(app, is_async, failing(error, 9), retry=Retry(max=2, backoff=0), retry_on_exc=[ConnectionError, TimeoutError])
+        task = declare(
+            app, is_async, failing(error, 9), retry=Retry(max=2, backoff=0), retry_on_exc=[ConnectionError, TimeoutError]
+        )
 
         with app.worker():
             job = task.enqueue()
@@ -94,7 +96,9 @@ class TestRetries:
 
     @pytest.mark.parametrize(("error", "attempts"), [(ConnectionError(), 3), (Away(), 1)])
     def test_give_up_on_is_stronger(self, app: QueueTasks, is_async: bool, error: BaseException, attempts: int) -> None:
-        task = declare(app, is_async, failing(error, 9), retry=Retry(max=2, backoff=0, on=(ConnectionError,), give_up_on=(Away,)))
+        task = declare(
+            app, is_async, failing(error, 9), retry=Retry(max=2, backoff=0, on=(ConnectionError,), give_up_on=(Away,))
+        )
 
         with app.worker():
             job = task.enqueue()

@@ -345,6 +345,4 @@ class _Silent:
 def _claim(app: QueueTasks) -> ClaimedJob:
     job = app.tasks["child"].enqueue(1)
     row = job.refresh().row
-    return ClaimedJob(
-        job.id, row.sequence, 1, "child", "default", 0, row.payload, None, 1, 1, 0, 0, 0.0, 0.0, None, None, None
-    )
+    return ClaimedJob(job.id, row.sequence, 1, "child", "default", 0, row.payload, None, 1, 1, 0, 0, 0.0, 0.0, None, None, None)

@@ -157,6 +157,9 @@ class Unreachable:
     def result_type(self, task: str) -> Any:
         return Any
 
+    def stream(self, id: UUID, after: int) -> Any:
+        raise BrokerUnavailable("nobody answers")
+
 
 def test_a_client_that_has_seen_everything_is_told_that_nothing_changed() -> None:
     stage = Stage()
