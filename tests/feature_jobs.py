@@ -85,7 +85,7 @@ def sub(number: int) -> int:
 
 @app.task(echo=True)
 async def main(self: AsyncTask) -> str:
-    self.add_task("sub", 123)
+    self.add_task("sub", 123)  # type: ignore[unused-awaitable]
     stored: Job[int] = await self.add_task("sub", 5)
     return f"{self.task_name} {await stored.aresult()}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ def app() -> QueueTasks:
 
 
 def line_of(function: Callable[..., Any]) -> int:
-    return inspect.unwrap(function).__code__.co_firstlineno
+    code: CodeType = inspect.unwrap(function).__code__
+    return code.co_firstlineno
 
 
 def mail(number: int = 0) -> str:
@@ -50,7 +52,7 @@ class NeedsUrl:
     def __init__(self, url: str) -> None: ...
 
 
-WRONG = [
+WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (mail, {"max_time": "10"}, "expected max_time to be seconds or a timedelta, from 0 to a hundred years, got '10'"),
     (mail, {"max_time": -1}, "expected max_time"),
     (mail, {"max_time": True}, "expected max_time"),
@@ -81,16 +83,8 @@ WRONG = [
     (mail, {"middlewares_before": mail}, "expected middlewares_before to be a list, got"),
     (mail, {"middlewares_before": ["mail"]}, "expected an entry of middlewares_before to be a function, got 'mail'"),
     (mail, {"middlewares_before": [lambda: None]}, "expected an entry of middlewares_before to take one argument"),
-    (
-        mail,
-        {"middlewares_after": [TakesTwo]},
-        "expected class TakesTwo in middlewares_after to be made with nothing or with the",
-    ),
-    (
-        mail,
-        {"middlewares_after": [NotCallable]},
-        "expected class NotCallable in middlewares_after to have a __call__(self, call)",
-    ),
+    (mail, {"middlewares_after": [TakesTwo]}, "expected class TakesTwo in middlewares_after to be made with"),
+    (mail, {"middlewares_after": [NotCallable]}, "expected class NotCallable in middlewares_after to have a __call__"),
     (mail, {"middlewares_after": [CallWithNothing]}, "expected class CallWithNothing in middlewares_after to have a __call__"),
     (mail, {"generate_handler": print}, "expected generate_handler on a generator"),
     (values, {"generate_handler": "print"}, "expected generate_handler to be a function, got 'print'"),
@@ -135,12 +129,12 @@ class TestOtherWrongUses:
 
     @pytest.mark.parametrize("value", ["mail", 7, None, NotCallable])
     def test_what_is_no_function(self, app: QueueTasks, value: Any) -> None:
-        with pytest.raises(ConfigError, match="expected a function to declare as a task"):
+        with pytest.raises(TaskError, match="expected a function to declare as a task"):
             app.task()(value)
 
     def test_two_names(self, app: QueueTasks) -> None:
-        with pytest.raises(ConfigError, match="expected task.. to be given a function, or one name"):
-            app.task("one", name="two")  # type: ignore[call-overload]
+        with pytest.raises(ConfigError, match=r"expected task\(\) to be given one name, got 'one' and 'two'"):
+            app.task("one", name="two")
 
     def test_parameters_that_cannot_be_stored(self, app: QueueTasks) -> None:
         class Odd:

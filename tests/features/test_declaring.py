@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from cherga import AsyncRouter, ConfigError, DuplicateTask, QueueTasks, Router, 
 
 
 def line_of(function: Callable[..., Any]) -> int:
-    return inspect.unwrap(function).__code__.co_firstlineno
+    code: CodeType = inspect.unwrap(function).__code__
+    return code.co_firstlineno
 
 
 class TestOnAnApplication:

@@ -268,10 +268,13 @@ def test_dependencies_find_their_place_among_all_kinds_of_parameters(app: QueueT
     def after_self(self: Any, a: int, g: Annotated[str, Depends(generator)], /, *, b: int, **more: int) -> list[Any]:
         return [self.task_name, a, g, b, more]
 
+    enqueue: Callable[..., Job[Any]] = first.enqueue
+    enqueue_echo: Callable[..., Job[Any]] = after_self.enqueue
+
     with app.worker():
-        assert first.enqueue(1, 5, 6, 7, c=8).result(5) == ["generator", 1, 1, 5, [6, 7], 8]
-        assert first.enqueue(1).result(5) == ["generator", 1, 1, 2, [], 3]
-        assert after_self.enqueue(1, b=2, d=4).result(5) == ["after_self", 1, "generator", 2, {"d": 4}]
+        assert enqueue(1, 5, 6, 7, c=8).result(5) == ["generator", 1, 1, 5, [6, 7], 8]
+        assert enqueue(1).result(5) == ["generator", 1, 1, 2, [], 3]
+        assert enqueue_echo(1, b=2, d=4).result(5) == ["after_self", 1, "generator", 2, {"d": 4}]
 
 
 def test_a_sender_cannot_pass_a_dependency(app: QueueTasks) -> None:

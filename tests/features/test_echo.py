@@ -18,6 +18,12 @@ def double(value: Any) -> Any:
     return value
 
 
+FIELDS = [
+    *("task_name", "priority", "echo", "max_time", "retry", "retry_on_exc", "decode"),
+    *("middlewares_before", "middlewares_after", "extra", "tags", "description"),
+]
+
+
 def test_self_has_every_field_of_the_seed(app: QueueTasks) -> None:
     seen: dict[str, Any] = {}
 
@@ -42,25 +48,7 @@ def test_self_has_every_field_of_the_seed(app: QueueTasks) -> None:
         shape="round",
     )
     def show(self: SyncTask, number: int) -> None:
-        seen.update(
-            {
-                name: getattr(self, name)
-                for name in [
-                    "task_name",
-                    "priority",
-                    "echo",
-                    "max_time",
-                    "retry",
-                    "retry_on_exc",
-                    "decode",
-                    "middlewares_before",
-                    "middlewares_after",
-                    "extra",
-                    "tags",
-                    "description",
-                ]
-            }
-        )
+        seen.update({name: getattr(self, name) for name in FIELDS})
         seen["ctx"] = self.ctx.task_uuid
 
     with app.worker():

@@ -227,13 +227,13 @@ class TestPluginError:
         if request.param == "def":
 
             @app.task(echo=True)
-            def ask(self: Any, **details: int) -> Any:
+            def ask(self: Any, /, **details: int) -> Any:
                 return self.ctx.plugin_error(**details)
 
             return ask
 
         @app.task(echo=True, name="ask")
-        async def aask(self: Any, **details: int) -> Any:
+        async def aask(self: Any, /, **details: int) -> Any:
             return await self.ctx.plugin_error(**details)
 
         return aask
@@ -284,7 +284,7 @@ class TestWrongUses:
 
     def test_a_handler_that_takes_nothing(self, app: QueueTasks) -> None:
         with pytest.raises(ConfigError, match="expected a handler of 'failed' to take one argument"):
-            app.on.failed(lambda: None)  # type: ignore[misc,arg-type]
+            app.on.failed(lambda: None)  # type: ignore[type-var]
 
     def test_a_handler_that_is_none(self, app: QueueTasks) -> None:
         with pytest.raises(ConfigError, match="expected a handler of 'failed' to be a function, got 'mail'"):

@@ -334,7 +334,7 @@ def test_a_result_may_need_the_context_to_be_stored(app: QueueTasks) -> None:
             raise AttributeError(name)
 
     app.around_job.append(request)
-    task = app.task(name="work")(CurrentUser)
+    task = app.task(name="work")(lambda: CurrentUser())
 
     with app.worker(), pytest.raises(JobFailed, match="CurrentUser cannot be stored"):
         task.enqueue().result(WAIT)

@@ -79,15 +79,13 @@ def cyclic() -> BaseException:
 def both(app: QueueTasks, function: Callable[[], Any], **options: Any) -> list[Any]:
     """The function as a ``def`` task and as an ``async def`` task."""
 
-    @app.task(name="plain", **options)
     def plain() -> Any:
         return function()
 
-    @app.task(name="coroutine", **options)
     async def coroutine() -> Any:
         return function()
 
-    return [plain, coroutine]
+    return [app.task(name=real.__name__, **options)(real) for real in (plain, coroutine)]
 
 
 # --- results

@@ -11,7 +11,6 @@ import pytest
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
 from cherga import BrokerUnavailable, QueueTasks
-from cherga.client.handle import Values
 from cherga.client.live import PAGE
 from cherga.web.frames import Stream
 from cherga.web.live import Answer, Asked, LiveEndpoint
@@ -158,7 +157,7 @@ class Unreachable:
     def result_type(self, task: str) -> Any:
         return Any
 
-    def stream(self, id: UUID, after: int) -> Values:
+    def stream(self, id: UUID, after: int) -> Any:
         raise BrokerUnavailable("nobody answers")
 
 

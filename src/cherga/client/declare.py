@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, cast, overload
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, cast, overload
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cherga.client.features import Step, features_of
+from cherga.client.decorators import (
+    DecodedDecorator,
+    EchoDecodedDecorator,
+    EchoDecorator,
+    EchoHandledDecorator,
+    HandledDecorator,
+    Streaming,
+    TaskDecorator,
+)
+from cherga.client.features import Features, Step, features_of
 from cherga.client.order import Order, UniqueKey, on_crash, order_with
 from cherga.client.pipeline import executor_of
-from cherga.client.task import CoroutineTask, FunctionTask, Sender, Task, place_of
+from cherga.client.task import CalledTask, CoroutineTask, EchoTask, FunctionTask, Sender, Task, place_of
 from cherga.rules import options as check
 from cherga.rules.decide import Policy
 from cherga.rules.options import Duration
@@ -21,6 +30,9 @@ from cherga.words.errors import ConfigError, TaskError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Y = TypeVar("Y")
+H = TypeVar("H")
+D = TypeVar("D")
 
 
 class TaskOptions(TypedDict, total=False):
@@ -47,16 +59,6 @@ class TaskOptions(TypedDict, total=False):
     awaiting: bool
 
 
-class TaskDecorator(Protocol):
-    """What ``@app.task(...)`` gives: it turns a function into a task and keeps its types."""
-
-    # Every coroutine function is also a function: the first overload that fits is meant.
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
-
-
 class Declaration(Struct, frozen=True):
     """A function with its name and options, before it belongs to an application."""
 
@@ -78,40 +80,127 @@ class Declaration(Struct, frozen=True):
             executor_of(features.executor)
             aliases_of(self)
             policy, order = policy_of(options, settings), _order(self.name, options)
-            make = CoroutineTask if features.is_async and not features.is_generator else FunctionTask
-            return make(self.function, self.name, sender, policy, order, features)
+            return _kind(features)(self.function, self.name, sender, policy, order, features)
         except (ConfigError, TaskError) as error:
             what = str(error).removeprefix(f"task {self.name}: ")
             raise type(error)(f"task {self.name} ({self.place}): {what}") from None
 
 
+def _kind(features: Features) -> type[Task[Any, Any]]:
+    if features.echo:
+        return EchoTask
+
+    if features.is_generator or features.decode:
+        return CalledTask
+
+    return CoroutineTask if features.is_async else FunctionTask
+
+
 class Declaring:
     """Gives a class the ``task`` decorator; ``_declared`` says what becomes of a declaration."""
 
+    # First the bare forms, then those with options: which of these there are decides on the types of the task.
     @overload
     def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
+    def task(self, function: Callable[P, Streaming[Y]], /) -> CalledTask[P, list[Y], Streaming[Y]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def task(self, function: Callable[P, Generator[Y, Any, R]], /) -> CalledTask[P, R, Generator[Y, Any, R]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def task(self, function: Callable[P, AsyncIterator[Y]], /) -> CalledTask[P, list[Y], AsyncIterator[Y]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def task(self, function: Callable[P, Iterator[Y]], /) -> CalledTask[P, list[Y], Iterator[Y]]: ...  # type: ignore[overload-overlap]
+    @overload
     def task(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
     @overload
-    def task(self, name_: str, /, **options: Any) -> TaskDecorator: ...
+    def task(
+        self, name_: str = ..., /, *, echo: Literal[True], decode: Callable[[Any], Awaitable[D]], **options: Any
+    ) -> EchoDecodedDecorator[D]: ...
     @overload
-    def task(self, *, name: str | None = None, **options: Any) -> TaskDecorator: ...
+    def task(
+        self, name_: str = ..., /, *, echo: Literal[True], decode: Callable[[Any], D], **options: Any
+    ) -> EchoDecodedDecorator[D]: ...
+    @overload
+    def task(
+        self,
+        name_: str = ...,
+        /,
+        *,
+        echo: Literal[True],
+        generate_handler: Callable[[Any], Awaitable[H]],
+        decode: None = ...,
+        **options: Any,
+    ) -> EchoHandledDecorator[H]: ...
+    @overload
+    def task(
+        self,
+        name_: str = ...,
+        /,
+        *,
+        echo: Literal[True],
+        generate_handler: Callable[[Any], H],
+        decode: None = ...,
+        **options: Any,
+    ) -> EchoHandledDecorator[H]: ...
+    @overload
+    def task(
+        self, name_: str = ..., /, *, echo: Literal[True], decode: None = ..., generate_handler: None = ..., **options: Any
+    ) -> EchoDecorator: ...
+    @overload
+    def task(
+        self, name_: str = ..., /, *, echo: Literal[False] = ..., decode: Callable[[Any], Awaitable[D]], **options: Any
+    ) -> DecodedDecorator[D]: ...
+    @overload
+    def task(
+        self, name_: str = ..., /, *, echo: Literal[False] = ..., decode: Callable[[Any], D], **options: Any
+    ) -> DecodedDecorator[D]: ...
+    @overload
+    def task(
+        self,
+        name_: str = ...,
+        /,
+        *,
+        echo: Literal[False] = ...,
+        generate_handler: Callable[[Any], Awaitable[H]],
+        decode: None = ...,
+        **options: Any,
+    ) -> HandledDecorator[H]: ...
+    @overload
+    def task(
+        self,
+        name_: str = ...,
+        /,
+        *,
+        echo: Literal[False] = ...,
+        generate_handler: Callable[[Any], H],
+        decode: None = ...,
+        **options: Any,
+    ) -> HandledDecorator[H]: ...
+    @overload
+    def task(
+        self,
+        name_: str = ...,
+        /,
+        *,
+        echo: Literal[False] = ...,
+        decode: None = ...,
+        generate_handler: None = ...,
+        **options: Any,
+    ) -> TaskDecorator: ...
 
-    def task(self, *given: Any, name: str | None = None, **options: Any) -> Any:
+    def task(self, given: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
         """Declare a function as a task: ``@app.task``, ``@app.task("name")`` or ``@app.task(retry=5, …)``.
 
         Options are those of ``TaskOptions``; further keywords are kept as ``task.extra``. Raises ``DuplicateTask`` for a
         name that is taken and ``ConfigError`` for an option that is wrong, both with the place in the code.
         """
-        (first,) = given or (None,)
+        if callable(given):
+            return self._declared(_declaration(given, name, options))
 
-        if name is not None and isinstance(first, str):
-            raise ConfigError(f"expected task() to be given one name, got {first!r} and {name!r}")
+        if given is not None and name is not None:
+            raise ConfigError(f"expected task() to be given one name, got {given!r} and {name!r}")
 
-        if callable(first):
-            return self._declared(_declaration(first, name, options))
-
-        return lambda real: self._declared(_declaration(real, first if name is None else name, options))
+        return lambda real: self._declared(_declaration(real, given if name is None else name, options))
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
         raise TypeError(f"{type(self).__name__} cannot declare tasks")
@@ -120,7 +209,7 @@ class Declaring:
 def _declaration(function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> Declaration:
     real = function.function if isinstance(function, Task) else function
 
-    if not callable(real):
+    if not callable(real) or inspect.isclass(real):
         raise TaskError(f"expected a function to declare as a task, got {real!r}")
 
     own_name: str = getattr(real, "__name__", "")
@@ -173,4 +262,4 @@ def _retry(options: TaskOptions) -> Retry:
     return replace(retry, on=exception_kinds(options["retry_on_exc"], "retry_on_exc"))
 
 
-__all__ = ["Declaration", "Declaring", "TaskDecorator", "TaskOptions", "policy_of"]
+__all__ = ["Declaration", "Declaring", "TaskDecorator", "TaskOptions", "aliases_of", "policy_of"]

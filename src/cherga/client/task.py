@@ -24,6 +24,7 @@ from cherga.words.job import NewJob, Unique
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C")
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -222,6 +223,24 @@ class CoroutineTask(Task[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the plain coroutine function here and now, with no job."""
         result: Coroutine[Any, Any, R] = self.function(*args, **kwargs)
+        return result
+
+
+class CalledTask(Task[P, R], Generic[P, R, C]):
+    """A task whose plain call gives something else (C) than its jobs: a generator, or what ``decode`` turns into R."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+        """Call the plain function here and now, with no job."""
+        result: C = self.function(*args, **kwargs)
+        return result
+
+
+class EchoTask(Task[P, R], Generic[P, R, C]):
+    """A task of ``echo=True``: a plain call is given what stands in for the bound task, jobs get theirs from the worker."""
+
+    def __call__(self, bound: Any, /, *args: P.args, **kwargs: P.kwargs) -> C:
+        """Call the plain function here and now, with no job."""
+        result: C = self.function(bound, *args, **kwargs)
         return result
 
 

@@ -1,0 +1,216 @@
+"""What a type checker is to say about tasks. Each line that ends in ``# is: …`` reveals that type, each that ends in
+``# error`` is refused, and no other line is. Two checkers read this; it is never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import reveal_type
+
+from cherga import AsyncRouter, AsyncTask, Context, Depends, QueueTasks, SyncTask, ctx, shared_task
+
+app = QueueTasks("cases")
+router = AsyncRouter()
+
+
+class Session: ...
+
+
+def open_session() -> Session:
+    return Session()
+
+
+def as_bytes(value: float) -> bytes:
+    return str(value).encode()
+
+
+async def as_bytes_later(value: float) -> bytes:
+    return str(value).encode()
+
+
+# --- functions
+
+
+@app.task
+def plain(a: int, b: str = "") -> float:
+    return a
+
+
+reveal_type(plain.enqueue(1, b="x"))  # is: Job[float]
+reveal_type(plain.enqueue(1).result())  # is: float
+reveal_type(plain.using(priority=3).enqueue(1, "x"))  # is: Job[float]
+reveal_type(plain(1))  # is: float
+plain.enqueue()  # error
+plain.enqueue("1")  # error
+plain.enqueue(1, c=2)  # error
+plain.using(priority=3).enqueue("1")  # error
+
+
+@app.task(retry=5, retry_on_exc=[ValueError], queue="mail", colour="red")
+async def coroutine(a: int) -> str:
+    return str(a)
+
+
+async def awaiting() -> None:
+    reveal_type(await coroutine.aenqueue(1))  # is: Job[str]
+    reveal_type(await (await coroutine.aenqueue(a=1)).aresult())  # is: str
+    reveal_type(await coroutine(1))  # is: str
+    await coroutine.aenqueue("1")  # error
+
+
+@app.task("another name", max_time=5)
+def named(a: int) -> list[int]:
+    return [a]
+
+
+reveal_type(named.enqueue(1))  # is: Job[list[int]]
+
+
+# --- generators
+
+
+@app.task
+def iterator(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+@app.task()
+def generator(count: int) -> Generator[int, str, bytes]:
+    answer = yield count
+    return answer.encode()
+
+
+@app.task()
+def streaming(count: int) -> Generator[int, None, None]:
+    yield count
+
+
+@app.task
+async def async_iterator(count: int) -> AsyncIterator[str]:
+    yield str(count)
+
+
+@app.task(generate_handler=as_bytes)
+def handled(count: int) -> Iterator[float]:
+    yield 1.0 * count
+
+
+@app.task(generate_handler=as_bytes_later)
+def handled_later(count: int) -> Generator[float, bytes, str]:
+    answer = yield 1.0 * count
+    return answer.decode()
+
+
+reveal_type(iterator.enqueue(1))  # is: Job[list[int]]
+reveal_type(iterator(1))  # is: Iterator[int]
+reveal_type(generator.enqueue(1))  # is: Job[bytes]
+reveal_type(streaming.enqueue(1))  # is: Job[list[int]]
+reveal_type(async_iterator.enqueue(1))  # is: Job[list[str]]
+reveal_type(handled.enqueue(1))  # is: Job[list[bytes]]
+reveal_type(handled_later.enqueue(1))  # is: Job[str]
+iterator.enqueue("1")  # error
+generator.enqueue()  # error
+async_iterator.enqueue(1, 2)  # error
+
+
+# --- echo
+
+
+@app.task(echo=True)
+async def echo_coroutine(self: AsyncTask, a: int, b: str = "") -> float:
+    reveal_type(self.add_task("plain", 1))  # is: Child
+    reveal_type(await self.ctx.sleep(1))  # is: bool
+    reveal_type(self.ctx.attempt)  # is: int
+    return a
+
+
+@app.task(echo=True, retry=3)
+def echo_function(self: SyncTask, a: int) -> str:
+    reveal_type(self.ctx.sleep(1))  # is: bool
+    reveal_type(self.retry)  # is: int
+    return str(a)
+
+
+@app.task("echo generator", echo=True)
+def echo_generator(self: SyncTask, a: int) -> Iterator[int]:
+    yield a
+
+
+@app.task(echo=True)
+async def echo_async_generator(self: AsyncTask, a: int) -> AsyncIterator[int]:
+    yield a
+
+
+@app.task(echo=True, decode=as_bytes)
+def echo_decoded(self: SyncTask, a: int) -> float:
+    return a
+
+
+@app.task(echo=True, generate_handler=as_bytes)
+def echo_handled(self: SyncTask, a: int) -> Iterator[float]:
+    yield a
+
+
+reveal_type(echo_coroutine.enqueue(1, b="x"))  # is: Job[float]
+reveal_type(echo_function.enqueue(1))  # is: Job[str]
+reveal_type(echo_generator.enqueue(1))  # is: Job[list[int]]
+reveal_type(echo_async_generator.enqueue(1))  # is: Job[list[int]]
+reveal_type(echo_decoded.enqueue(1))  # is: Job[bytes]
+reveal_type(echo_handled.enqueue(1))  # is: Job[list[bytes]]
+reveal_type(echo_function("a fake", 1))  # is: str
+echo_coroutine.enqueue()  # error
+echo_coroutine.enqueue("1")  # error
+echo_function.enqueue(1, 2)  # error
+echo_generator.enqueue(a="1")  # error
+echo_async_generator.enqueue("1")  # error
+echo_function(1)  # error
+
+
+# --- decode
+
+
+@app.task(decode=as_bytes)
+def decoded(a: int) -> float:
+    return a
+
+
+@app.task(decode=as_bytes_later)
+async def decoded_later(a: int) -> float:
+    return a
+
+
+reveal_type(decoded.enqueue(1))  # is: Job[bytes]
+reveal_type(decoded(1))  # is: float
+reveal_type(decoded_later.enqueue(1))  # is: Job[bytes]
+decoded.enqueue("1")  # error
+
+
+# --- what the worker fills in, routers, shared tasks
+
+
+@app.task
+def filled(a: int, session: Session = Depends(open_session), context: Context = ctx) -> int:
+    return a
+
+
+@router.task(priority=3)
+async def routed(a: int) -> int:
+    return a
+
+
+@shared_task
+def shared(a: int) -> int:
+    return a
+
+
+@shared_task(awaiting=True)
+async def shared_async(a: int) -> int:
+    return a
+
+
+reveal_type(filled.enqueue(1))  # is: Job[int]
+reveal_type(routed.enqueue(1))  # is: Job[int]
+reveal_type(shared.enqueue(1))  # is: Job[int]
+reveal_type(shared_async.enqueue(1))  # is: Job[int]
+routed.enqueue("1")  # error
+shared.enqueue("1")  # error
+shared_async.enqueue()  # error
