@@ -43,7 +43,7 @@ def _command(context: click.Context) -> Iterator[str]:
 
 def _options(context: click.Context) -> Iterator[str]:
     # The help option is made once for each command, with the names of whichever context asked first.
-    parameters = [parameter for parameter in context.command.get_params(context) if parameter.name != "help"]
+    parameters = [parameter for parameter in context.command.get_params(context) if "--help" not in parameter.opts]
     records = [record for parameter in parameters if (record := parameter.get_help_record(context))]
     yield "| option | meaning |\n| --- | --- |"
     yield from (f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in [*records, HELP])
