@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 
 HEAVY = ("apsw", "click", "django", "flask", "psycopg", "redis", "rich", "sqlalchemy", "sqlite3")
 ROUNDS = 3
@@ -40,8 +45,17 @@ def import_seconds(modules: str) -> float:
     return float(run(f"import time; began = time.process_time(); import {modules}; print(time.process_time() - began)"))
 
 
+@cache
+def compiled() -> dict[str, str]:
+    """An environment in which modules are compiled once and kept, as those of an installed package are."""
+    folder = tempfile.mkdtemp(prefix="cherga-compiled-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": folder}
+
+
 def run(program: str) -> str:
     """What the program prints in an interpreter of its own."""
     return subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30, env=compiled()
     ).stdout.strip()
