@@ -79,11 +79,11 @@ def test_a_repeated_id_is_run_once(app: QueueTasks, ran: Ran) -> None:
 
 
 def test_a_job_runs_when_its_time_has_come(app: QueueTasks, ran: Ran) -> None:
-    soon = datetime.fromtimestamp(SystemClock.now() + 0.1, UTC)
-
     with app.worker():
         late = ran.task.using(run_in=60).enqueue("late")
-        jobs = [ran.task.using(run_in=0.1).enqueue("in"), ran.task.using(run_at=soon).enqueue("at"), ran.task.enqueue("now")]
+        # Far enough away that a slow machine has stored them before their time.
+        soon = datetime.fromtimestamp(SystemClock.now() + 1.0, UTC)
+        jobs = [ran.task.using(run_in=1.0).enqueue("in"), ran.task.using(run_at=soon).enqueue("at"), ran.task.enqueue("now")]
         assert [job.status for job in jobs] == [JobState.SCHEDULED, JobState.SCHEDULED, JobState.READY]
 
         for job in jobs:
@@ -125,11 +125,11 @@ def test_a_job_that_has_expired_does_not_run(app: QueueTasks, ran: Ran) -> None:
 def test_a_job_that_starts_in_time_does_not_expire_while_it_runs(app: QueueTasks) -> None:
     @app.task
     def work() -> str:
-        ctx.sleep(0.1)
+        ctx.sleep(1.1)
         return "done"
 
     with app.worker():
-        assert work.using(expires=0.09).enqueue().result(WAIT) == "done"
+        assert work.using(expires=1.0).enqueue().result(WAIT) == "done"
 
 
 # --- edges
