@@ -18,8 +18,8 @@ def double(value: Any) -> Any:
     return value
 
 
-FIELDS = ("task_name", "priority", "echo", "max_time", "retry", "retry_on_exc", "decode", "middlewares_before")
-FIELDS += ("middlewares_after", "extra", "tags", "description")
+FACTS = ("task_name", "priority", "echo", "max_time", "retry", "retry_on_exc", "decode", "tags", "description")
+FIELDS = (*FACTS, "middlewares_before", "middlewares_after", "extra")
 
 
 def test_self_has_every_field_of_the_seed(app: QueueTasks) -> None:
