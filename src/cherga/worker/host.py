@@ -66,18 +66,16 @@ class WorkerHost:
     def overrides(self) -> Overrides:
         return self.app.dependency_overrides
 
-    def settle_in_thread(self, made: Awaitable[Any]) -> Any:
+    def settle_in_thread(self, made: Awaitable[Any], to_the_end: bool = False) -> Any:
         """Let the loop await something while this thread waits, until the job that runs here is asked to stop.
 
-        Raises ``WouldDeadlock`` on the loop's own thread.
+        ``to_the_end``: even then. Raises ``Stopped``, or ``WouldDeadlock`` on the loop's own thread.
         """
         if self._loop().is_here():
-            if inspect.iscoroutine(made):
-                made.close()
-
+            _drop(made)
             raise WouldDeadlock("expected an async def task to await what waits, for it would wait for its own loop")
 
-        return self._loop().wait_for(_until_asked_to_stop(made))
+        return self._loop().wait_for(made if to_the_end else _until_asked_to_stop(made))
 
     def component(self, name: str) -> Any:
         """A part of the worker by name, None for a name that is not known."""
@@ -144,12 +142,22 @@ async def _until_asked_to_stop(made: Awaitable[Any]) -> Any:
 
     with context.waking(lambda: loop.call_soon_threadsafe(cast(Any, waiting).cancel)):
         try:
+            if context.cancelled:
+                _drop(made)
+                raise Stopped
+
             return await made
         except asyncio.CancelledError:
             if context.cancelled:
                 raise Stopped from None
 
             raise
+
+
+def _drop(made: Awaitable[Any]) -> None:
+    """A coroutine that is not awaited after all is closed, which spares a warning."""
+    if inspect.iscoroutine(made):
+        made.close()
 
 
 def _log_failed() -> None:
