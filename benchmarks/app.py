@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from typing import Any
 
-from cherga import QueueTasks
+from cherga import Call, Depends, QueueTasks
 
 
 def noop(number: int) -> int:
@@ -22,6 +24,37 @@ def stamp() -> int:
     return time.monotonic_ns()
 
 
+class Before:
+    """A middleware that does nothing."""
+
+    def __call__(self, call: Call) -> None: ...
+
+
+class After:
+    """A middleware that does nothing."""
+
+    def __call__(self, call: Call) -> None: ...
+
+
+def open_nothing() -> Iterator[None]:
+    """A dependency that is opened and closed for each job."""
+    yield
+
+
+FEATURES: dict[str, Any] = {"echo": True, "middlewares_before": [Before], "middlewares_after": [After]}
+NEEDED: Any = Depends(open_nothing)
+
+
+def featured(self: Any, number: int, needed: None = NEEDED) -> int:
+    """Does nothing, with everything around it, on a thread."""
+    return number
+
+
+async def afeatured(self: Any, number: int, needed: None = NEEDED) -> int:
+    """Does nothing, with everything around it, on the loop."""
+    return number
+
+
 def make(broker_url: str | None = None) -> QueueTasks:
     """The application on this broker, else on ``CHERGA_BROKER_URL``."""
     made = QueueTasks("bench", broker_url)
@@ -29,6 +62,8 @@ def make(broker_url: str | None = None) -> QueueTasks:
     for function in (noop, anoop, stamp):
         made.task(function)
 
+    made.task(**FEATURES)(featured)
+    made.task(**FEATURES)(afeatured)
     return made
 
 

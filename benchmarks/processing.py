@@ -44,13 +44,13 @@ def measure(run: Run) -> None:
 def _contestants(run: Run) -> dict[str, Callable[[], float]]:
     """What is compared stands side by side."""
     return {
-        SYNC: lambda: _cherga(run, "noop", 1),
+        SYNC: lambda: process(run, "noop", 1),
         BARE: lambda: _bare(run),
-        ASYNC: lambda: _cherga(run, "anoop", 1),
+        ASYNC: lambda: process(run, "anoop", 1),
         HUEY: lambda: _huey(run, 1),
         HUEY_4: lambda: _huey(run, 4),
-        "sync tasks, 2 worker processes": lambda: _cherga(run, "noop", 2),
-        "async tasks, 2 worker processes": lambda: _cherga(run, "anoop", 2),
+        "sync tasks, 2 worker processes": lambda: process(run, "noop", 2),
+        "async tasks, 2 worker processes": lambda: process(run, "anoop", 2),
         f"{SYNC}, the whole command by the clock": lambda: _whole(run),
     }
 
@@ -64,10 +64,11 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
-def _cherga(run: Run, task: str, processes: int) -> float:
-    database = _filled(run, task)
+def process(run: Run, task: str, processes: int, jobs: int = JOBS) -> float:
+    """Jobs a second of this task."""
+    database = _filled(run, task, jobs)
     run_burst(database, processes)
-    return _rate(database, run.jobs(JOBS))
+    return _rate(database, run.jobs(jobs))
 
 
 def _whole(run: Run) -> float:
@@ -87,8 +88,8 @@ def _huey(run: Run, threads: int) -> float:
     return jobs / peer.processing_seconds(run.database(), threads, jobs)
 
 
-def _filled(run: Run, task: str) -> Path:
-    database, jobs = run.database(), run.jobs(JOBS)
+def _filled(run: Run, task: str, usual: int = JOBS) -> Path:
+    database, jobs = run.database(), run.jobs(usual)
 
     with client(database) as app:
         for first in range(0, jobs, PORTION):

@@ -376,6 +376,78 @@ class TestBeingStopped:
 
         wait_until(lambda: diary == ["open generator"] or len(diary) == 2, "the dependency is closed")
 
+    def test_a_thread_that_waits_for_something_async_is_woken_by_a_cancellation(self, app: QueueTasks) -> None:
+        async def endless(g: str = Depends(generator)) -> AsyncIterator[str]:
+            try:
+                await asyncio.sleep(60)
+                yield "never"
+            finally:
+                diary.append("endless ended")
+
+        @app.task
+        def job(value: str = Depends(endless)) -> None: ...
+
+        with app.worker():
+            each = job.enqueue()
+            wait_until(lambda: diary, "the dependency is being opened")
+            each.cancel()
+
+            with pytest.raises(JobCancelled):
+                each.result(5)
+
+            wait_until(lambda: "endless ended" in diary, "the wait has ended")
+
+    @pytest.mark.parametrize("is_async", [False, True])
+    @pytest.mark.parametrize("when", ["opening", "closing"])
+    def test_a_dependency_may_cancel_the_job_itself(self, app: QueueTasks, is_async: bool, when: str) -> None:
+        async def picky(context: Context) -> AsyncIterator[str]:
+            if when == "opening":
+                context.cancel("not today")
+
+            yield "picky"
+            context.cancel("not today")
+
+        if is_async:
+
+            @app.task(name="job", retry=3)
+            async def ajob(value: str = Depends(picky)) -> None: ...
+        else:
+
+            @app.task(name="job", retry=3)
+            def job(value: str = Depends(picky)) -> None: ...
+
+        with app.worker():
+            each = app.tasks["job"].enqueue()
+
+            with pytest.raises(JobCancelled, match="not today"):
+                each.result(5)
+
+        assert each.attempt == 1
+
+    def test_what_must_be_left_in_the_task_that_entered_it_is_so_for_threads_too(self, app: QueueTasks) -> None:
+        async def limited() -> AsyncIterator[str]:
+            try:
+                async with asyncio.timeout(60):
+                    yield "limited"
+            except ValueError as error:
+                diary.append(f"heard {error}")
+                raise
+
+        @app.task
+        def job(fail: bool, value: str = Depends(limited)) -> str:
+            if fail:
+                raise ValueError("this")
+
+            return value
+
+        with app.worker():
+            assert job.enqueue(False).result(5) == "limited"
+
+            with pytest.raises(JobFailed, match="ValueError: this"):
+                job.enqueue(True).result(5)
+
+        assert diary == ["heard this"]
+
 
 class TestShared:
     @pytest.mark.parametrize("is_async", [False, True])

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
@@ -97,7 +98,7 @@ class Context:
         self._metadata: Any = None
         self._meta: dict[str, Any] | None = None
         self._bell: threading.Event | None = None
-        self.wakers: list[Callable[[], None]] | None = None
+        self.wakers: list[Callable[[], object]] | None = None
         """What ends the waits of this job when it is to stop."""
 
     # --- who am I
@@ -281,6 +282,17 @@ class Context:
 
         for wake in list(self.wakers or ()):
             wake()
+
+    @contextmanager
+    def waking(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Within this, ``wake`` is called when the job is asked to stop."""
+        wakers = self.wakers = self.wakers or []
+        wakers.append(wake)
+
+        try:
+            yield
+        finally:
+            wakers.remove(wake)
 
     def sleep(self, duration: Duration) -> bool:
         """Wait, but not longer than until somebody cancels the job. False when that happened.

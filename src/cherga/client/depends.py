@@ -114,7 +114,7 @@ class Opening(Struct, frozen=True):
             return value
 
         if isinstance(scope, Scope):
-            return await scope.enter(dependency.function, await self._make(dependency), self.settle)
+            return await scope.enter(dependency.function, await self._make(dependency), self.settle, self.is_async)
 
         return await scope.open_once(dependency.function, lambda: self._open(dependency, scope), self.settle, self.is_async)
 

@@ -32,7 +32,7 @@ class Surroundings(Protocol):
     worker: SharedScope
     process: SharedScope
 
-    def settle_in_thread(self, made: Awaitable[Any], /) -> Any: ...
+    def settle_in_thread(self, made: Awaitable[Any], /, to_the_end: bool = ...) -> Any: ...
     @property
     def middleware(self) -> tuple[Middleware, ...]: ...
     @property
@@ -159,15 +159,22 @@ class TaskExecutor:
             await step(self.after(call))
             await step(self.decode(call))
         except BaseException as error:
-            await self._scope.close(error, self.settle)
+            await self._scope.close(error, self._settle_to_the_end)
 
             if isinstance(error, TaskWish) or not isinstance(error, Exception):
                 raise
 
             return await step(self.on_error(call, error))
 
-        await self._scope.close(None, self.settle)
+        await self._scope.close(None, self._settle_to_the_end)
         return call.result
+
+    async def _settle_to_the_end(self, value: Any) -> Any:
+        """What closes is not broken off when a job on a thread is asked to stop."""
+        if self.features.is_async or not inspect.isawaitable(value):
+            return await self.settle(value)
+
+        return self.surroundings.settle_in_thread(value, to_the_end=True)
 
     # --- arguments
 

@@ -19,6 +19,9 @@ logger = logging.getLogger("cherga.depends")
 LONGEST_CLOSING = 5.0
 """Seconds that the closing of one shared dependency may take."""
 
+LONGEST_WAIT_ELSEWHERE = 0.5
+"""Seconds to wait for a loop that is not the closer's own."""
+
 Function = Callable[..., Any]
 Settle = Callable[[Any], Awaitable[Any]]
 
@@ -36,13 +39,15 @@ class Scope:
         """Whether it is open, and its value."""
         return function in self._values, self._values.get(function)
 
-    async def enter(self, function: Function, made: Any, settle: Settle) -> Any:
+    async def enter(self, function: Function, made: Any, settle: Settle, is_async: bool) -> Any:
         """Open what the dependency's function gave, remember and return its value."""
         manager = manager_of(function, made)
 
         if manager is None:
             value = await settle(made)
         elif hasattr(manager, "__aenter__"):
+            # A thread has the loop open and close it, which is to be done in one task.
+            manager = manager if is_async else Keeping(manager, contextvars.copy_context())
             value = await settle(manager.__aenter__())
             self._exits.append(manager.__aexit__)
         else:
@@ -138,7 +143,10 @@ class SharedScope:
 
     def keep_open(self, manager: Any) -> Awaitable[Opened]:
         """Open an async context manager in a task of its own, which closes it too: some must be left where they are entered."""
-        return Keeping(manager, self._fresh()).open()
+        return self._kept(Keeping(manager, self._fresh()))
+
+    async def _kept(self, keeping: Keeping) -> Opened:
+        return Opened(await keeping.__aenter__(), keeping.__aexit__, True)
 
     def forget(self) -> None:
         """What is open belongs to another process: after a fork."""
@@ -201,36 +209,51 @@ def manager_of(function: Function, made: Any) -> Any:
 
 
 class Keeping:
-    """An async context manager that stays open until it is told to close."""
+    """An async context manager that is opened and closed in one task of its own, whoever opens and closes it."""
 
     def __init__(self, manager: Any, context: contextvars.Context) -> None:
         self._manager = manager
         self._context = context
-        self._closing = asyncio.Event()
 
-    async def open(self) -> Opened:
+    async def __aenter__(self) -> Any:
         self._loop = asyncio.get_running_loop()
-        opened: asyncio.Future[Any] = self._loop.create_future()
-        self._task = asyncio.create_task(self._live(opened), context=self._context)
-        return Opened(await asyncio.shield(opened), self._close, True)
+        self._opened: asyncio.Future[Any] = self._loop.create_future()
+        self._closing: asyncio.Future[BaseException | None] = self._loop.create_future()
+        self._task = asyncio.create_task(self._live(), context=self._context)
 
-    async def _live(self, opened: asyncio.Future[Any]) -> None:
+        try:
+            return await asyncio.shield(self._opened)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            await asyncio.wait([self._task, self._opened])
+            raise
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if asyncio.get_running_loop() is self._loop:
+            await self._close(error)
+        elif not self._loop.is_closed():  # another one, as in tests, may be held up by whoever closes
+            closing = asyncio.run_coroutine_threadsafe(self._close(error), self._loop)
+            await asyncio.wait([asyncio.wrap_future(closing)], timeout=LONGEST_WAIT_ELSEWHERE)
+
+    async def _close(self, error: BaseException | None) -> None:
+        self._closing.set_result(error)
+        await self._task
+
+    async def _live(self) -> None:
+        error = None
+
         try:
             async with self._manager as value:
-                opened.set_result(value)
-                await self._closing.wait()
-        except BaseException as error:
-            if opened.done():
+                self._opened.set_result(value)
+
+                if (error := await self._closing) is not None:
+                    raise error
+        except BaseException as raised:
+            if not self._opened.done():
+                self._opened.set_exception(raised)
+                self._opened.exception()  # whoever wanted it may have left
+            elif raised is not error:
                 raise
-
-            opened.set_exception(error)
-
-    async def _close(self, *error: object) -> None:
-        if asyncio.get_running_loop() is self._loop:
-            self._closing.set()
-            await self._task
-        elif not self._loop.is_closed():  # it may be held up by whoever closes, as in tests
-            self._loop.call_soon_threadsafe(self._closing.set)
 
 
 async def _leave(function: Function, opened: Opened) -> None:

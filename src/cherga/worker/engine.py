@@ -183,7 +183,7 @@ class Engine:
         self._threads.stop()
         written = self._settler.stop(timeout)
         self._tell_worker(self.app.on.worker_stopped)
-        self.executor.telling.herald.stop(timeout)
+        self.executor.telling.herald.stop(min(timeout, LAST_CALL))
         self.app.on.run_with(None)
         self._loop.stop()
         self._deadlines.stop()

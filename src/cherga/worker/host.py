@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextvars
 import inspect
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from cherga.client.app import QueueTasks
 from cherga.client.applications import set_source
-from cherga.client.context import Context
+from cherga.client.context import Context, current
 from cherga.client.depends import Overrides
 from cherga.client.middleware import Middleware
 from cherga.client.pipeline import drive
 from cherga.client.scopes import SharedScope
 from cherga.client.signals import HARMLESS, Event
+from cherga.client.waiting import Stopped
 from cherga.words.control import PluginError
-from cherga.words.errors import WouldDeadlock
+from cherga.words.errors import NoCurrentJob, WouldDeadlock
 from cherga.words.job import SessionInfo
 
 logger = logging.getLogger("cherga.worker")
@@ -64,15 +66,16 @@ class WorkerHost:
     def overrides(self) -> Overrides:
         return self.app.dependency_overrides
 
-    def settle_in_thread(self, made: Awaitable[Any]) -> Any:
-        """Let the loop await something while this thread waits. Raises ``WouldDeadlock`` on the loop's own thread."""
-        if self._loop().is_here():
-            if inspect.iscoroutine(made):
-                made.close()
+    def settle_in_thread(self, made: Awaitable[Any], to_the_end: bool = False) -> Any:
+        """Let the loop await something while this thread waits, until the job that runs here is asked to stop.
 
+        ``to_the_end``: even then. Raises ``Stopped``, or ``WouldDeadlock`` on the loop's own thread.
+        """
+        if self._loop().is_here():
+            _drop(made)
             raise WouldDeadlock("expected an async def task to await what waits, for it would wait for its own loop")
 
-        return self._loop().wait_for(made)
+        return self._loop().wait_for(made if to_the_end else _until_asked_to_stop(made))
 
     def component(self, name: str) -> Any:
         """A part of the worker by name, None for a name that is not known."""
@@ -127,6 +130,34 @@ class WorkerHost:
                 yield handler(event)
             except HARMLESS:
                 _log_failed()
+
+
+async def _until_asked_to_stop(made: Awaitable[Any]) -> Any:
+    try:
+        context = current()
+    except NoCurrentJob:
+        return await made
+
+    loop, waiting = asyncio.get_running_loop(), asyncio.current_task()
+
+    with context.waking(lambda: loop.call_soon_threadsafe(cast(Any, waiting).cancel)):
+        try:
+            if context.cancelled:
+                _drop(made)
+                raise Stopped
+
+            return await made
+        except asyncio.CancelledError:
+            if context.cancelled:
+                raise Stopped from None
+
+            raise
+
+
+def _drop(made: Awaitable[Any]) -> None:
+    """A coroutine that is not awaited after all is closed, which spares a warning."""
+    if inspect.iscoroutine(made):
+        made.close()
 
 
 def _log_failed() -> None:

@@ -72,7 +72,7 @@ class Lending:
         with self._noted(context, job.id):
             self._refuse_circles(context, job)
 
-            with _woken(context, wake), self._lent(context):
+            with context.waking(wake), self._lent(context):
                 yield lambda: _go_on(context)
 
     # --- slots
@@ -157,17 +157,6 @@ class Lending:
 def _go_on(context: Context) -> None:
     if context.cancelled:
         raise Stopped
-
-
-@contextmanager
-def _woken(context: Context, wake: Callable[[], None]) -> Iterator[None]:
-    wakers = context.wakers = context.wakers or []
-    wakers.append(wake)
-
-    try:
-        yield
-    finally:
-        wakers.remove(wake)
 
 
 def _how(holder: JobRow) -> str:

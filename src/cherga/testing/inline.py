@@ -1,0 +1,263 @@
+"""Inline: jobs run before their enqueue returns, on whichever thread or loop enqueues them.
+
+It is the worker's engine without its claimer, runners and settler threads: the caller claims, runs and settles. Jobs that
+enqueue jobs do it one inside the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context as Variables
+from typing import Any, TypeVar, cast
+
+from msgspec.structs import replace
+
+from cherga.client.app import QueueTasks
+from cherga.client.applications import current_source
+from cherga.client.context import Context, current
+from cherga.client.handle import Job
+from cherga.testing.waiting import wait_until
+from cherga.testing.watching import WatchedExecutor
+from cherga.words.job import Charge, ClaimWish, JobState, Settlement
+from cherga.worker.assignment import Assignment
+from cherga.worker.engine import Engine, EngineOptions, Parts
+from cherga.worker.herald import DirectHerald
+from cherga.worker.pace import Pace
+from cherga.worker.runners import LoopRunner
+from cherga.worker.settler import Settler
+from cherga.worker.slots import SlotTable
+
+T = TypeVar("T")
+
+FOREVER = float("inf")
+SLOT = 0
+LONGEST_JOB = 3600.0
+
+
+class DirectSettler(Settler):
+    """Writes at once, on the caller's thread. A retry does not wait for its backoff."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.settle = self._settle_now
+
+    def start(self) -> None:
+        """There is no thread to start."""
+
+    def stop(self, timeout: float | None = None) -> bool:
+        return True
+
+    def touch(self, context: Context) -> None:
+        self._report([context], final=True)
+
+    def flush(self, context: Context) -> None:
+        self.touch(context)
+
+    def _settle_now(self, settlement: Settlement) -> None:
+        if settlement.to is JobState.SCHEDULED and settlement.charge is Charge.ATTEMPT:
+            settlement = replace(settlement, to=JobState.READY, delay=None)
+
+        self._settle([settlement])
+
+
+class SpareLoops(LoopRunner):
+    """Loops for threads that have to wait for something async. One that runs on such a loop itself is given another."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._make: Callable[[], LoopRunner] = lambda: LoopRunner(*parts)
+        self._made: list[LoopRunner] = []
+        self._idle: list[LoopRunner] = []
+
+    def start(self) -> None:
+        """They start at the first use."""
+
+    def stop(self) -> None:
+        while self._made:
+            self._made.pop().stop()
+
+        self._idle.clear()
+
+    def wait_for(self, made: Awaitable[T]) -> T:
+        runner = self._take()
+
+        try:
+            return runner.wait_for(made)
+        finally:
+            self._idle.append(runner)
+
+    def is_here(self) -> bool:
+        """Whether the caller is an async job, which would hold up its loop in a worker."""
+        if asyncio._get_running_loop() is None or not current_source():
+            return False
+
+        assignment = self._executor.running.find(current().job.token)
+        return assignment is not None and assignment.task.is_async
+
+    def cancel(self, assignment: Assignment) -> bool:
+        if (coroutine := assignment.coroutine) is not None:
+            coroutine.get_loop().call_soon_threadsafe(coroutine.cancel)
+
+        return True
+
+    def _take(self) -> LoopRunner:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            runner = self._make()
+            self._made.append(runner)
+            return runner
+
+
+class InlineEngine(Engine):
+    """Claims, runs and settles on the caller's thread."""
+
+    parts = Parts(executor=WatchedExecutor, settler=DirectSettler, loop=SpareLoops)
+
+    def __init__(self, app: QueueTasks) -> None:
+        options = EngineOptions(name="testing", threads=1, concurrency=1)
+        super().__init__(app, options, SlotTable.private(Engine.slot_count(options)))
+        self.host.process = self.host.worker
+        self.executor.telling.herald = DirectHerald()
+        self._pace = Pace(1, 0.0)
+
+    @property
+    def watched(self) -> WatchedExecutor:
+        """What became of the jobs."""
+        return cast(WatchedExecutor, self.executor)
+
+    def start(self) -> None:
+        """Be ready for ``run``."""
+        self.register()
+        self.slots.lease_until = FOREVER
+        self.app.publish()
+        self._deadlines.start(self._expire)
+        self.app.on.run_with(self._loop.wait_for)
+        self._tell_worker(self.app.on.worker_started)
+
+    def run(self) -> None:
+        """Run everything that is ready, here; ``async def`` tasks on a loop of their own while this thread waits."""
+        self._renew()
+
+        while (assignment := self._next()) is not None:
+            if assignment.task.is_async:
+                self._loop.wait_for(self._live(assignment))
+            else:
+                self.executor.run(assignment, SLOT, self._pace)
+
+            self._pass_on()
+
+    async def arun(self) -> None:
+        """Run everything that is ready: ``async def`` tasks on this loop, ``def`` tasks on a thread."""
+        self._renew()
+
+        while (assignment := self._next()) is not None:
+            if assignment.task.is_async:
+                await self._live(assignment)
+            else:
+                await asyncio.to_thread(self.executor.run, assignment, SLOT, self._pace)
+
+            self._pass_on()
+
+    def busy_with(self, jobs: Sequence[Job[Any]]) -> bool:
+        """One of these jobs still runs, claimed by another caller, or something is still to be called back."""
+        rows = self.app.broker.get([job.id for job in jobs])
+        return self.executor.callbacks.open or any(row is not None and row.state is JobState.RUNNING for row in rows)
+
+    def _renew(self) -> None:
+        """Nobody sends heartbeats, and another worker of the test may have looked for the dead, or ended."""
+        self.app.broker.register(self.session)
+        self.app.on.run_with(self._loop.wait_for)
+
+    def _next(self) -> Assignment | None:
+        """The next job that is ready. What cannot even be begun is settled and passed over."""
+        while True:
+            self.app.broker.promote()
+            wish = ClaimWish(session=self.session.id, limit=1, tasks=self._tasks(), alone=True)
+            jobs = self.app.broker.claim(wish).jobs
+
+            if not jobs:
+                return None
+
+            if (assignment := self.executor.prepare(jobs[0])) is not None:
+                return assignment
+
+    def _tasks(self) -> frozenset[str]:
+        """Looked up each time: a test may declare tasks whenever it likes."""
+        return frozenset((*self.app.tasks, *self.app.aliases))
+
+    async def _live(self, assignment: Assignment) -> None:
+        """Run the job as a task of this loop, in a context of its own."""
+        loop = asyncio.get_running_loop()
+        coroutine = self.executor.arun(assignment, SLOT, self._pace)
+        assignment.coroutine = loop.create_task(coroutine, context=self.executor.fresh())
+
+        try:
+            await asyncio.wait([assignment.coroutine])
+        except asyncio.CancelledError:
+            assignment.coroutine.cancel()
+            raise
+
+    def _pass_on(self) -> None:
+        error, self.watched.escaped = self.watched.escaped, None
+
+        if error is not None:
+            raise error
+
+
+class InlineWorker:
+    """Runs jobs right after they were stored; they see the context variables of ``origin``, not of whoever enqueues them.
+
+    The engine starts at the first of them.
+    """
+
+    def __init__(self, app: QueueTasks, origin: Variables, raise_errors: bool) -> None:
+        self._app = app
+        self._origin = origin
+        self._raise_errors = raise_errors
+        self._engine: InlineEngine | None = None
+        self._lock = threading.Lock()
+
+    def run(self, jobs: Sequence[Job[Any]] = ()) -> None:
+        """Run what is ready. These jobs were just stored: their failures are raised where that is wished."""
+        engine, mine = self._started(), _ready(jobs)
+        engine.run()
+        wait_until(lambda: not engine.busy_with(mine), "another thread has run the job", LONGEST_JOB)
+        self._raise_failure(engine, mine)
+
+    async def arun(self, jobs: Sequence[Job[Any]] = ()) -> None:
+        """The async twin of ``run``."""
+        engine, mine = self._started(), _ready(jobs)
+        await engine.arun()
+
+        while engine.busy_with(mine):
+            await asyncio.sleep(0.001)
+
+        self._raise_failure(engine, mine)
+
+    def close(self) -> None:
+        """End the engine: what lives as long as a worker is closed."""
+        if self._engine is not None:
+            self._engine.stop()
+            self._engine = None
+
+    def _started(self) -> InlineEngine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._origin.copy().run(InlineEngine, self._app)
+                self._engine.start()
+
+            return self._engine
+
+    def _raise_failure(self, engine: InlineEngine, jobs: Sequence[Job[Any]]) -> None:
+        failures = [failure for job in jobs if (failure := engine.watched.failures.pop(job.id, None))]
+
+        if failures and self._raise_errors:
+            raise failures[0]
+
+
+def _ready(jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
+    """Those that will run now; one that was there before may be the very job that enqueues it again."""
+    return [job for job in jobs if job.status is JobState.READY and not job.existing]

@@ -1,0 +1,65 @@
+"""An executor that remembers what became of its jobs, for the test that runs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from cherga.words.errors import JobFailed
+from cherga.words.job import Charge, JobError, JobState, Reason, Settlement
+from cherga.words.outcomes import Outcome
+from cherga.worker.assignment import Assignment
+from cherga.worker.executor import Executor
+
+JOBS_OWN = (Exception, SystemExit, asyncio.CancelledError)
+"""What ends a job and nothing else. The rest is meant for the test: an interrupt, ``pytest.fail``, a test's time-out."""
+
+
+class WatchedExecutor(Executor):
+    """Runs jobs as in a worker, without jitter between attempts."""
+
+    chance = staticmethod(lambda: 0.5)
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.ends: Counter[str] = Counter()
+        """How many attempts ended how, by the names of ``Drained``."""
+        self.failures: dict[UUID, JobFailed] = {}
+        """The jobs that have failed, in order, each with the error that was raised as its cause."""
+        self.escaped: BaseException | None = None
+        """What was raised in a job and is meant for the test."""
+        self._raised_last: dict[UUID, BaseException] = {}
+
+    def _raised(self, assignment: Assignment, error: BaseException) -> Outcome:
+        if isinstance(error, JOBS_OWN):
+            self._raised_last[assignment.job.id] = error
+        else:
+            self.escaped = error
+
+        return super()._raised(assignment, error)
+
+    def _tell_end(self, assignment: Assignment, settlement: Settlement) -> None:
+        cause = self._raised_last.pop(settlement.id, None)
+
+        if assignment.context is not None or settlement.to.final:  # else it never began
+            self.ends[_name_of(settlement)] += 1
+
+        if settlement.to is JobState.FAILED:
+            failure = self.failures[settlement.id] = _failure(settlement)
+            failure.__cause__ = cause
+
+        super()._tell_end(assignment, settlement)
+
+
+def _name_of(settlement: Settlement) -> str:
+    if settlement.to.final:
+        return settlement.to.value
+
+    return "retried" if settlement.charge is Charge.ATTEMPT else "snoozed"
+
+
+def _failure(settlement: Settlement) -> JobFailed:
+    error = (settlement.attempt and settlement.attempt.error) or JobError("Failed", settlement.message or "")
+    return JobFailed(settlement.id, settlement.reason or Reason.ERROR, error.type, error.message, error.traceback)
