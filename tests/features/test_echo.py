@@ -18,15 +18,8 @@ def double(value: Any) -> Any:
     return value
 
 
-<<<<<<< HEAD
-FIELDS = [
-    *("task_name", "priority", "echo", "max_time", "retry", "retry_on_exc", "decode"),
-    *("middlewares_before", "middlewares_after", "extra", "tags", "description"),
-]
-=======
 FACTS = ("task_name", "priority", "echo", "max_time", "retry", "retry_on_exc", "decode", "tags", "description")
 FIELDS = (*FACTS, "middlewares_before", "middlewares_after", "extra")
->>>>>>> issue3
 
 
 def test_self_has_every_field_of_the_seed(app: QueueTasks) -> None:

@@ -80,9 +80,8 @@ class CallerRunner(ThreadRunner):
             self._waiting.put(None)
             return
 
-        self._busy.add(SLOT)
         self._executor.run(assignment, SLOT, self._pace)
-        self._busy.discard(SLOT)
+        self._ended[SLOT] += 1
         self._ring()
 
 

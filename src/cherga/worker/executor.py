@@ -286,13 +286,17 @@ class Executor:
         if context is not None and context.waiting_children is not None and settlement.to is JobState.SUCCEEDED:
             settlement = msgspec.structs.replace(settlement, children=context.waiting_children.groups())
 
-        self.telling.end(assignment, settlement)
+        self._tell_end(assignment, settlement)
         self._settler.settle(settlement)
 
         if type(outcome) is Failed and not assignment.told:
             self._log_failure(assignment, outcome)
 
         self._log_end(assignment, settlement)
+
+    def _tell_end(self, assignment: Assignment, settlement: Settlement) -> None:
+        """Whoever waits for this end hears of it once it is stored."""
+        self.telling.end(assignment, settlement)
 
     def _with_last_words(self, context: Context, settlement: Settlement) -> Settlement:
         self._settler.flush(context)
