@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
-from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, cast, overload
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cherga.client.decorators import (
-    DecodedDecorator,
-    EchoDecodedDecorator,
-    EchoDecorator,
-    EchoHandledDecorator,
-    HandledDecorator,
-    Streaming,
-    TaskDecorator,
-)
 from cherga.client.features import Features, Step, features_of
 from cherga.client.order import Order, UniqueKey, on_crash, order_with
 from cherga.client.pipeline import executor_of
@@ -28,6 +19,17 @@ from cherga.rules.options import Duration
 from cherga.rules.retry import Retry, exception_kinds
 from cherga.rules.settings import Settings
 from cherga.words.errors import ConfigError, TaskError
+
+if TYPE_CHECKING:
+    from cherga.client.decorators import (
+        DecodedDecorator,
+        EchoDecodedDecorator,
+        EchoDecorator,
+        EchoHandledDecorator,
+        HandledDecorator,
+        Streaming,
+        TaskDecorator,
+    )
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -263,4 +265,4 @@ def _retry(options: TaskOptions) -> Retry:
     return replace(retry, on=exception_kinds(options["retry_on_exc"], "retry_on_exc"))
 
 
-__all__ = ["Declaration", "Declaring", "TaskDecorator", "TaskOptions", "aliases_of", "policy_of"]
+__all__ = ["Declaration", "Declaring", "TaskOptions", "aliases_of", "policy_of"]
