@@ -379,6 +379,7 @@ class TestBeingStopped:
     def test_a_thread_that_waits_for_something_async_is_woken_by_a_cancellation(self, app: QueueTasks) -> None:
         async def endless(g: str = Depends(generator)) -> AsyncIterator[str]:
             try:
+                diary.append("endless begun")
                 await asyncio.sleep(60)
                 yield "never"
             finally:
@@ -389,7 +390,7 @@ class TestBeingStopped:
 
         with app.worker():
             each = job.enqueue()
-            wait_until(lambda: diary, "the dependency is being opened")
+            wait_until(lambda: "endless begun" in diary, "the dependency is being opened")
             each.cancel()
 
             with pytest.raises(JobCancelled):
