@@ -333,7 +333,7 @@ class Job(Generic[R_co]):
             return
 
         wait, submitter = _Wait(self._source, timeout), self._source.submitter
-        listener = await submitter.call(self._listen)
+        listener = await submitter.listen(self._listen)
 
         try:
             if (await self.arefresh()).status.final:
@@ -349,8 +349,7 @@ class Job(Generic[R_co]):
 
                     await self.arefresh()
         finally:
-            listener.wake()
-            await submitter.call(listener.close)
+            await submitter.leave(listener)
 
     def _listen(self) -> Listener:
         return self._source.broker.listen([Topic.job(self.id)])

@@ -108,7 +108,7 @@ class Watch:
 
     async def __aiter__(self) -> AsyncGenerator[LiveUpdate, None]:
         submitter = self._source.submitter
-        listener = await submitter.call(self._listen)
+        listener = await submitter.listen(self._listen)
         seen = None
 
         try:
@@ -120,8 +120,7 @@ class Watch:
 
                 seen = update
         finally:
-            listener.wake()
-            await submitter.call(listener.close)
+            await submitter.leave(listener)
 
     def _listen(self) -> Listener:
         return self._source.broker.listen([Topic.job(self._id)])

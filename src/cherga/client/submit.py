@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
+from cherga.doors.broker import Listener
 from cherga.words.errors import EnqueueUnknown
 from cherga.words.job import NewJob, PushAnswer
 
@@ -54,6 +55,22 @@ class Submitter:
         self._start()
         return asyncio.wrap_future(self._calls.submit(function, *args, **kwargs))
 
+    async def listen(self, make: Callable[[], Listener]) -> Listener:
+        """Make a listener off the event loop; one that nobody waits for any more is closed again."""
+        self._start()
+        made = self._calls.submit(make)
+
+        try:
+            return await asyncio.shield(asyncio.wrap_future(made))
+        except asyncio.CancelledError:
+            made.add_done_callback(_close_made)
+            raise
+
+    async def leave(self, listener: Listener) -> None:
+        """Close a listener off the event loop, also when the caller is being cancelled."""
+        listener.wake()
+        await asyncio.shield(self.call(listener.close))
+
     def wait(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         """Run a call that may wait long, without holding up the short ones."""
         self._start()
@@ -97,6 +114,11 @@ class Submitter:
         else:
             for (_, future), answer in zip(batch, answers, strict=True):
                 future.set_result(answer)
+
+
+def _close_made(made: Future[Listener]) -> None:
+    if not made.cancelled() and made.exception() is None:
+        made.result().close()
 
 
 def _waiting(inbox: SimpleQueue[Waiting | None]) -> list[Waiting]:
