@@ -21,6 +21,7 @@ from cherga.words.job import (
     Report,
     Settled,
     Settlement,
+    Shared,
 )
 
 
@@ -160,6 +161,18 @@ class SwappingBlindly(MemoryBroker):
 
     def swap(self, key: str, version: int, value: bytes | None) -> bool:
         return super().swap(key, self.load([key])[0].version, value)
+
+
+class ReusingVersions(MemoryBroker):
+    """Counts the versions of each value by themselves, from one after it was deleted."""
+
+    def swap(self, key: str, version: int, value: bytes | None) -> bool:
+        swapped = super().swap(key, version, value)
+
+        if swapped and value is not None:
+            self._store.shared[key] = Shared(value, version + 1)
+
+        return swapped
 
 
 class PruningParents(MemoryBroker):

@@ -41,6 +41,7 @@ ALARMS: list[tuple[type[MemoryBroker], Case, dict[str, Any]]] = [
     (broken.TickingTwice, Suite.test_the_second_to_come_pushes_nothing, {}),
     (broken.TickingTwice, Suite.test_of_many_schedulers_one_fires, {}),
     (broken.SwappingBlindly, Suite.test_an_old_version_swaps_nothing, {}),
+    (broken.ReusingVersions, Suite.test_a_version_from_before_a_deletion_swaps_nothing, {}),
     (broken.PruningParents, Suite.test_a_parent_is_kept_while_a_dependant_waits_for_it, {}),
     (broken.PushingChildrenFirst, Suite.test_children_of_a_refused_settlement_are_dropped, {}),
     (broken.Early, Suite.test_a_job_is_not_promoted_early, {}),

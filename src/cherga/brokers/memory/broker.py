@@ -182,7 +182,8 @@ class MemoryBroker:
             if value is None:
                 store.shared.pop(key, None)
             else:
-                store.shared[key] = Shared(value, version + 1)
+                # never a version that was used before, also by a value that was deleted
+                store.shared[key] = Shared(value, store.next_number())
 
             return True
 

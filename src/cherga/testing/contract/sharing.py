@@ -106,6 +106,14 @@ class Sharing:
         assert stage.broker.load(["k"]) == [NOTHING]
         assert stage.broker.swap("k", 0, b"again")
 
+    def test_a_version_from_before_a_deletion_swaps_nothing(self, stage: Stage) -> None:
+        stage.broker.swap("k", 0, b"first")
+        (first,) = stage.broker.load(["k"])
+        stage.broker.swap("k", first.version, None)
+        stage.broker.swap("k", 0, b"second")
+        assert not stage.broker.swap("k", first.version, b"late")
+        assert stage.broker.load(["k"])[0].value == b"second"
+
     def test_an_empty_value_is_a_value(self, stage: Stage) -> None:
         stage.broker.swap("k", 0, b"")
         assert stage.broker.load(["k"])[0].value == b""
