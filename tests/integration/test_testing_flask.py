@@ -12,7 +12,7 @@ from flask import Flask, current_app, g, has_request_context
 from cherga import JobFailed
 from cherga.contrib.flask import Cherga
 from cherga.testing.kit import Kit
-from cherga.testing.plugin import open_kit
+from cherga_pytest import open_kit
 
 cherga = Cherga()
 

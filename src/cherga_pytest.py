@@ -1,6 +1,7 @@
 """For pytest: the fixtures ``cherga_testing`` and ``cherga_kit``, the marker ``cherga`` and the setting ``cherga_app``.
 
-Loaded at every start of pytest, so the kit itself is loaded by whichever test asks for it.
+Loaded at every start of pytest, also where nobody tests jobs, so it stands beside the package: Cherga is loaded by whichever
+test asks for it.
 """
 
 from __future__ import annotations
