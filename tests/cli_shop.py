@@ -31,6 +31,13 @@ def make_app(url: str = "sqlite:///shop.db") -> QueueTasks:
     return app
 
 
+def make_talking_app() -> QueueTasks:
+    """The same, and it says aloud what is cancelled."""
+    app = make_app()
+    app.on.cancelled(lambda event: print("heard of", event.job_id))
+    return app
+
+
 def add(a: int, b: int = 1) -> int:
     return a + b
 

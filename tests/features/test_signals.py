@@ -98,6 +98,42 @@ def test_a_cancelled_job_is_told_as_cancelled(app: QueueTasks, diary: Diary) -> 
     assert "cancelled" in diary.names()
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("options", [{}, {"run_in": 60}], ids=["ready", "scheduled"])
+def test_a_job_that_is_cancelled_before_it_ran_is_told_by_who_cancelled_it(
+    app: QueueTasks, diary: Diary, options: Any, is_async: bool
+) -> None:
+    @app.task
+    def task() -> None: ...
+
+    job = task.using(**options).enqueue()
+
+    async def cancel_twice() -> list[bool]:
+        return [await job.acancel("too late"), await job.acancel()]
+
+    assert (asyncio.run(cancel_twice()) if is_async else [job.cancel("too late"), job.cancel()]) == [True, False]
+    assert diary.names(job) == ["enqueued", "cancelled"]
+    assert diary.of("cancelled") == Event("cancelled", job.id, "task", JobState.CANCELLED, attempt=0)
+
+
+def test_a_running_job_that_is_cancelled_is_told_by_its_worker_alone(app: QueueTasks, diary: Diary) -> None:
+    @app.task
+    def task() -> None:
+        ctx.sleep(20)
+
+    with app.worker(name="anna"):
+        job = task.enqueue()
+        wait_until(lambda: "started" in diary.names(), "the job runs")
+        assert job.cancel()
+
+        with pytest.raises(JobCancelled):
+            job.result(5)
+
+        job.cancel()
+
+    assert diary.of("cancelled").worker == "anna"
+
+
 def test_an_end_is_told_once_it_is_stored(app: QueueTasks) -> None:
     states: list[JobState] = []
 

@@ -248,6 +248,17 @@ def test_named_jobs_are_cancelled_and_retried(shop: Shop) -> None:
     assert first.refresh().status is JobState.READY
 
 
+def test_the_application_hears_of_jobs_that_are_cancelled_before_they_ran(shop: Shop) -> None:
+    first, second = shop.app.add_task("add", 1), shop.app.add_task("add", 2)
+
+    named = shop.look("jobs", "cancel", first.id, "-A", "tests.cli_shop:make_talking_app")
+    matching = shop.look("jobs", "cancel", "--task", "add", "--yes", "-A", "tests.cli_shop:make_talking_app")
+
+    assert f"heard of {first.id}" in named.out
+    assert f"heard of {second.id}" in matching.out
+    assert str(first.id) not in matching.out
+
+
 def test_a_running_job_is_asked_to_stop(shop: Shop) -> None:
     job = shop.app.add_task("wait")
 

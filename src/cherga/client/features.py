@@ -11,6 +11,7 @@ from typing import Any, cast
 from msgspec import Struct
 
 from cherga.client.depends import Need, find_needs
+from cherga.client.fitting import fits
 from cherga.words.errors import ConfigError
 
 Step = Callable[..., Any]
@@ -159,21 +160,6 @@ def _one_argument(function: Any, name: str) -> Callable[[Any], Any] | None:
         raise ConfigError(f"expected {name} to take one argument, got {_name(function)}{inspect.signature(function)}")
 
     return cast(Callable[[Any], Any], function)
-
-
-def fits(function: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether it can be called with so many arguments; what cannot be looked into is given the benefit of the doubt."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return True
-
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        return False
-
-    return True
 
 
 def _extra(options: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:

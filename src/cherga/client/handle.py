@@ -12,7 +12,9 @@ from uuid import UUID
 import msgspec
 
 from cherga.client.applications import current_application
+from cherga.client.cancelling import cancel, cancel_untold, tell
 from cherga.client.ids import as_id
+from cherga.client.signals import Signals
 from cherga.client.submit import Submitter
 from cherga.client.waiting import waiting_for
 from cherga.doors.broker import FullBroker, Listener, Topic
@@ -50,6 +52,8 @@ class Source(Protocol):
     def clock(self) -> Clock: ...
     @property
     def submitter(self) -> Submitter: ...
+    @property
+    def on(self) -> Signals: ...
     def result_type(self, task: str) -> Any: ...
     def stream(self, id: UUID, after: int) -> Values: ...
 
@@ -284,7 +288,7 @@ class Job(Generic[R_co]):
     def cancel(self, message: str | None = None) -> bool:
         """Ask that the job does not run, or stops running. False when it had ended already."""
         words = None if message is None else text(message, "message")
-        return bool(self._source.broker.move([self.id], JobState.CANCELLED, words))
+        return bool(cancel(self._source, [self.id], words))
 
     def retry(self) -> bool:
         """Run a final or scheduled job again now, from attempt 0. False when its state or unique key forbids it."""
@@ -301,7 +305,10 @@ class Job(Generic[R_co]):
 
     async def acancel(self, message: str | None = None) -> bool:
         """The async twin of ``cancel``."""
-        return await self._source.submitter.call(self.cancel, message)
+        words = None if message is None else text(message, "message")
+        touched, events = await self._source.submitter.call(cancel_untold, self._source, [self.id], words)
+        tell(self._source, events)
+        return bool(touched)
 
     async def aretry(self) -> bool:
         """The async twin of ``retry``."""

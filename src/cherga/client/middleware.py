@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cherga.client.context import Context
-from cherga.client.features import fits
+from cherga.client.fitting import fits
 from cherga.client.order import pack_head
 from cherga.client.scopes import Settle
 from cherga.client.task import Task

@@ -15,7 +15,8 @@ from typing import Any, Protocol, TypeVar
 from cherga.client.bound import AsyncTask, BoundTask, SyncTask
 from cherga.client.context import Context
 from cherga.client.depends import Lifetimes, Opening, Overrides
-from cherga.client.features import Features, Step, fits, takes_executor
+from cherga.client.features import Features, Step, takes_executor
+from cherga.client.fitting import fits
 from cherga.client.middleware import Call, Handler, Middleware, around
 from cherga.client.scopes import Scope, SharedScope
 from cherga.client.task import Task

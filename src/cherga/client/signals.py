@@ -14,7 +14,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cherga.client.features import fits
+from cherga.client.fitting import fits
 from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError
 from cherga.words.job import JobError, JobState, Progress

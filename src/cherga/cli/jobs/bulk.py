@@ -14,6 +14,7 @@ from cherga.cli.exits import ExitCode
 from cherga.cli.jobs.selection import PAGE, newest_first
 from cherga.cli.output import Done, Output, note
 from cherga.client.app import QueueTasks
+from cherga.client.cancelling import cancel
 from cherga.rules.lifecycle import Move, sources
 from cherga.words.job import FINAL_STATES, JobFilter, JobState
 
@@ -51,7 +52,7 @@ def move_named(app: QueueTasks, out: Output, wish: Wish, ids: Iterable[UUID]) ->
     wanted = list(dict.fromkeys(ids))
     rows = app.broker.get(wanted)
     found = {row.id: row.state for row in rows if row is not None}
-    moved = _sort(wish, found, set(app.broker.move(list(found), wish.to, wish.message)))
+    moved = _sort(wish, found, set(_move(app, wish, list(found))))
     missing = [id for id in wanted if id not in found]
 
     for id in (*missing, *moved.left):
@@ -88,10 +89,17 @@ def _move_all(app: QueueTasks, out: Output, wish: Wish, ids: Sequence[UUID]) -> 
     with out.counting(wish.verb, len(ids)) as advance:
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE]
-            touched.update(app.broker.move(page, wish.to, wish.message))
+            touched.update(_move(app, wish, page))
             advance(len(page))
 
     return touched
+
+
+def _move(app: QueueTasks, wish: Wish, ids: Sequence[UUID]) -> list[UUID]:
+    if wish.to is JobState.CANCELLED:
+        return cancel(app, ids, wish.message)
+
+    return app.broker.move(ids, wish.to, wish.message)
 
 
 def _confirm(question: str) -> bool:
