@@ -318,3 +318,52 @@ def test_an_apsw_error_never_comes_through(tmp_path: Path) -> None:
         broker.push([[new_job(owner="\ud800")]])
 
     assert not isinstance(caught.value, apsw.Error)
+
+
+class TestUpgrading:
+    def test_a_file_of_version_1_is_brought_up_to_date_with_its_jobs(self, tmp_path: Path) -> None:
+        file, old = tmp_path / "old.db", new_job()
+        _make_version_1(file, old.id.bytes)
+
+        with opened(file) as broker:
+            (kept,) = broker.get([old.id])
+            assert kept is not None
+            assert kept.state == "ready"
+            push_each(broker, 1)
+            assert len(broker.find(JobFilter())) == 2
+
+        with raw(file) as db:
+            assert db.pragma("user_version") == VERSION
+
+    def test_an_upgraded_file_has_the_schema_of_a_new_one(self, tmp_path: Path) -> None:
+        _make_version_1(tmp_path / "old.db", b"")
+
+        for name in ("old.db", "new.db"):
+            with opened(tmp_path / name):
+                pass
+
+        assert _schema(tmp_path / "old.db") == _schema(tmp_path / "new.db")
+
+
+def _make_version_1(file: Path, id: bytes) -> None:
+    schema = Path(__file__).with_name("sqlite_schema_1.sql").read_text()
+
+    with contextlib.closing(apsw.Connection(str(file))) as db:
+        db.execute(schema)
+        db.execute("insert into facts (name, value) values ('namespace', 'cherga')")
+        db.execute("insert into counters (lane, state, count) values (0, 0, 1), (1, 2, 1)")
+        db.execute("insert into lanes (number, queue, task, limits, suspect) values (1, 'default', 'noop', '[]', 0)")
+        columns = "sequence, state, lane, rank, place, enqueued_at, id, payload"
+        db.execute(f"insert into jobs ({columns}) values (1, 2, 1, 0, 1, 1.0, ?, x'80')", (id,))
+        db.execute(f"pragma application_id = {APPLICATION_ID}; pragma user_version = 1")
+
+
+def _schema(file: Path) -> dict[str, set[tuple[object, ...]]]:
+    """Tables and indexes with their columns; the order of columns does not matter."""
+    with raw(file) as db:
+        names = [name for (name,) in db.execute("select name from sqlite_schema where name not like 'sqlite_%'")]
+        tables = {name: set(db.execute(f"select name, type, pk from pragma_table_info('{name}')")) for name in names}
+        return {
+            name: columns or set(db.execute(f"select name from pragma_index_info('{name}')"))
+            for name, columns in tables.items()
+        }

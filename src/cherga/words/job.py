@@ -48,6 +48,7 @@ class Reason(StrEnum):
     TERMINATED = "terminated"
     KILLED = "killed"
     OUT_OF_MEMORY = "out_of_memory"
+    DROPPED = "dropped"
     INTERRUPTED = "interrupted"
     CRASHED = "crashed"
 
@@ -64,7 +65,15 @@ class OnConflict(StrEnum):
     """What an enqueue does that finds its unique key taken."""
 
     EXISTING = "existing"
+    """Nothing is stored; the holder is answered, marked."""
     REFUSE = "refuse"
+    """The group is refused."""
+    REPLACE = "replace"
+    """A holder that has not been handed out takes over everything from the new job but its id, its place in the order of
+    pushes and whom it waits for; its attempts start again from 0. One that runs, or has ended, is answered as it is."""
+    LATEST = "latest"
+    """The same, but behind a holder that runs the job is stored, blocked until that one has ended: once more with the
+    newest arguments. There is one such successor at most; the next push finds it as the holder that waits."""
 
 
 class Unique(Struct, frozen=True, omit_defaults=True, array_like=True):
@@ -83,6 +92,8 @@ class EdgePolicy(StrEnum):
     """Released by success; cancelled (reason ``upstream``) by anything else."""
     ENDED = "ended"
     """Released by any end."""
+    TOGETHER = "together"
+    """As ``succeeded``, and anything else also cancels every unfinished child of the job that waits."""
 
 
 class Edge(Struct, frozen=True, array_like=True):
@@ -119,12 +130,15 @@ class JobHead(Struct, frozen=True, omit_defaults=True):
     """Trace, locale, tenant: what client middleware sends along."""
     parent: UUID | None = None
     root: UUID | None = None
+    """The first job of the family, where that is not the parent itself."""
     after: tuple[UUID, ...] = ()
     """The jobs that its edges name, the first hundred at most: for whoever asks what it waits for."""
-    group: UUID | None = None
+    feed: UUID | None = None
+    """The job whose result becomes the first argument that is not given; a job fed by itself gets its members' results."""
+    member: int | None = None
+    """Its place among the members of its parent, which is a group."""
     schedule: str | None = None
     tick: float | None = None
-    batch: str | None = None
     codec: int = 1
     key_id: str | None = None
     signature: bytes | None = None
@@ -153,6 +167,9 @@ class NewJob(Struct, frozen=True, kw_only=True):
     unique: Unique | None = None
     edges: tuple[Edge, ...] = ()
     limit_keys: tuple[str, ...] = ()
+    """Limits that this job counts for, beside those of its task and its queue; see ``cherga.words.limits``."""
+    parent: UUID | None = None
+    """The job that asked for this one, or the group it is a member of; it need not be kept."""
     head: bytes | None = None
     """A packed ``JobHead``, or None when the job uses none of it."""
 
@@ -194,6 +211,9 @@ class Attempt(Struct, frozen=True, array_like=True):
 
 ATTEMPTS_KEPT = 10
 
+GROUP_TASK = "cherga.group"
+"""A job of this task needs no worker: it has succeeded once it is released. Groups without a callback are such jobs."""
+
 
 class Progress(Struct, frozen=True, array_like=True):
     """How far a job is. ``total`` None means that nobody knows the end."""
@@ -225,6 +245,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
     head: bytes | None = None
     unique: Unique | None = None
     limit_keys: tuple[str, ...] = ()
+    parent: UUID | None = None
     pending: int = 0
     """Edges not yet released."""
     attempt: int = 0
@@ -299,6 +320,8 @@ class ClaimAnswer(Struct, frozen=True):
     """A suspect waits for a worker process that runs nothing."""
     unknown: frozenset[str] = frozenset()
     """Names of tasks with ready jobs in these queues that the worker does not know."""
+    again_in: float | None = None
+    """Seconds until a rate lets another ready job of the wish go; None when no rate holds one up."""
 
 
 class Charge(IntEnum):
@@ -394,6 +417,8 @@ class SessionInfo(Struct, frozen=True, kw_only=True):
     pid: int
     queues: tuple[str, ...] = ()
     concurrency: int = 1
+    tasks: tuple[str, ...] = ()
+    """The tasks that it knew when it started."""
     release: str = ""
     started_at: float = 0.0
 
@@ -449,7 +474,24 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     queue: str | None = None
     task: str | None = None
     owner: str | None = None
+    parent: UUID | None = None
+    limit: str | None = None
+    """The name of a limit that the job counts for: its queue's, its task's, or one of its limit keys."""
     unfinished: bool = False
+
+
+class Family(Struct, frozen=True):
+    """The children of one job, taken together."""
+
+    counts: dict[JobState, int] = {}
+    """How many stand where; states without a job are left out."""
+    done: float = 0.0
+    """Children that have ended, and the share that is done of those that run."""
+
+    @property
+    def total(self) -> int:
+        """All children that are kept."""
+        return sum(self.counts.values())
 
 
 class TaskCount(Struct, frozen=True):
@@ -466,18 +508,23 @@ class PauseScope(Struct, frozen=True, order=True):
 
     queue: str | None = None
     task: str | None = None
+    arguments: str | None = None
+    """Only jobs of that task with these arguments, as ``cherga.rules.pausing`` writes them."""
 
 
 class Definition(Struct, frozen=True):
-    """A declaration that workers publish. ``kind`` is ``task``, ``schedule`` or ``limit``; ``data`` is packed.
+    """A declaration. ``kind`` is ``task``, ``schedule``, ``limit`` or ``override``; ``data`` is packed, empty takes it back.
 
-    A lower ``version`` never replaces a higher one, so that old workers in a rolling deploy change nothing back.
+    A lower ``version`` never replaces a higher one, so that old workers in a rolling deploy change nothing back; what was
+    taken back keeps its version. ``stamp`` is for schedules: when it changes, or the schedule is taken back, its next due
+    time is forgotten.
     """
 
     kind: str
     name: str
     data: bytes
     version: int = 0
+    stamp: str = ""
 
 
 class Shared(Struct, frozen=True):

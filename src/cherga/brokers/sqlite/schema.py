@@ -1,7 +1,9 @@
-"""Makes the schema in an empty file, and refuses every file that is not ours."""
+"""Makes the schema in an empty file, brings an older one up to date, and refuses every file that is not ours."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from cherga.words.errors import BrokerUnusable
 
 APPLICATION_ID = 0x43485247
 """Stands in the file's header and says whose it is (the letters CHRG)."""
-VERSION = 1
+VERSION = 2
+"""Of the schema; ``upgrade_N.sql`` leads from the version before to N."""
 
 
 def set_up(db: apsw.Connection, path: Path, settings: BrokerSettings) -> None:
@@ -30,6 +33,8 @@ def set_up(db: apsw.Connection, path: Path, settings: BrokerSettings) -> None:
 
     if _application(db) == 0:
         _create(db, path, settings.namespace)
+    elif _version(db) < VERSION:
+        _upgrade(db)
 
     _switch_to_log(db, settings.busy_timeout)
     _check_namespace(db, path, settings.namespace)
@@ -47,19 +52,40 @@ def _application(db: apsw.Connection) -> int:
     return int(db.execute("pragma application_id").get)
 
 
+def _version(db: apsw.Connection) -> int:
+    return int(db.execute("pragma user_version").get)
+
+
 def _create(db: apsw.Connection, path: Path, namespace: str) -> None:
     """Everything in one transaction: who comes second finds a complete schema and does nothing."""
-    db.execute("begin immediate")
-
-    try:
+    with _transaction(db):
         _check_owner(db, path)
 
         if _application(db) == 0:
-            db.execute(files(__package__).joinpath("schema.sql").read_text("utf-8"))
+            db.execute(_read("schema.sql"))
             db.execute("insert into facts (name, value) values ('namespace', ?)", (namespace,))
             db.execute("insert into counters (lane, state, count) values (0, 0, 0)")
             db.execute(f"pragma application_id = {APPLICATION_ID}; pragma user_version = {VERSION}")
 
+
+def _upgrade(db: apsw.Connection) -> None:
+    """All steps in one transaction: who comes second finds them done."""
+    with _transaction(db):
+        for version in range(_version(db) + 1, VERSION + 1):
+            db.execute(_read(f"upgrade_{version}.sql"))
+            db.execute(f"pragma user_version = {version}")
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
+
+
+@contextmanager
+def _transaction(db: apsw.Connection) -> Iterator[None]:
+    db.execute("begin immediate")
+
+    try:
+        yield
         db.execute("commit")
     except BaseException:
         if db.in_transaction:
@@ -85,7 +111,7 @@ def _switch_to_log(db: apsw.Connection, limit: float) -> None:
 
 
 def _check_version(db: apsw.Connection, path: Path) -> None:
-    version = int(db.execute("pragma user_version").get)
+    version = _version(db)
 
     if version > VERSION:
         raise BrokerUnusable(

@@ -30,6 +30,7 @@ create table jobs (
     owner text,
     head blob,
     ties blob,                          -- packed unique key and limit keys
+    parent blob,                        -- id of the job that asked for it, or of its group
     payload blob not null,
     progress blob,
     meta blob,
@@ -47,6 +48,7 @@ create index jobs_expiring on jobs (expires_at) where expires_at is not null and
 create index jobs_final on jobs (state, prune_at) where state >= 5;
 create index jobs_ended_badly on jobs (state, sequence) where state >= 6;
 create index jobs_owned on jobs (owner, sequence) where owner is not null;
+create index jobs_by_parent on jobs (parent, state) where parent is not null;
 create index jobs_owned_unfinished on jobs (owner, sequence) where owner is not null and state <= 4;
 
 -- Where ready jobs stand: all jobs of a lane are open or closed together.
@@ -56,6 +58,7 @@ create table lanes (
     task text not null,
     limits text not null,               -- JSON array of limit keys
     suspect integer not null,
+    turn integer not null default 0,    -- for lanes with limit keys: when it was last served, the lowest is next
     unique (queue, task, limits, suspect)
 ) strict;
 
@@ -67,6 +70,8 @@ create table counters (
     count integer not null,
     primary key (lane, state)
 ) strict, without rowid;
+
+create index counters_running on counters (lane) where state = 4 and count > 0;
 
 create table uniques (
     key text primary key,
@@ -123,9 +128,16 @@ create table definitions (
     kind text not null,
     name text not null,
     version integer not null,
-    data blob not null,
+    data blob not null,                 -- empty: taken back
+    stamp text not null default '',
     primary key (kind, name)
 ) strict, without rowid;
+
+-- Starts under limits with a rate: a packed log (rules/rates.py), and until when it matters.
+create table rates (name text primary key, log blob not null, expires real not null) strict, without rowid;
+
+-- Parents whose unfinished children are to be cancelled, in pages; the rank says which came first.
+create table orphans (parent blob primary key, rank integer not null, reason text not null, message text) strict, without rowid;
 
 create table ticks (schedule text primary key, due real) strict, without rowid;
 

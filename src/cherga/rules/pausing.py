@@ -1,0 +1,52 @@
+"""Pausing a task for given arguments: how they are written down, and which jobs they mean. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from cherga.words.errors import ConfigError
+
+Scalar = str | int | float | bool | None
+
+_read = msgspec.json.Decoder(dict[str, Scalar]).decode
+_write = msgspec.json.Encoder(order="sorted").encode
+_unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+
+def write_arguments(arguments: Mapping[str, Any]) -> str:
+    """The text of these arguments, the same for the same arguments. Raises ``ConfigError``."""
+    if not arguments:
+        raise ConfigError("expected at least one argument to pause by, got none")
+
+    for name, value in arguments.items():
+        if not isinstance(value, str | int | float | bool | None):
+            raise ConfigError(f"expected argument {name!r} to be text, a number, True, False or None, got {value!r}")
+
+    return _write(dict(arguments)).decode()
+
+
+def means(arguments: str, payload: bytes) -> bool:
+    """Whether a job with this payload has all these arguments. One that cannot be read has not."""
+    try:
+        given = _unpack(payload)
+    except (msgspec.DecodeError, TypeError):
+        return False
+
+    return all(name in given and _same(given[name], value) for name, value in _parsed(arguments).items())
+
+
+@lru_cache(maxsize=256)
+def _parsed(arguments: str) -> Mapping[str, Scalar]:
+    try:
+        return _read(arguments)
+    except msgspec.DecodeError:
+        return {}
+
+
+def _same(given: Any, wanted: Scalar) -> bool:
+    """Equal, and not merely because True equals 1."""
+    return bool(given == wanted) and isinstance(given, bool) == isinstance(wanted, bool)

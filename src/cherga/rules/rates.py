@@ -1,0 +1,78 @@
+"""Rates: at most so many starts in any window of the period. Pure; the broker keeps the log and gives the time.
+
+The log holds the instants of starts with their numbers, oldest first. While it is short it is exact. A long one is kept by
+the 64th part of the period, each part under its latest instant, so that it errs to the safe side only: never more starts in
+a window than the rate says, and at most the 64th part of a period later than it would allow.
+"""
+
+from __future__ import annotations
+
+from cherga.words.limits import Rate
+
+Starts = tuple[tuple[float, int], ...]
+"""Instant and number of starts, oldest first."""
+
+PARTS = 64
+EXACT = 2 * PARTS
+"""Instants that are kept one by one."""
+
+
+def allowance(starts: Starts, rate: Rate, now: float) -> int:
+    """How many more may start now."""
+    return max(0, rate.count - sum(number for _, number in _within(starts, rate, now)))
+
+
+def again_in(starts: Starts, rate: Rate, now: float) -> float | None:
+    """Seconds until at least one more may start, 0.0 for now; None when the rate allows none at all."""
+    if rate.count <= 0:
+        return None
+
+    inside = _within(starts, rate, now)
+    surplus = sum(number for _, number in inside) - rate.count
+
+    for at, number in inside:
+        if surplus < 0:
+            break
+
+        surplus -= number
+
+        if surplus < 0:
+            return max(0.0, at + rate.period - now)
+
+    return 0.0
+
+
+def started(starts: Starts, rate: Rate, now: float, number: int) -> Starts:
+    """The log with ``number`` more starts; what has left the window is dropped."""
+    log = (*_within(starts, rate, now), (now, number))
+    return log if len(log) <= EXACT else _by_parts(log, rate.period / PARTS)
+
+
+def taken_back(starts: Starts, number: int) -> Starts:
+    """The log without its ``number`` latest starts: they never came to pass."""
+    kept = list(starts)
+
+    while kept and number > 0:
+        at, latest = kept.pop()
+
+        if latest > number:
+            kept.append((at, latest - number))
+
+        number -= latest
+
+    return tuple(kept)
+
+
+def _within(starts: Starts, rate: Rate, now: float) -> Starts:
+    """The starts of the window that ends now. A clock that was set back must not close a limit for longer than a period."""
+    return tuple((min(at, now), number) for at, number in starts if at > now - rate.period)
+
+
+def _by_parts(log: Starts, part: float) -> Starts:
+    merged: dict[int, tuple[float, int]] = {}
+
+    for at, number in log:
+        key = int(at // part)
+        merged[key] = (at, merged[key][1] + number if key in merged else number)
+
+    return tuple(merged.values())
