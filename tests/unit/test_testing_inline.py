@@ -221,6 +221,55 @@ def test_a_failure_can_be_raised_where_the_job_was_enqueued(app: QueueTasks) -> 
         kit.assert_enqueued("fail", "no luck")
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_failure_of_what_a_job_left_behind_is_raised_with_it(app: QueueTasks, is_async: bool) -> None:
+    if is_async:
+
+        @app.task("parent", echo=True)
+        async def aparent(self: Any) -> None:
+            self.add_task("fail", "no luck")
+    else:
+
+        @app.task("parent", echo=True)
+        def parent(self: Any) -> None:
+            self.add_task("fail", "no luck")
+
+    @app.task(echo=True)
+    def grandparent(self: Any) -> None:
+        self.add_task("parent")
+
+    with app.testing(inline="raise") as kit:
+        for name in ("parent", "grandparent"):
+            with pytest.raises(JobFailed, match="no luck"):
+                app.add_task(name)
+
+        assert [job.status for job in kit.enqueued("parent")] == [JobState.SUCCEEDED] * 2
+        assert app.tasks["until_third"].enqueue().result(0) == 3
+
+
+def test_a_failure_of_what_waited_is_raised_where_it_runs(app: QueueTasks) -> None:
+    fail, done = app.tasks["fail"], app.tasks["until_third"]
+
+    with app.testing(inline="raise") as kit:
+        with pytest.raises(JobFailed, match="after"):
+            fail.using(after=[done.enqueue()]).enqueue("after")
+
+        fail.using(run_in=60).enqueue("later")
+        fail.using(after=[done.using(run_in=120).enqueue()]).enqueue("behind")
+        fail.using(run_in=180).enqueue("in async code")
+
+        with pytest.raises(JobFailed, match="later"):
+            kit.advance(61)
+
+        with pytest.raises(JobFailed, match="behind"):
+            kit.advance(61)
+
+        with pytest.raises(JobFailed, match="in async code"):
+            asyncio.run(kit.aadvance(61))
+
+        kit.advance(60)
+
+
 def test_a_failure_is_raised_in_async_code_too(app: QueueTasks) -> None:
     async def check() -> None:
         with pytest.raises(JobFailed, match="no luck"):

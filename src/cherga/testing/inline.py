@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import Context as Variables
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 from msgspec.structs import replace
 
@@ -20,6 +21,7 @@ from cherga.client.context import Context, current
 from cherga.client.handle import Job
 from cherga.testing.waiting import wait_until
 from cherga.testing.watching import WatchedExecutor
+from cherga.words.errors import JobFailed
 from cherga.words.job import Charge, ClaimWish, JobState, Settlement
 from cherga.worker.assignment import Assignment
 from cherga.worker.engine import Engine, EngineOptions, Parts
@@ -42,6 +44,7 @@ class DirectSettler(Settler):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.settle = self._settle_now
+        self._parents: dict[UUID, UUID] = {}
 
     def start(self) -> None:
         """There is no thread to start."""
@@ -55,7 +58,17 @@ class DirectSettler(Settler):
     def flush(self, context: Context) -> None:
         self.touch(context)
 
+    def line_of(self, id: UUID) -> Iterator[UUID]:
+        """The job, the one with whose success it was stored, if so it was, and so on."""
+        yield id
+
+        while id in self._parents:
+            id = self._parents[id]
+            yield id
+
     def _settle_now(self, settlement: Settlement) -> None:
+        self._parents.update((child.id, settlement.id) for group in settlement.children for child in group)
+
         if settlement.to is JobState.SCHEDULED and settlement.charge is Charge.ATTEMPT:
             settlement = replace(settlement, to=JobState.READY, delay=None)
 
@@ -127,6 +140,12 @@ class InlineEngine(Engine):
     def watched(self) -> WatchedExecutor:
         """What became of the jobs."""
         return cast(WatchedExecutor, self.executor)
+
+    def take_failures(self, jobs: Sequence[Job[Any]]) -> list[JobFailed]:
+        """Those of these jobs and of what they left behind, in order; each is given once."""
+        line_of, ids = cast(DirectSettler, self._settler).line_of, {job.id for job in jobs}
+        failed = [id for id in list(self.watched.failures) if not ids.isdisjoint(line_of(id))]
+        return [self.watched.failures.pop(id) for id in failed]
 
     def start(self) -> None:
         """Be ready for ``run``."""
@@ -220,16 +239,16 @@ class InlineWorker:
         self._engine: InlineEngine | None = None
         self._lock = threading.Lock()
 
-    def run(self, jobs: Sequence[Job[Any]] = ()) -> None:
-        """Run what is ready. These jobs were just stored: their failures are raised where that is wished."""
-        engine, mine = self._started(), _ready(jobs)
+    def run(self, jobs: Sequence[Job[Any]]) -> None:
+        """Run what is ready. These jobs were just stored, or become due: their failures are raised where that is wished."""
+        engine, mine = self._started(), _own(jobs)
         engine.run()
         wait_until(lambda: not engine.busy_with(mine), "another thread has run the job", LONGEST_JOB)
         self._raise_failure(engine, mine)
 
-    async def arun(self, jobs: Sequence[Job[Any]] = ()) -> None:
+    async def arun(self, jobs: Sequence[Job[Any]]) -> None:
         """The async twin of ``run``."""
-        engine, mine = self._started(), _ready(jobs)
+        engine, mine = self._started(), _own(jobs)
         await engine.arun()
 
         while engine.busy_with(mine):
@@ -252,12 +271,12 @@ class InlineWorker:
             return self._engine
 
     def _raise_failure(self, engine: InlineEngine, jobs: Sequence[Job[Any]]) -> None:
-        failures = [failure for job in jobs if (failure := engine.watched.failures.pop(job.id, None))]
+        failures = engine.take_failures(jobs)
 
         if failures and self._raise_errors:
             raise failures[0]
 
 
-def _ready(jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
-    """Those that will run now; one that was there before may be the very job that enqueues it again."""
-    return [job for job in jobs if job.status is JobState.READY and not job.existing]
+def _own(jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
+    """Without those that were there before: one may be the very job that enqueues it again."""
+    return [job for job in jobs if not job.existing]

@@ -27,13 +27,15 @@ from cherga.words.errors import ConfigError
 from cherga.words.job import JobFilter, JobState
 
 MANY = 1_000_000
+WAITING = frozenset({JobState.SCHEDULED, JobState.READY, JobState.BLOCKED})
 
 
 class Kit:
     """For as long as the ``with`` block lasts, the application's jobs go to a fresh broker in memory.
 
     They are stored and do not run until ``drain``. With ``inline`` each runs before its enqueue returns; ``"raise"`` also
-    raises its failure there. The end of the block gives back the broker, the clock and the dependencies that were there before.
+    raises its failure there, and those of the children that it left behind; for what waited, where the clock is set ahead.
+    The end of the block gives back the broker, the clock and the dependencies that were there before.
     """
 
     def __init__(self, app: QueueTasks, inline: bool | Literal["raise"] = False) -> None:
@@ -146,17 +148,19 @@ class Kit:
 
     def advance(self, duration: Duration) -> None:
         """Set the clock ahead: jobs that are due by then become ready. With ``inline`` they run."""
+        waiting = self._waiting()
         self._travel(check.seconds(duration, "the time to advance"))
 
         if self._inline is not None:
-            self._inline.run()
+            self._inline.run(waiting)
 
     async def aadvance(self, duration: Duration) -> None:
         """The async twin of ``advance``, for ``inline``."""
+        waiting = self._waiting()
         self._travel(check.seconds(duration, "the time to advance"))
 
         if self._inline is not None:
-            await self._inline.arun()
+            await self._inline.arun(waiting)
 
     def advance_to(self, when: datetime) -> None:
         """Set the clock ahead to this moment. Raises ``ConfigError`` for one that has passed."""
@@ -165,6 +169,10 @@ class Kit:
     def now(self) -> datetime | None:
         """What the clock shows."""
         return moment(self.clock.now())
+
+    def _waiting(self) -> list[Job[Any]]:
+        """The jobs that have not begun."""
+        return [Job(row, self.app) for row in self.broker.find(JobFilter(states=WAITING), MANY)[::-1]]
 
     def _travel(self, seconds: float) -> None:
         workers = [each.session.id for each in self.broker.workers()]
