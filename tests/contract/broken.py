@@ -206,9 +206,9 @@ class Early(MemoryBroker):
 class IgnoringCancels(MemoryBroker):
     """Does not mark what runs."""
 
-    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None) -> list[UUID]:
+    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None, family: bool = False) -> list[UUID]:
         rows = [row for row in self.get(ids) if row]
-        super().move([row.id for row in rows if row.state is not JobState.RUNNING], to, message)
+        super().move([row.id for row in rows if row.state is not JobState.RUNNING], to, message, family)
         return list(ids)
 
 

@@ -149,6 +149,7 @@ class Unreachable:
     def __init__(self, app: QueueTasks) -> None:
         self.clock = app.clock
         self.submitter = app.submitter
+        self.on = app.on
 
     @property
     def broker(self) -> Any:

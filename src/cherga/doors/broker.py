@@ -18,6 +18,7 @@ from cherga.words.job import (
     ClaimWish,
     Death,
     Definition,
+    Family,
     Followed,
     JobFilter,
     JobRow,
@@ -35,6 +36,7 @@ from cherga.words.job import (
     TaskCount,
     WorkerInfo,
 )
+from cherga.words.limits import LimitUse
 
 
 class Topic:
@@ -97,8 +99,9 @@ class Broker(Protocol):
         """Store each group whole or not at all, and answer for each in order; one group's refusal harms no other.
 
         An id that is already kept is not stored again and answered like the first time. A job whose unique key is held
-        is not stored; the holder is answered, marked ``existing`` (or the group refused, as ``Unique.conflict`` says).
-        An edge to a job that is neither kept nor in the same group refuses the group.
+        is not stored; the holder is answered, marked ``existing`` (or what else ``OnConflict`` says). An edge to a job that
+        is neither kept nor in the same group refuses the group; so does a replacement of a job of another task, and a queue
+        that is full (``LimitRule.max_length``), where it does not drop the oldest instead.
         """
         ...
 
@@ -106,12 +109,13 @@ class Broker(Protocol):
         """The jobs in the order asked for; None for one that is not kept."""
         ...
 
-    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None) -> list[UUID]:
+    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None, family: bool = False) -> list[UUID]:
         """Carry out a person's wish where the lifecycle allows it; return the ids that it touched.
 
         ``CANCELLED``: scheduled, ready and blocked jobs are cancelled at once (reason ``asked``), running ones are marked
         and the heartbeat of their session tells its worker. ``READY``: final jobs run again from attempt 0, unless
-        another job holds their unique key; scheduled ones run now.
+        another job holds their unique key; scheduled ones run now. ``family``, for ``CANCELLED``: their unfinished children
+        and those of these too, the first page in this call, the others by ``promote``; nobody's end can stop that.
         """
         ...
 
@@ -133,8 +137,9 @@ class Broker(Protocol):
         """Take up to ``limit`` ready jobs: highest priority, then lowest sequence, within each queue.
 
         Each gets a fresh token, ``attempt`` + 1 and ``claims`` + 1 and belongs to the session. What is paused, expired,
-        unknown to the worker or suspect is passed over without scanning its jobs. A session that is not registered gets
-        nothing.
+        unknown to the worker, suspect or at a limit is passed over without scanning its jobs. Jobs of one queue and task
+        that differ in their limit keys take turns, key by key, within a priority. No claim exceeds a limit, whoever else
+        claims at the same time. A session that is not registered gets nothing.
         """
         ...
 
@@ -171,20 +176,28 @@ class Broker(Protocol):
         ...
 
     def prune(self, limit: int = 500) -> int:
-        """Delete final jobs past their time or over the caps, never one that a dependant waits for; return how many."""
+        """Delete final jobs past their time or over the caps, and return how many.
+
+        Never one that a dependant waits for, nor a member of a group (``GROUP_TASK``) that is still kept.
+        """
         ...
 
     def tick(self, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:
         """Push the group for this firing if the schedule's next due time is still ``due``, and set it to ``following``.
 
-        False when another was first. A schedule that is not known counts as due.
+        False when another was first. A schedule whose due time is not known counts as due. A group that is refused, for a
+        full queue or a unique key, does not hold the schedule up.
         """
+        ...
+
+    def ticks(self) -> dict[str, float | None]:
+        """The next due time of each schedule that has fired or was set; None for one that has no further tick."""
         ...
 
     # --- for those who declare
 
     def define(self, definitions: Sequence[Definition]) -> None:
-        """Store what workers declare; a lower version never replaces a higher one."""
+        """Store what workers declare, and take back what has no data; see ``Definition``."""
         ...
 
     def definitions(self, kind: str, names: Sequence[str] = ()) -> list[Definition]:
@@ -221,6 +234,14 @@ class Inspector(Protocol):
 
     def paused(self) -> list[PauseScope]:
         """What is paused now."""
+        ...
+
+    def limits(self, names: Sequence[str]) -> list[LimitUse]:
+        """How the limits of these names stand, in the order asked for; those without a rule are left out."""
+        ...
+
+    def families(self, ids: Sequence[UUID]) -> list[Family]:
+        """The children of each of these jobs, taken together, in the order asked for."""
         ...
 
 

@@ -21,6 +21,7 @@ from cherga.words.job import (
     ClaimWish,
     Death,
     Definition,
+    Family,
     Followed,
     JobFilter,
     JobRow,
@@ -38,6 +39,7 @@ from cherga.words.job import (
     TaskCount,
     WorkerInfo,
 )
+from cherga.words.limits import LimitUse
 
 _STORES: dict[tuple[str, str], Store] = {}
 _STORES_LOCK = threading.Lock()
@@ -77,7 +79,7 @@ class MemoryBroker:
         with self._held() as store:
             return [store.rows.get(id) for id in ids]
 
-    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None) -> list[UUID]:
+    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None, family: bool = False) -> list[UUID]:
         now = self._now()
 
         with self._held() as store:
@@ -154,6 +156,10 @@ class MemoryBroker:
             push_group(store, group, self._now())
             return True
 
+    def ticks(self) -> dict[str, float | None]:
+        with self._held() as store:
+            return dict(store.schedules)
+
     # --- for those who declare
 
     def define(self, definitions: Sequence[Definition]) -> None:
@@ -214,6 +220,12 @@ class MemoryBroker:
     def paused(self) -> list[PauseScope]:
         with self._held() as store:
             return list(store.paused)
+
+    def limits(self, names: Sequence[str]) -> list[LimitUse]:
+        return []
+
+    def families(self, ids: Sequence[UUID]) -> list[Family]:
+        return [Family() for _ in ids]
 
     # --- inside
 

