@@ -55,7 +55,6 @@ class Context:
 
     __slots__ = (
         "_bell",
-        "_children",
         "_clock",
         "_host",
         "_meta",
@@ -72,6 +71,7 @@ class Context:
         "reported_at",
         "sent_meta",
         "sent_progress",
+        "waiting_children",
         "wakers",
     )
 
@@ -94,7 +94,8 @@ class Context:
         self._clock = clock
         self._reporter = reporter
         self._host = host
-        self._children: Any = None
+        self.waiting_children: Children | None = None
+        """Those that this attempt has asked for and not yet stored; None when it never asked for any."""
         self._metadata: Any = None
         self._meta: dict[str, Any] | None = None
         self._bell: threading.Event | None = None
@@ -153,16 +154,10 @@ class Context:
     @property
     def children(self) -> Children:
         """The children that this attempt has asked for and not yet stored."""
-        if self._children is None:
-            self._children = Children(self, self.host.app)
+        if self.waiting_children is None:
+            self.waiting_children = Children(self, self.host.app)
 
-        found: Children = self._children
-        return found
-
-    @property
-    def waiting_children(self) -> Children | None:
-        """The same, None when no child was ever asked for."""
-        return cast("Children | None", self._children)
+        return self.waiting_children
 
     def get_logger(self, name: str | None = None) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose lines carry the job's id and task."""

@@ -24,6 +24,7 @@ class WatchedExecutor(Executor):
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
+        self.tell_end = self._note_end
         self.ends: Counter[str] = Counter()
         """How many attempts ended how, by the names of ``Drained``."""
         self.failures: dict[UUID, JobFailed] = {}
@@ -40,7 +41,7 @@ class WatchedExecutor(Executor):
 
         return super()._raised(assignment, error)
 
-    def _tell_end(self, assignment: Assignment, settlement: Settlement) -> None:
+    def _note_end(self, assignment: Assignment, settlement: Settlement) -> None:
         cause = self._raised_last.pop(settlement.id, None)
 
         if assignment.context is not None or settlement.to.final:  # else it never began
@@ -50,7 +51,7 @@ class WatchedExecutor(Executor):
             failure = self.failures[settlement.id] = _failure(settlement)
             failure.__cause__ = cause
 
-        super()._tell_end(assignment, settlement)
+        self.telling.end(assignment, settlement)
 
 
 def _name_of(settlement: Settlement) -> str:

@@ -90,7 +90,7 @@ class Claimer:
             self._slots.beat()
 
             try:
-                if self._executor.lease_lapsed():
+                if self._lease_lapsed():
                     self._listener.wait(LEASE_LOOK)
                 elif not self._round():
                     self._wait()
@@ -104,6 +104,10 @@ class Claimer:
                 logger.exception("a claim failed", extra={"action": "claim.retry"})
                 self._listener.wait(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _lease_lapsed(self) -> bool:
+        """Somebody else may hold this session's jobs by now."""
+        return self._clock.uptime() > self._slots.lease_until
 
     def _round(self) -> bool:
         """Claim once for each lane with room. True when it is worth looking again at once."""

@@ -36,6 +36,7 @@ from cherga.worker.telling import Telling
 logger = logging.getLogger("cherga.job")
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
+_RUNS_ONCE = OnCrash.FAIL
 
 
 class Executor:
@@ -65,6 +66,8 @@ class Executor:
         self._origin.run(set_source, app)
         self.callbacks = Callbacks(app, self.fresh, host.settle_in_thread)
         self.telling = Telling(app, worker, settler.expect, self.callbacks)
+        self.tell_end: Callable[[Assignment, Settlement], None] = self.telling.end
+        """Whoever waits for this end hears of it once it is stored; the testing kit has a look at it first."""
 
     def lend_with(self, waits: Waits) -> None:
         """Let jobs that wait for other jobs turn to these."""
@@ -100,10 +103,6 @@ class Executor:
         """The job never started: back it goes, uncharged."""
         self._put_down(assignment, GivenBack())
 
-    def lease_lapsed(self) -> bool:
-        """Whether somebody else may hold this session's jobs by now."""
-        return self._clock.uptime() > self._slots.lease_until
-
     # --- during
 
     def run(self, assignment: Assignment, slot: int, pace: Pace) -> None:
@@ -132,7 +131,7 @@ class Executor:
 
     def _begin(self, assignment: Assignment, slot: int) -> bool:
         """Past the lease somebody else may hold the job: nothing is started then."""
-        if self.lease_lapsed():
+        if self._clock.uptime() > self._slots.lease_until:
             self.give_back(assignment)
             return False
 
@@ -164,7 +163,8 @@ class Executor:
             return unreadable(error)
 
         try:
-            function = self._function(assignment)
+            task = assignment.task
+            function = task.function if task.plain and not self._wrapped else self._steps(assignment)
             value = self._call_inside(function, args, kwargs) if self._around else function(*args, **kwargs)
         except BaseException as error:
             return self._raised(assignment, error)
@@ -180,7 +180,8 @@ class Executor:
             return unreadable(error)
 
         try:
-            function = self._function(assignment)
+            task = assignment.task
+            function = task.function if task.plain and not self._wrapped else self._steps(assignment)
             value = await (self._acall_inside(function, args, kwargs) if self._around else function(*args, **kwargs))
         except asyncio.CancelledError as error:
             return assignment.verdict or self._raised(assignment, error)
@@ -189,13 +190,9 @@ class Executor:
 
         return self._returned(value)
 
-    def _function(self, assignment: Assignment) -> Callable[..., Any]:
-        """What is called with the arguments: the task's function, or all that stands around it."""
+    def _steps(self, assignment: Assignment) -> Callable[..., Any]:
+        """What is called in place of the function, with all that stands around it."""
         task = assignment.task
-
-        if task.plain and not self._wrapped:
-            return task.function
-
         steps = executor_of(task.features.executor)(task, cast(Context, assignment.context), self._host)
         assignment.should_retry = steps.worth
         return steps.arun if task.is_async else steps.run
@@ -251,7 +248,7 @@ class Executor:
         return outcome
 
     def _end(self, assignment: Assignment, slot: int, outcome: Outcome, pace: Pace) -> None:
-        if assignment.policy.on_crash is OnCrash.FAIL:
+        if assignment.policy.on_crash is _RUNS_ONCE:
             self._slots.remember(assignment.job.token)
 
         self._slots.end(slot)
@@ -286,17 +283,14 @@ class Executor:
         if context is not None and context.waiting_children is not None and settlement.to is JobState.SUCCEEDED:
             settlement = msgspec.structs.replace(settlement, children=context.waiting_children.groups())
 
-        self._tell_end(assignment, settlement)
+        self.tell_end(assignment, settlement)
         self._settler.settle(settlement)
 
         if type(outcome) is Failed and not assignment.told:
             self._log_failure(assignment, outcome)
 
-        self._log_end(assignment, settlement)
-
-    def _tell_end(self, assignment: Assignment, settlement: Settlement) -> None:
-        """Whoever waits for this end hears of it once it is stored."""
-        self.telling.end(assignment, settlement)
+        if logger.isEnabledFor(logging.INFO):
+            self._log_end(assignment, settlement)
 
     def _with_last_words(self, context: Context, settlement: Settlement) -> Settlement:
         self._settler.flush(context)
@@ -332,9 +326,6 @@ class Executor:
         return own if own.hasHandlers() else logger
 
     def _log_end(self, assignment: Assignment, settlement: Settlement) -> None:
-        if not logger.isEnabledFor(logging.INFO):
-            return
-
         job = assignment.job
         seconds = self._clock.monotonic() - assignment.started if assignment.context else 0.0
         logger.info(

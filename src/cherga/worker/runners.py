@@ -326,7 +326,7 @@ class LoopRunner:
 
     def _fill(self) -> None:
         """On the loop: start what waits, as far as slots are free."""
-        while self._free and self._waiting:
+        while self._loop and self._free and self._waiting:
             slot = self._free.pop()
 
             try:
@@ -335,22 +335,21 @@ class LoopRunner:
                 self._free.append(slot)
                 return
 
-            assignment.coroutine = self.loop.create_task(self._live(assignment, slot), context=self._executor.fresh())
+            assignment.coroutine = self._loop.create_task(self._live(assignment, slot), context=self._executor.fresh())
 
     async def _live(self, assignment: Assignment, slot: int) -> None:
         try:
             await self._executor.arun(assignment, slot, self._pace)
         finally:
             assignment.coroutine = None
-            self._put_back(slot)
-            self._next()
 
-    def _put_back(self, slot: int) -> None:
-        if self._owed:
-            self._owed -= 1
-            self._spare.append(slot)
-        else:
-            self._free.append(slot)
+            if self._owed:
+                self._owed -= 1
+                self._spare.append(slot)
+            else:
+                self._free.append(slot)
+
+            self._next()
 
     def _next(self) -> None:
         if self._waiting:

@@ -16,10 +16,8 @@ import tempfile
 from itertools import accumulate
 from itertools import count as numbers
 from pathlib import Path
-from struct import Struct
 from typing import NamedTuple, Self
 
-_FLOAT, _INT = Struct("<d"), Struct("<q")
 _HEAD = 16
 NEVER = float("inf")
 REMEMBERED = 1024
@@ -49,11 +47,15 @@ class SlotTable:
     """``count`` slots over a buffer of ``size(count)`` bytes."""
 
     def __init__(self, memory: mmap.mmap | bytearray, count: int) -> None:
-        self._memory = memory
-        self._tokens = memoryview(memory)[_HEAD : _HEAD + 8 * count]
-        self.count = count
+        view = memoryview(memory)
+        ring = _HEAD + 8 * count
+        # In the machine's own order: each is then written at one go, never byte by byte.
+        self._lease = view[:8].cast("d")
+        self._ticks = view[8:_HEAD].cast("q")
+        self._tokens = view[_HEAD:ring].cast("q")
+        self._ended = view[ring : self.size(count)].cast("q")
+        self._ends = numbers()
         self._tick = 0
-        self._ended = numbers()
 
     @staticmethod
     def size(count: int) -> int:
@@ -71,37 +73,36 @@ class SlotTable:
 
     @property
     def lease_until(self) -> float:
-        return float(_FLOAT.unpack_from(self._memory, 0)[0])
+        return self._lease[0]
 
     @lease_until.setter
     def lease_until(self, uptime: float) -> None:
-        _FLOAT.pack_into(self._memory, 0, uptime)
+        self._lease[0] = uptime
 
     @property
     def tick(self) -> int:
-        return int(_INT.unpack_from(self._memory, 8)[0])
+        return self._ticks[0]
 
     def beat(self) -> None:
         """Show that the engine still turns."""
         self._tick += 1
-        _INT.pack_into(self._memory, 8, self._tick)
+        self._ticks[0] = self._tick
 
     def begin(self, slot: int, token: int) -> None:
         """User code begins under this token."""
-        _INT.pack_into(self._tokens, 8 * slot, token)
+        self._tokens[slot] = token
 
     def end(self, slot: int) -> None:
         """The slot is idle."""
-        _INT.pack_into(self._tokens, 8 * slot, 0)
+        self._tokens[slot] = 0
 
     def remember(self, token: int) -> None:
         """User code ran under this token and must not run again, though its end may not be written down yet."""
-        _INT.pack_into(self._memory, _HEAD + 8 * (self.count + next(self._ended) % REMEMBERED), token)
+        self._ended[next(self._ends) % REMEMBERED] = token
 
     def started(self) -> frozenset[int]:
         """The tokens under which user code runs, or ran when the process died, and those remembered."""
-        tokens = (_INT.unpack_from(self._memory, _HEAD + 8 * slot)[0] for slot in range(self.count + REMEMBERED))
-        return frozenset(token for token in tokens if token)
+        return frozenset(token for token in (*self._tokens, *self._ended) if token)
 
 
 def shared_memory(count: int) -> int:
