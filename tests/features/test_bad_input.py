@@ -48,6 +48,18 @@ class NarrowStep:
     def before(self) -> None: ...
 
 
+class ReplacesMachinery:
+    def execute(self, call: Any) -> None: ...
+
+
+class MistypedStep:
+    def on_eror(self, call: Any, error: Exception) -> None: ...
+
+
+class StepIsNoFunction:
+    decode = 7
+
+
 class NeedsUrl:
     def __init__(self, url: str) -> None: ...
 
@@ -79,6 +91,10 @@ WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (mail, {"awaiting": "yes"}, "expected awaiting to be True or False"),
     (mail, {"executor": "MyExec"}, "expected executor to be a class, got 'MyExec'"),
     (mail, {"executor": NarrowStep}, "expected NarrowStep.before to take 1 besides self, got (self)"),
+    (mail, {"executor": ReplacesMachinery}, "expected executor ReplacesMachinery to have steps (before, call, exhaust"),
+    (mail, {"executor": MistypedStep}, "executor MistypedStep has no step 'on_eror'; did you mean 'on_error'?"),
+    (mail, {"executor": StepIsNoFunction}, "expected StepIsNoFunction.decode to be a function, got 7"),
+    (mail, {"executor": bool}, "expected executor bool to be a class that can be mixed in"),
     (mail, {"executor": NeedsUrl}, "expected executor NeedsUrl to be made with nothing"),
     (mail, {"middlewares_before": mail}, "expected middlewares_before to be a list, got"),
     (mail, {"middlewares_before": ["mail"]}, "expected an entry of middlewares_before to be a function, got 'mail'"),
@@ -145,6 +161,11 @@ class TestOtherWrongUses:
 
         with pytest.raises(TaskError, match=r"task odd \(.*Odd object.*\): expected a function whose parameters can be read"):
             app.task(Odd())
+
+    @pytest.mark.parametrize("option", [{"name": "mail"}, {"aliases": ["post"]}])
+    def test_a_router_has_no_name_for_its_tasks(self, option: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match=r"on a task, not on a router; .* is prefix"):
+            Router(**option)
 
     def test_a_retry_that_is_wrong_in_itself(self) -> None:
         with pytest.raises(ConfigError, match="expected give_up_on of Retry to hold exception classes"):

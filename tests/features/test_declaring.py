@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import subprocess
@@ -288,3 +289,29 @@ class TestRouters:
     def test_something_else_is_no_router(self, app: QueueTasks) -> None:
         with pytest.raises(ConfigError, match="expected a router, got 'mail'"):
             app.include_router("mail")  # type: ignore[arg-type]
+
+
+class Called:
+    """An object that can be called, ``async def``."""
+
+    __name__ = "called"
+
+    async def __call__(self, number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+
+class Yields:
+    __name__ = "yields"
+
+    def __call__(self, number: int) -> Iterator[int]:
+        yield number
+
+
+def test_an_object_is_what_its_call_is(app: QueueTasks) -> None:
+    app.task(Called())
+    app.task(Yields())
+
+    with app.worker():
+        assert app.tasks["called"].enqueue(7).result(5) == 7
+        assert app.tasks["yields"].enqueue(7).result(5) == [7]

@@ -334,3 +334,21 @@ class TestAroundEnqueue:
 
         with pytest.raises(TypeError, match="expected middleware around enqueue to return what comes next"):
             task.enqueue(1)
+
+
+def put_nine(call: Call) -> None:
+    call.kwargs["number"] = 9
+
+
+def test_what_is_put_in_by_name_takes_the_place_of_a_positional_argument(app: QueueTasks) -> None:
+    @app.task(middlewares_before=[put_nine])
+    def positional(number: int, /) -> int:
+        return number
+
+    @app.task(middlewares_before=[put_nine])
+    def with_options(number: int, /, **options: int) -> list[Any]:
+        return [number, options]
+
+    with app.worker():
+        assert positional.enqueue(1).result(5) == 9
+        assert with_options.enqueue(1).result(5) == [1, {"number": 9}]

@@ -72,7 +72,7 @@ class BoundTask:
     def description(self) -> str | None:
         return self.task.description
 
-    def add_task(self, name: str, *args: Any, priority: int | None = None, **kwargs: Any) -> Child:
+    def add_task(self, name: str, /, *args: Any, priority: int | None = None, **kwargs: Any) -> Child:
         """A child of this job, stored in the same atomic write that completes the job.
 
         It is dropped when the attempt fails, so that a retry makes no second one. Awaiting the value returned (or calling

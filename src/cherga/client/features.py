@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 from msgspec import Struct
@@ -57,7 +57,8 @@ class Features(Struct, frozen=True, kw_only=True):
 
 def features_of(function: Callable[..., Any], options: Mapping[str, Any], known: Sequence[str]) -> Features:
     """The features that these options of ``@app.task`` ask for. Raises ``ConfigError`` that names the one which is wrong."""
-    is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    code = _called(function)
+    is_generator = inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code)
     handler = _one_argument(options.get("generate_handler"), "generate_handler")
 
     if handler is not None and not is_generator:
@@ -82,7 +83,13 @@ def features_of(function: Callable[..., Any], options: Mapping[str, Any], known:
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether the function runs on the loop."""
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    code = _called(function)
+    return inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code)
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself; of an object that can be called its ``__call__``."""
+    return function if inspect.isroutine(function) or isinstance(function, partial) else type(function).__call__
 
 
 @cache

@@ -35,7 +35,7 @@ class Router(Declaring):
 
     def __init__(self, prefix: str = "", **defaults: Any) -> None:
         self.prefix = check_name(prefix, "a router's prefix") if prefix else ""
-        self._defaults = defaults
+        self._defaults = _check_defaults(defaults)
         self._members: list[Member] = []
         self._accepting: list[Accept] = []
         self._inside: list[Router] = []
@@ -75,6 +75,14 @@ class Router(Declaring):
 
 AsyncRouter = Router
 SyncRouter = Router
+
+
+def _check_defaults(defaults: dict[str, Any]) -> dict[str, Any]:
+    """Names are of single tasks; what else is wrong is told with the first task that it is meant for."""
+    for own in {"name", "aliases"} & defaults.keys():
+        raise ConfigError(f"expected {own} on a task, not on a router; what stands before the names of its tasks is prefix")
+
+    return defaults
 
 
 def _home_of(member: Member) -> Task[Any, Any]:

@@ -102,6 +102,8 @@ class Task(Enqueuing[P, R]):
         self._full = _without_self(function, features)
         self._fills_by_name = not any(_stands_in_the_way(p) for p in _behind_the_first(self._full, self._filled_in()))
 
+        self._placed = _kinds_placed(self.signature.signature)
+
         if not isinstance(order.unique, bool | str | Unique) and not callable(order.unique):
             self._known(order.unique)
 
@@ -146,8 +148,8 @@ class Task(Enqueuing[P, R]):
 
     def reconciled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         """The arguments with each given once: what is named takes the place of what stands at its position."""
-        parameters = self.signature.signature.parameters.values()
-        at = {p.name: place for place, p in enumerate(parameters) if p.kind is p.POSITIONAL_OR_KEYWORD and place < len(args)}
+        parameters = list(self.signature.signature.parameters.values())[: len(args)]
+        at = {p.name: place for place, p in enumerate(parameters) if p.kind in self._placed}
         placed = list(args)
 
         for name in at.keys() & kwargs.keys():
@@ -310,6 +312,13 @@ def _behind_the_first(signature: inspect.Signature, filled: frozenset[str]) -> I
     parameters = list(signature.parameters.values())
     first = next((at for at, p in enumerate(parameters) if p.name in filled), len(parameters))
     return (p for p in parameters[first:] if p.name not in filled or p.kind is p.POSITIONAL_ONLY)
+
+
+def _kinds_placed(signature: inspect.Signature) -> set[Any]:
+    """Kinds of parameters that can be meant by name. Beside ``**options`` a name may be that of an option."""
+    kinds: set[Any] = {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    return kinds if takes_any else {*kinds, inspect.Parameter.POSITIONAL_ONLY}
 
 
 def _stands_in_the_way(parameter: inspect.Parameter) -> bool:
