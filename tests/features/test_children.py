@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
-from cherga import EnqueueRefused, InvalidArguments, Job, JobFailed, JobState, QueueTasks, Snooze
+from cherga import EnqueueRefused, Event, InvalidArguments, Job, JobFailed, JobState, NoCurrentJob, QueueTasks, Snooze
 from cherga.client.middleware import EnqueueHandler, Outgoing
 from cherga.testing import wait_until
 from cherga.words.job import NewJob, OnConflict, Unique
@@ -218,6 +219,52 @@ def test_a_child_that_is_refused_with_its_parents_success_is_logged(app: QueueTa
     assert "(main) has succeeded, but its child" in caplog.text
 
 
+def test_events_tell_which_children_were_stored_and_which_refused(app: QueueTasks) -> None:
+    heard: list[Event] = []
+    app.on.enqueued(heard.append)
+    app.on.refused(heard.append)
+
+    @app.task(unique=Unique("only one", conflict=OnConflict.REFUSE))
+    def refusing(number: int) -> None: ...
+
+    @app.task(unique=True)
+    def joining(number: int) -> None: ...
+
+    @app.task(echo=True)
+    def main(self: Any) -> None:
+        self.add_task("refusing", 2)
+        self.add_task("joining", 1)
+        self.add_task("joining", 2)
+        self.add_task("subtask", 3)
+
+    with app.worker(queues=["parents"]):
+        refusing.enqueue(1)
+        joining.enqueue(1)
+        parent = main.using(queue="parents").enqueue()
+        parent.result(5)
+        wait_until(lambda: len(heard) == 6, "the children are told")
+
+    (refused,) = (event for event in heard if event.name == "refused")
+    assert (refused.task_name, refused.details) == ("refusing", {"parent": parent.id, "parent_task": "main"})
+    assert refused.error is not None
+    assert refused.error.message == "its unique key 'only one' is held by another job"
+    assert [event.task_name for event in heard if event.name == "enqueued"][3:] == ["joining", "subtask"]
+
+
+def test_a_child_may_have_parameters_called_as_those_of_add_task(app: QueueTasks) -> None:
+    @app.task
+    def rename(name: str, number: int = 0) -> str:
+        return name
+
+    @app.task(echo=True)
+    def main(self: Any) -> None:
+        self.add_task("rename", name="new")
+
+    with app.worker():
+        main.enqueue().result(5)
+        assert [child.result(5) for child in stored(app, "rename")] == ["new"]
+
+
 def test_children_of_children_know_the_root(app: QueueTasks) -> None:
     @app.task(echo=True)
     def parent(self: Any) -> None:
@@ -290,3 +337,49 @@ def test_a_person_who_retries_a_parent_finds_its_children_stored_already(app: Qu
         wait_until(lambda: job.refresh().status.final, "the job has run again")
 
     assert len(stored(app)) == 1
+
+
+def test_a_child_that_is_asked_for_after_the_end_is_refused_rather_than_lost(app: QueueTasks) -> None:
+    bound: list[Any] = []
+
+    @app.task(echo=True)
+    def main(self: Any, number: int) -> None:
+        bound.append(self)
+
+        if number:
+            raise ParentFailed
+
+    with app.worker():
+        main.enqueue(0).result(5)
+
+        with pytest.raises(JobFailed):
+            main.enqueue(1).result(5)
+
+    for self in bound:
+        with pytest.raises(NoCurrentJob, match=r"expected add_task\('subtask'\) before its job has ended"):
+            self.add_task("subtask", 1)
+
+
+def test_threads_of_one_job_may_ask_for_equal_children_and_none_is_lost(app: QueueTasks) -> None:
+    @app.task(echo=True)
+    def main(self: Any) -> None:
+        start = threading.Barrier(4, timeout=10)
+
+        def ask() -> None:
+            start.wait()
+
+            for _ in range(50):
+                self.add_task("subtask", 1)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+
+        for thread in threads:
+            thread.start()
+
+        for thread in threads:
+            thread.join(10)
+
+    with app.worker(queues=["parents"]):
+        main.using(queue="parents").enqueue().result(5)
+
+    assert len(app.jobs(task="subtask", limit=1000)) == 200

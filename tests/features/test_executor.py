@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -190,3 +191,38 @@ def test_an_executor_works_with_generators_and_dependencies(app: QueueTasks) -> 
 
     with app.worker():
         assert numbers.enqueue(5).result(5) == 5
+
+
+class TakesTwo:
+    """Leaves the rest of the values, and the generator open."""
+
+    def exhaust(self, generator: Any) -> list[int]:
+        return [next(generator), next(generator)]
+
+
+class AsyncTakesTwo:
+    async def exhaust(self, generator: Any) -> list[int]:
+        return [await anext(generator), await anext(generator)]
+
+
+def test_a_step_that_leaves_a_generator_open_has_it_closed_for_it(app: QueueTasks) -> None:
+    closed: list[str] = []
+
+    @app.task(executor=TakesTwo)
+    def numbers() -> Iterator[int]:
+        try:
+            yield from range(10)
+        finally:
+            closed.append("numbers")
+
+    @app.task(executor=AsyncTakesTwo, middlewares_after=[lambda call: call.result.append(len(closed))])
+    async def anumbers() -> AsyncIterator[int]:
+        try:
+            for number in range(10):
+                yield number
+        finally:
+            closed.append("anumbers")
+
+    with app.worker():
+        assert numbers.enqueue().result(5) == [0, 1]
+        assert anumbers.enqueue().result(5) == [0, 1, 2]

@@ -384,3 +384,28 @@ class TestStreams:
             assert job.result(5) == "done"
 
         assert list(job.stream()) == ["one", {"two": 2}]
+
+
+def test_an_async_generator_that_awaits_nothing_can_be_stopped_and_lets_other_jobs_run(app: QueueTasks) -> None:
+    @app.task(max_time=30)
+    async def endless() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append("endless")
+
+    @app.task
+    async def neighbour() -> str:
+        return "ran"
+
+    with app.worker():
+        job = endless.enqueue()
+        wait_until(lambda: job.refresh().status is JobState.RUNNING, "the generator runs")
+        assert neighbour.enqueue().result(5) == "ran"
+        job.cancel("enough")
+
+        with pytest.raises(JobCancelled, match="enough"):
+            job.result(5)
+
+    assert closed == ["endless"]

@@ -327,3 +327,13 @@ class TestWrongUses:
     def test_a_handler_that_is_none(self, app: QueueTasks) -> None:
         with pytest.raises(ConfigError, match="expected a handler of 'failed' to be a function, got 'mail'"):
             app.on.failed("mail")  # type: ignore[type-var]
+
+
+def test_an_enqueue_that_meets_an_unfinished_job_stores_nothing_and_tells_nothing(app: QueueTasks, diary: Diary) -> None:
+    @app.task(unique=True)
+    def single() -> None: ...
+
+    first, second = single.enqueue(), single.enqueue()
+
+    assert second.existing
+    assert [event.job_id for event in diary.heard if event.name == "enqueued"] == [first.id]

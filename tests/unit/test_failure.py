@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -204,3 +205,12 @@ def test_a_result_that_cannot_be_stored_is_never_tried_again() -> None:
 
     assert outcome.error == JobError("InvalidResult", "the result cannot be encoded: a Shelf cannot be stored in a job")
     assert not outcome.retryable
+
+
+def test_a_result_that_nobody_has_run_names_its_likely_cause() -> None:
+    def values() -> Iterator[int]:
+        yield 1
+
+    outcome = unencodable(TypeError("a generator cannot be stored in a job"), values())
+
+    assert "nobody has run; a decorator hides" in outcome.error.message

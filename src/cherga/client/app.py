@@ -267,7 +267,8 @@ class QueueTasks(Declaring):
 
         if self.on.enqueued.handlers:
             for job, pushed in zip(jobs, answer.jobs, strict=True):
-                self.on.enqueued.send(Event("enqueued", job_id=pushed.id, task_name=job.task, state=pushed.state))
+                if not pushed.existing:
+                    self.on.enqueued.send(Event("enqueued", job_id=pushed.id, task_name=job.task, state=pushed.state))
 
         now = self.clock.now()
         return [

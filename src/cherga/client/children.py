@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Sequence
 from typing import Any, Protocol
 from uuid import UUID, uuid5
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from cherga.client.handle import Job
 from cherga.rules.codec import encode
+from cherga.words.errors import NoCurrentJob
 from cherga.words.job import JobHead, NewJob
 
 
@@ -63,12 +65,18 @@ class Children:
         self._sender = sender
         self._waiting: dict[UUID, NewJob] = {}
         self._seen: dict[bytes, int] = {}
+        self._over = False
+        self._lock = threading.Lock()
 
     def add(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> Child:
-        """Remember a child, under the same id in each attempt."""
+        """Remember a child, under the same id in each attempt. Raises ``NoCurrentJob`` once the attempt has ended."""
         job = self._sender.build_child(name, args, kwargs, priority, self._context)
-        job = replace(job, id=self._id_of(job))
-        self._waiting[job.id] = job
+
+        with self._lock:
+            self._expect_to_go_on(name)
+            job = replace(job, id=self._id_of(job))
+            self._waiting[job.id] = job
+
         return Child(job, self)
 
     def store(self, child: Child) -> Job[Any]:
@@ -81,9 +89,18 @@ class Children:
         self._waiting.pop(child.id, None)
         return (await self._sender.astore([child.job]))[0]
 
-    def groups(self) -> tuple[tuple[NewJob, ...], ...]:
-        """What is to be pushed with the success: a group for each, so that one refusal harms no other."""
-        return tuple((job,) for job in self._waiting.values())
+    def take(self) -> tuple[tuple[NewJob, ...], ...]:
+        """End it, and give what is to be pushed with a success: a group for each, so that one refusal harms no other."""
+        with self._lock:
+            self._over = True
+            return tuple((job,) for job in self._waiting.values())
+
+    def _expect_to_go_on(self, name: str) -> None:
+        if self._over:
+            raise NoCurrentJob(
+                f"expected add_task({name!r}) before its job has ended, for the child would be lost; await what adds it, or "
+                f"use app.add_task({name!r}, …)"
+            )
 
     def _id_of(self, job: NewJob) -> UUID:
         """Derived from parent, task, arguments and occurrence (RFC 9562, version 5)."""

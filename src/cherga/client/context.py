@@ -32,6 +32,10 @@ _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 
 
+_first_child = threading.Lock()
+"""Threads that a job has started may ask for its first children at once."""
+
+
 class Reporter(Protocol):
     """Takes what a job tells and stores it, coalesced."""
 
@@ -155,7 +159,8 @@ class Context:
     def children(self) -> Children:
         """The children that this attempt has asked for and not yet stored."""
         if self.waiting_children is None:
-            self.waiting_children = Children(self, self.host.app)
+            with _first_child:
+                self.waiting_children = self.waiting_children or Children(self, self.host.app)
 
         return self.waiting_children
 

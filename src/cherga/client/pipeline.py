@@ -7,15 +7,17 @@ loop while the thread waits.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Coroutine
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from cherga.client.bound import AsyncTask, BoundTask, SyncTask
 from cherga.client.context import Context
 from cherga.client.depends import Lifetimes, Opening, Overrides
-from cherga.client.features import Features, Step, takes_executor
+from cherga.client.features import CLOSE_ENOUGH, Features, Step, takes_executor
 from cherga.client.fitting import fits
 from cherga.client.middleware import Call, Handler, Middleware, around
 from cherga.client.scopes import Scope, SharedScope
@@ -70,28 +72,25 @@ class TaskExecutor:
         """Call the function and return what it gives; of a generator, what its values come to."""
         args, kwargs = await self._arguments(call)
         made = self.task.function(*args, **kwargs)
-        return await (self.exhaust(made) if self.features.is_generator else self.settle(made))
+        return await (self._exhausted(made) if self.features.is_generator else self.settle(made))
 
     async def exhaust(self, generator: Any) -> Any:
         """Hand each value to ``generate_handler``, put what comes of it into the job's stream, and send it back.
 
         Without a handler the values themselves are streamed, and nothing is sent back. Gives what the generator returned, else
-        the list of the handled values. The generator is closed whatever happens.
+        the list of the handled values. Afterwards the generator is closed, whatever happens.
         """
         has_handler = self.features.generate_handler is not None
         kept: list[Any] = []
 
-        try:
-            while True:
-                is_over, value = await self._next(generator, kept[-1] if kept and has_handler else None)
+        while True:
+            is_over, value = await self._next(generator, kept[-1] if kept and has_handler else None)
 
-                if is_over:
-                    return kept if value is None else value
+            if is_over:
+                return kept if value is None else value
 
-                kept.append(await self._handled(value))
-                self._stop_if_asked()
-        finally:
-            await self._close_generator(generator)
+            kept.append(await self._handled(value))
+            await self._pause()
 
     async def after(self, call: Call) -> Any:
         """Run ``middlewares_after``. What one returns, if it is not None, takes the place of the result."""
@@ -207,6 +206,12 @@ class TaskExecutor:
 
     # --- generators
 
+    async def _exhausted(self, generator: Any) -> Any:
+        try:
+            return await step(self.exhaust(generator))
+        finally:
+            await self._close_generator(generator)
+
     async def _next(self, generator: Any, answer: Any) -> tuple[bool, Any]:
         """Whether the generator is over, and what it gave last."""
         try:
@@ -224,9 +229,11 @@ class TaskExecutor:
         self.ctx.emit(handled)
         return handled
 
-    def _stop_if_asked(self) -> None:
-        """Between two values a generator on a thread can be stopped, whatever it does."""
-        if self.ctx.cancelled and not self.features.is_async:
+    async def _pause(self) -> None:
+        """Between two values a generator can be stopped, whatever it does, and holds up no other job of its loop."""
+        if self.features.is_async:
+            await asyncio.sleep(0)
+        elif self.ctx.cancelled:
             raise Stopped
 
     async def _close_generator(self, generator: Any) -> None:
@@ -250,6 +257,9 @@ STEPS = {"before": 1, "call": 1, "exhaust": 1, "after": 1, "decode": 1, "should_
 """The steps that may be replaced, and how many arguments each is given."""
 
 
+_MACHINERY = {name for name in vars(TaskExecutor) if not name.startswith("__")} - STEPS.keys()
+
+
 def executor_of(wish: Any) -> type[TaskExecutor]:
     """The class that runs a task's attempts: the steps that a plain class lacks are the usual ones.
 
@@ -263,6 +273,9 @@ def _checked(wish: Any) -> type[TaskExecutor]:
     for name, count in STEPS.items():
         own = getattr(wish, name, None)
 
+        if own is not None and not callable(own):
+            raise ConfigError(f"expected {wish.__name__}.{name} to be a function, got {own!r}")
+
         if own is not None and not fits(own, *[None] * (count + 1)):
             raise ConfigError(f"expected {wish.__name__}.{name} to take {count} besides self, got {inspect.signature(own)}")
 
@@ -271,6 +284,8 @@ def _checked(wish: Any) -> type[TaskExecutor]:
 
 def _mix(plain: type[Any]) -> type[TaskExecutor]:
     """A plain class and the usual executor in one: both are made, the plain one with nothing."""
+    _check_names(plain)
+
     if not fits(plain):
         raise ConfigError(f"expected executor {plain.__name__} to be made with nothing, or to be a subclass of TaskExecutor")
 
@@ -280,7 +295,23 @@ def _mix(plain: type[Any]) -> type[TaskExecutor]:
         if plain.__init__ is not object.__init__:
             plain.__init__(self)
 
-    return type(plain.__name__, (plain, TaskExecutor), {"__init__": make_both})
+    try:
+        return type(plain.__name__, (plain, TaskExecutor), {"__init__": make_both})
+    except TypeError as error:
+        raise ConfigError(f"expected executor {plain.__name__} to be a class that can be mixed in: {error}") from None
+
+
+def _check_names(plain: type[Any]) -> None:
+    """A plain class brings steps and whatever it likes, but nothing of what puts the steps together."""
+    for name in _MACHINERY & set(dir(plain)):
+        raise ConfigError(
+            f"expected executor {plain.__name__} to have steps ({', '.join(STEPS)}), got {name!r}; "
+            "only a subclass of TaskExecutor may replace that"
+        )
+
+    for name in set(vars(plain)) - STEPS.keys():
+        if hints := get_close_matches(name, STEPS, n=1, cutoff=CLOSE_ENOUGH):
+            raise ConfigError(f"executor {plain.__name__} has no step {name!r}; did you mean {hints[0]!r}?")
 
 
 def drive(steps: Coroutine[Any, Any, T]) -> T:

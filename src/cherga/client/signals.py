@@ -87,7 +87,8 @@ class Signal:
 
 class Signals:
     """The kinds of events. Those of jobs: enqueued (told by the sender), started, progress, retried, succeeded, failed,
-    cancelled (told by the worker, once they are stored); those of workers: worker_started, worker_draining, worker_stopped; and
+    cancelled (told by the worker, once they are stored), and refused (a child that could not be stored with its parent's
+    success); those of workers: worker_started, worker_draining, worker_stopped; and
     plugin_error."""
 
     def __init__(self) -> None:
@@ -98,6 +99,7 @@ class Signals:
         self.succeeded = Signal("succeeded")
         self.failed = Signal("failed")
         self.cancelled = Signal("cancelled")
+        self.refused = Signal("refused")
         self.worker_started = Signal("worker_started")
         self.worker_draining = Signal("worker_draining")
         self.worker_stopped = Signal("worker_stopped")

@@ -226,13 +226,13 @@ class Executor:
         try:
             result = encode(value)
         except BaseException as error:  # models encode themselves, by code that may raise anything
-            return unencodable(error)
+            return unencodable(error, value)
 
         if len(result) > self._limit:
             try:
                 check_size(result, self._limit, "the result")
             except PayloadTooLarge as error:
-                return unencodable(error)
+                return unencodable(error, value)
 
         return Succeeded(result)
 
@@ -280,8 +280,8 @@ class Executor:
         if context is not None and (context.latest_progress is not None or context.latest_meta is not None or context.events):
             settlement = self._with_last_words(context, settlement)
 
-        if context is not None and context.waiting_children is not None and settlement.to is JobState.SUCCEEDED:
-            settlement = msgspec.structs.replace(settlement, children=context.waiting_children.groups())
+        if context is not None and (context.waiting_children is not None or assignment.task.features.echo):
+            settlement = _with_children(context, settlement)
 
         self.tell_end(assignment, settlement)
         self._settler.settle(settlement)
@@ -344,6 +344,12 @@ class Executor:
 
 
 _PAST = {JobState.READY: "given back", JobState.SCHEDULED: "will run again"}
+
+
+def _with_children(context: Context, settlement: Settlement) -> Settlement:
+    """The children go with a success, and with anything else they are dropped; from now on none can be asked for."""
+    children = context.children.take()
+    return msgspec.structs.replace(settlement, children=children) if settlement.to is JobState.SUCCEEDED else settlement
 
 
 def timed_out(assignment: Assignment) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,11 @@ from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome, Snooz
 MESSAGE_LIMIT = 8_192
 TRACEBACK_LIMIT = 49_152
 """Characters kept; an error of plain text stays under 64 KiB, message included."""
+
+UNRUN = (
+    "it is a coroutine or generator that nobody has run; a decorator hides what the function is, "
+    "so make its wrapper async def, or a generator, too"
+)
 
 _OURS = str(Path(__file__).parent.parent)
 
@@ -59,9 +64,9 @@ def unreadable(error: Exception) -> Failed:
     return Failed(describe(error, with_traceback=False), reason, retryable=False)
 
 
-def unencodable(error: BaseException) -> Failed:
+def unencodable(error: BaseException, value: object = None) -> Failed:
     """The function returned what cannot be stored. Trying again would do its work twice for the same end."""
-    text = _text(error)
+    text = UNRUN if isinstance(value, Coroutine | Generator | AsyncGenerator) else _text(error)
     message = text if text.startswith("the result") else f"the result cannot be encoded: {text}"
     return Failed(JobError("InvalidResult", message[:MESSAGE_LIMIT]), retryable=False)
 

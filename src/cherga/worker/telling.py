@@ -9,7 +9,7 @@ import msgspec
 
 from cherga.client.app import QueueTasks
 from cherga.client.signals import Event
-from cherga.words.job import Charge, ClaimedJob, JobState, NewJob, OnConflict, Progress, Report, Settlement
+from cherga.words.job import Charge, ClaimedJob, JobError, JobState, NewJob, OnConflict, Progress, Report, Settlement
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.callbacks import Callbacks
 from cherga.worker.herald import Herald
@@ -21,7 +21,7 @@ _decode_progress = msgspec.msgpack.Decoder(Progress).decode
 
 
 class Telling:
-    """Events, callbacks and the lines about refused children. It costs a job nothing when nobody listens."""
+    """Events, callbacks and what is said of refused children. It costs a job nothing when nobody listens."""
 
     def __init__(self, app: QueueTasks, worker: str, expect: Expect, callbacks: Callbacks) -> None:
         self.herald = Herald()
@@ -93,24 +93,39 @@ class Telling:
             self.herald.tell(self._on.progress, event)
 
     def _pushed(self, parent: ClaimedJob, children: list[NewJob]) -> None:
-        """The children are stored, except those whose own wish was to be refused."""
-        for job in children if self._on.enqueued.handlers else ():
-            self.herald.tell(self._on.enqueued, Event("enqueued", job.id, job.task, JobState.READY, worker=self._worker))
+        """The children are stored, except those whose unique keys were held."""
+        if self._on.enqueued.handlers or any(_can_be_refused(child) for child in children):
+            self.herald.call(partial(self._tell_children, parent, children))
 
-        if touchy := [job for job in children if job.unique is not None and job.unique.conflict is OnConflict.REFUSE]:
-            self.herald.call(partial(self._log_refused, parent, touchy))
+    def _tell_children(self, parent: ClaimedJob, children: list[NewJob]) -> None:
+        unsure = [child.id for child in children if child.unique is not None]
+        rows = self._app.broker.get(unsure) if unsure else []
+        missing = {id for id, row in zip(unsure, rows, strict=True) if row is None}
 
-    def _log_refused(self, parent: ClaimedJob, children: list[NewJob]) -> None:
-        for child, row in zip(children, self._app.broker.get([child.id for child in children]), strict=True):
-            if row is None:
-                self._app.job_logger.error(
-                    "job %s (%s) has succeeded, but its child %s (%s) was refused: its unique key is held by another job",
-                    parent.id,
-                    parent.task,
-                    child.id,
-                    child.task,
-                    extra={"action": "child.refused", "job_id": str(parent.id), "task_name": parent.task},
-                )
+        for child in children:
+            if child.id not in missing:
+                self._on.enqueued.send(Event("enqueued", child.id, child.task, JobState.READY, worker=self._worker))
+            elif _can_be_refused(child):
+                self._refused(parent, child)
+
+    def _refused(self, parent: ClaimedJob, child: NewJob) -> None:
+        why = f"its unique key {child.unique.key!r} is held by another job" if child.unique else "it was not stored"
+        self._app.job_logger.error(
+            "job %s (%s) has succeeded, but its child %s (%s) was refused: %s",
+            parent.id,
+            parent.task,
+            child.id,
+            child.task,
+            why,
+            extra={"action": "child.refused", "job_id": str(parent.id), "task_name": parent.task, "child_id": str(child.id)},
+        )
+        details = {"parent": parent.id, "parent_task": parent.task}
+        error = JobError("EnqueueRefused", why)
+        self._on.refused.send(Event("refused", child.id, child.task, error=error, worker=self._worker, details=details))
+
+
+def _can_be_refused(child: NewJob) -> bool:
+    return child.unique is not None and child.unique.conflict is OnConflict.REFUSE
 
 
 def _answer(answers: list[Callable[[bool], None]], written: bool) -> None:
