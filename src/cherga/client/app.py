@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from importlib import import_module
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, Unpack, cast
 from uuid import UUID
 
 import msgspec
@@ -22,15 +22,18 @@ from cherga.client.declare import Declaration, Declaring, TaskOptions, aliases_o
 from cherga.client.dotted import DottedTasks
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
+from cherga.client.limits import NO_RULE, Limits, limit_name, rule_with
 from cherga.client.live import Stream, Watch
 from cherga.client.middleware import EnqueueMiddleware, Middleware, check_wrap, outgoing
 from cherga.client.order import Order, new_job, order_with, pack_head
+from cherga.client.publish import PUBLISHED, publish
 from cherga.client.queue import Queue
 from cherga.client.router import Router
+from cherga.client.schedules import Scheduled, Schedules, Timing, make_schedule
 from cherga.client.signals import Event, Signals
 from cherga.client.state import S, State, StateHandle, name_of
 from cherga.client.submit import Submitter
-from cherga.client.task import Task
+from cherga.client.task import Prepared, Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.codec import check_size
@@ -40,7 +43,8 @@ from cherga.rules.settings import check as check_settings
 from cherga.rules.signature import pack_unbound
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
-from cherga.words.job import Definition, JobFilter, JobHead, JobRow, JobState, NewJob, PushAnswer
+from cherga.words.job import JobFilter, JobHead, JobRow, JobState, NewJob, PushAnswer
+from cherga.words.limits import LimitRule
 
 BROKER_URL = "CHERGA_BROKER_URL"
 DEFAULT_URL = "sqlite:///cherga.db"
@@ -73,6 +77,10 @@ class QueueTasks(Declaring):
         self.enqueue_middlewares: list[EnqueueMiddleware] = []
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         """What stands in for a dependency's function, in tests."""
+        self.declared_limits: dict[str, LimitRule] = {}
+        """Limits of queues, as ``limit`` declares them."""
+        self.limits = Limits(self)
+        self.schedules = Schedules(self)
         self.on = Signals()
         self.clock: Clock = SystemClock()
         self.job_logger = logging.getLogger("cherga.job")
@@ -148,6 +156,13 @@ class QueueTasks(Declaring):
         """Put a middleware around every enqueue of this application; the first one added is outermost."""
         self.enqueue_middlewares.append(check_wrap(wrap, "a middleware around enqueue"))
         return wrap
+
+    def limit(self, *, queue: str, **rule: Any) -> None:
+        """Declare a queue's limits: ``max_running``, ``rate``, ``max_length`` with ``overflow``. Raises ``ConfigError``.
+
+        Workers store it when they start; ``app.limits`` changes it at run time.
+        """
+        self.declared_limits[limit_name(queue=queue)] = rule_with(NO_RULE, **rule)
 
     # --- shared values
 
@@ -259,7 +274,7 @@ class QueueTasks(Declaring):
             return Order()
 
         published = msgspec.msgpack.decode(found[0].data, type=dict[str, Any], strict=False)
-        return order_with(Order(), name, cast(Any, {k: v for k, v in published.items() if k in _PUBLISHED}))
+        return order_with(Order(), name, cast(Any, {k: v for k, v in published.items() if k in PUBLISHED}))
 
     def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer, known: dict[UUID, JobRow]) -> list[Job[Any]]:
         if answer.refused is not None:
@@ -280,6 +295,39 @@ class QueueTasks(Declaring):
         """The rows of jobs that were there before: the sender cannot know what stands in them."""
         ids = _stale(answer)
         return {row.id: row for row in self.broker.get(ids) if row is not None} if ids else {}
+
+    # --- scheduling
+
+    def schedule(
+        self,
+        name: str,
+        task: Task[Any, Any] | Prepared[Any, Any] | str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **timing: Unpack[Timing],
+    ) -> Scheduled:
+        """Enqueue the task with these arguments again and again: ``cron=…`` with ``timezone=…``, or ``every=…``.
+
+        A schedule of that name that was made before at run time is changed. It stays until it is deleted, whatever is
+        deployed. Raises ``ConfigError`` for a timing that is wrong, ``InvalidArguments`` for arguments that do not fit.
+        """
+        job = (
+            self._named_job(task, tuple(args), dict(kwargs or {}), None)
+            if isinstance(task, str)
+            else task.prepare(args, kwargs)
+        )
+        return self.schedules.store(name, make_schedule(job, timing))
+
+    async def aschedule(
+        self,
+        name: str,
+        task: Task[Any, Any] | Prepared[Any, Any] | str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **timing: Unpack[Timing],
+    ) -> Scheduled:
+        """The async twin of ``schedule``."""
+        return await self.submitter.call(self.schedule, name, task, args, kwargs, **timing)
 
     # --- looking
 
@@ -393,8 +441,8 @@ class QueueTasks(Declaring):
         return cast(AbstractContextManager[Any], embedded(self, **options))
 
     def publish(self) -> None:
-        """Store what is declared here, for senders by name."""
-        self.broker.define([_definition(task) for task in self.tasks.values()])
+        """Store what is declared here: tasks for senders by name, limits and schedules; what is no longer declared goes."""
+        publish(self)
 
     def result_type(self, task: str) -> Any:
         """The type a task returns, as far as this process knows."""
@@ -402,10 +450,8 @@ class QueueTasks(Declaring):
         return known.result_type if known else Any
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}: {len(self.tasks)} tasks>"
-
-
-_PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
+        count = len(self.tasks)
+        return f"<{type(self).__name__} {self.name}: {count} {'task' if count == 1 else 'tasks'}>"
 
 
 def make_settings(name: str, given: dict[str, Any]) -> Settings:
@@ -416,7 +462,7 @@ def make_settings(name: str, given: dict[str, Any]) -> Settings:
 
     if unknown := set(given) - set(inner) - set(outer):
         word = min(unknown)
-        known = {*Settings.__struct_fields__, *BrokerSettings.__struct_fields__} - {"broker", "namespace"}
+        known = {*Settings.__struct_fields__, *BrokerSettings.__struct_fields__, "broker_url"} - {"broker", "namespace"}
         raise ConfigError(f"unknown setting {word!r}{check.nearest(word, known)}")
 
     try:
@@ -431,16 +477,6 @@ def make_settings(name: str, given: dict[str, Any]) -> Settings:
 def _stale(answer: PushAnswer) -> list[UUID]:
     """Ids of jobs that were there before this push, or that it ended at once."""
     return [job.id for job in answer.jobs if job.existing or job.state.final]
-
-
-def _definition(task: Task[Any, Any]) -> Definition:
-    head = task.order.head
-    facts: dict[str, Any] = {"queue": task.queue, "priority": task.priority, "tags": head.tags, "description": head.description}
-
-    if head.overrides is not None and head.overrides.on_crash is not None:
-        facts["on_crash"] = head.overrides.on_crash
-
-    return Definition("task", task.name, msgspec.msgpack.encode({k: v for k, v in facts.items() if v is not None}))
 
 
 def _snapshot(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:

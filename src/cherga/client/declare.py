@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, cast, overload
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from cherga.client.features import Features, Step, features_of
-from cherga.client.order import Order, UniqueKey, on_crash, order_with
+from cherga.client.keys import LimitKey, UniqueKey
+from cherga.client.limits import task_rule
+from cherga.client.order import Order, on_crash, order_with
 from cherga.client.pipeline import executor_of
+from cherga.client.schedules import NO_ID, TIMING, make_schedule
 from cherga.client.task import CalledTask, CoroutineTask, EchoTask, FunctionTask, Sender, Task, place_of
 from cherga.rules import options as check
 from cherga.rules.decide import Policy
 from cherga.rules.options import Duration
 from cherga.rules.retry import Retry, exception_kinds
 from cherga.rules.settings import Settings
-from cherga.words.errors import ConfigError, TaskError
+from cherga.words.errors import ConfigError, InvalidArguments, TaskError
+from cherga.words.schedule import Schedule
 
 if TYPE_CHECKING:
     from cherga.client.decorators import (
@@ -47,6 +51,17 @@ class TaskOptions(TypedDict, total=False):
     retry_on_exc: Iterable[type[BaseException]]
     max_time: Duration | None
     unique: UniqueKey
+    unique_while: str
+    unique_for: Duration
+    on_conflict: str
+    max_running: int
+    rate_limit: str
+    key: LimitKey
+    cron: str
+    every: Duration
+    timezone: str
+    catch_up: str
+    catch_up_cap: int
     result_ttl: Duration
     failure_ttl: Duration
     on_crash: str
@@ -83,10 +98,29 @@ class Declaration(Struct, frozen=True):
             executor_of(features.executor)
             aliases_of(self)
             policy, order = policy_of(options, settings), _order(self.name, options)
-            return _kind(features)(self.function, self.name, sender, policy, order, features)
+            task = _kind(features)(self.function, self.name, sender, policy, order, features)
+            task.rule = task_rule(self.name, self.options)
+            task.schedule = _schedule(task, self.options)
+            return task
         except (ConfigError, TaskError) as error:
             what = str(error).removeprefix(f"task {self.name}: ")
             raise type(error)(f"task {self.name} ({self.place}): {what}") from None
+
+
+def _schedule(task: Task[Any, Any], options: Mapping[str, Any]) -> Schedule | None:
+    timing = {option: value for option, value in options.items() if option in TIMING}
+
+    if not timing:
+        return None
+
+    try:
+        job = task.build(replace(task.order, id=NO_ID), (), {})
+    except InvalidArguments as error:
+        raise ConfigError(
+            f"expected a task with a schedule to need no arguments: {error}; use app.schedule() to give some"
+        ) from None
+
+    return make_schedule(job, timing, from_code=True)
 
 
 def _kind(features: Features) -> type[Task[Any, Any]]:
@@ -241,7 +275,7 @@ def policy_of(options: TaskOptions, settings: Settings) -> Policy:
     )
 
 
-_STORED = frozenset({"queue", "priority", "unique", "tags", "description"})
+_STORED = frozenset({"queue", "priority", "unique", "unique_while", "unique_for", "on_conflict", "key", "tags", "description"})
 """Options of a task that are stored with each of its jobs."""
 
 

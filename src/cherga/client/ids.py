@@ -17,5 +17,11 @@ def new_id() -> UUID:
 
 
 def as_id(value: UUID | str) -> UUID:
-    """A UUID from itself or its text. Raises ``ValueError`` for any other text."""
-    return value if isinstance(value, UUID) else UUID(value)
+    """A UUID from itself or its text. Raises ``ValueError`` for anything else."""
+    if isinstance(value, UUID):
+        return value
+
+    try:
+        return UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError(f"expected a job's id to be a UUID or its text, got {value!r}") from None

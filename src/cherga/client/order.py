@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID
@@ -13,13 +13,11 @@ from msgspec.structs import replace
 
 from cherga.client.handle import Job
 from cherga.client.ids import as_id, new_id
+from cherga.client.keys import LimitKey, UniqueKey, check_limit_key, check_unique_key, unique_fields
 from cherga.rules import options as check
 from cherga.rules.options import Duration
 from cherga.words.errors import ConfigError
-from cherga.words.job import Edge, JobHead, NewJob, OnCrash, Overrides, Unique
-
-UniqueKey = bool | str | Sequence[str] | Callable[..., str] | Unique
-"""True: task and arguments. A text: that key. Names: those arguments. A function: what it makes of the arguments."""
+from cherga.words.job import Edge, EdgePolicy, JobHead, NewJob, OnConflict, OnCrash, Overrides, Unique, UniqueWhile
 
 _encode = msgspec.msgpack.Encoder().encode
 _EMPTY_HEAD = JobHead()
@@ -41,7 +39,12 @@ class UsingOptions(TypedDict, total=False):
     headers: Mapping[str, str]
     id: UUID | str
     after: Iterable[Job[Any] | Edge]
+    after_policy: str
     unique: UniqueKey
+    unique_while: str
+    unique_for: Duration
+    on_conflict: str
+    key: LimitKey
     retry: int
     max_time: Duration | None
     result_ttl: Duration
@@ -62,11 +65,15 @@ class Order(Struct, frozen=True, kw_only=True):
     id: UUID | None = None
     edges: tuple[Edge, ...] = ()
     unique: UniqueKey = False
+    hold: UniqueWhile = UniqueWhile.UNFINISHED
+    period: float | None = None
+    conflict: OnConflict = OnConflict.EXISTING
+    key: LimitKey | None = None
     head: JobHead = _EMPTY_HEAD
     packed_head: bytes | None = None
 
 
-def new_job(task: str, payload: bytes, order: Order, unique: Unique | None) -> NewJob:
+def new_job(task: str, payload: bytes, order: Order, unique: Unique | None, limit_keys: tuple[str, ...] = ()) -> NewJob:
     """A job to push, from its parts."""
     return NewJob(
         id=order.id or new_id(),
@@ -81,6 +88,7 @@ def new_job(task: str, payload: bytes, order: Order, unique: Unique | None) -> N
         owner=order.owner,
         unique=unique,
         edges=order.edges,
+        limit_keys=limit_keys,
         head=order.packed_head,
     )
 
@@ -93,12 +101,26 @@ def order_with(order: Order, task: str, given: UsingOptions) -> Order:
     except ConfigError as error:
         raise ConfigError(f"task {task}: {error}") from None
 
-    return replace(order, **changes, head=head, packed_head=pack_head(head))
+    changed = replace(order, **changes, head=head, packed_head=pack_head(head))
+    _check_whole(changed, task)
+    return changed
 
 
 def pack_head(head: JobHead) -> bytes | None:
     """The packed head, None when the job uses none of it."""
     return None if head == _EMPTY_HEAD else _encode(head)
+
+
+def _check_whole(order: Order, task: str) -> None:
+    """What only the options together can tell."""
+    if order.unique is not False or (order.hold, order.period, order.conflict) == (
+        UniqueWhile.UNFINISHED,
+        None,
+        OnConflict.EXISTING,
+    ):
+        return
+
+    raise ConfigError(f"task {task}: expected unique together with unique_while, unique_for or on_conflict")
 
 
 def _order_fields(given: UsingOptions) -> dict[str, Any]:
@@ -118,14 +140,20 @@ def _order_fields(given: UsingOptions) -> dict[str, Any]:
         fields["id"] = _id(given["id"])
 
     if "after" in given:
-        fields["edges"] = _edges(given["after"])
+        fields["edges"] = _edges(given["after"], _edge_policy(given.get("after_policy", "succeeded")))
+    elif "after_policy" in given:
+        raise ConfigError("expected after_policy together with after")
 
     if "owner" in given:
         fields["owner"] = _text_or_none(given["owner"], "owner")
 
     if "unique" in given:
-        fields["unique"] = _unique_key(given["unique"])
+        fields["unique"] = check_unique_key(given["unique"])
 
+    if "key" in given:
+        fields["key"] = check_limit_key(given["key"])
+
+    fields |= unique_fields(given)
     return fields | _start_fields(given) | _expiry_fields(given)
 
 
@@ -136,21 +164,21 @@ def _id(value: UUID | str) -> UUID:
         raise ConfigError(f"expected id to be a UUID or its text, got {value!r}") from None
 
 
-def _edges(after: Iterable[Job[Any] | Edge]) -> tuple[Edge, ...]:
+def _edges(after: Iterable[Job[Any] | Edge], policy: EdgePolicy = EdgePolicy.SUCCEEDED) -> tuple[Edge, ...]:
     found = tuple(after) if isinstance(after, Iterable) else (after,)
 
     for each in found:
         if not isinstance(each, Job | Edge):
             raise ConfigError(f"expected after to be a list of jobs, got {each!r} in it")
 
-    return tuple(each if isinstance(each, Edge) else Edge(each.id) for each in found)
+    return tuple(each if isinstance(each, Edge) else Edge(each.id, policy) for each in found)
 
 
-def _unique_key(wish: UniqueKey) -> UniqueKey:
-    if isinstance(wish, bool | Unique) or callable(wish):
-        return wish
+def _edge_policy(value: str) -> EdgePolicy:
+    if value not in (EdgePolicy.SUCCEEDED, EdgePolicy.ENDED):
+        raise ConfigError(f"expected after_policy to be 'succeeded' or 'ended', got {value!r}")
 
-    return check.text(wish, "unique") if isinstance(wish, str) else check.texts(wish, "unique")
+    return EdgePolicy(value)
 
 
 def _text_or_none(value: str | None, what: str) -> str | None:

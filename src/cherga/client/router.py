@@ -34,7 +34,7 @@ class Router(Declaring):
     """
 
     def __init__(self, prefix: str = "", **defaults: Any) -> None:
-        self.prefix = check_name(prefix, "a router's prefix") if prefix else ""
+        self.prefix = _checked(prefix) if prefix else ""
         self._defaults = _check_defaults(defaults)
         self._members: list[Member] = []
         self._accepting: list[Accept] = []
@@ -72,9 +72,19 @@ class Router(Declaring):
         self._members.append(member)
         return task
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.prefix}>"
+
 
 AsyncRouter = Router
 SyncRouter = Router
+
+
+def _checked(prefix: str) -> str:
+    if check_name(prefix, "a router's prefix").endswith("."):
+        raise ConfigError(f"expected a router's prefix without the dot, which is put behind it; got {prefix!r}")
+
+    return prefix
 
 
 def _check_defaults(defaults: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -14,13 +13,15 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
 from cherga.client.depends import context_parameters
 from cherga.client.features import Features
 from cherga.client.handle import Job
-from cherga.client.order import Order, UniqueKey, UsingOptions, new_job, order_with
-from cherga.rules import options as check
+from cherga.client.keys import check_names, make_limit_key, make_unique
+from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.signature import Signature, hints_of
 from cherga.words.errors import ConfigError
 from cherga.words.job import NewJob, Unique
+from cherga.words.limits import LimitRule
+from cherga.words.schedule import Schedule
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,6 +69,11 @@ class Enqueuing(ABC, Generic[P, R]):
         task, order = self._aim()
         return await task.sender.asend(_many(task, order, calls))
 
+    def prepare(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> NewJob:
+        """The job that an enqueue would store. Raises ``InvalidArguments``."""
+        task, order = self._aim()
+        return task.build(order, tuple(args), dict(kwargs or {}))
+
     @abstractmethod
     def using(self, **options: Unpack[UsingOptions]) -> Prepared[P, R]:
         """The same task with other options for what is enqueued through the value returned."""
@@ -98,15 +104,16 @@ class Task(Enqueuing[P, R]):
         self.result_type = _result_type(features, self.signature.hints.get("return", Any))
         """Of what is stored, as far as annotations tell."""
         self.sender = sender
+        self.rule: tuple[str, LimitRule] | None = None
+        """The limit that its options declare, with its name."""
+        self.schedule: Schedule | None = None
+        """When it is enqueued again and again."""
         self.find_home: Callable[[], Task[Any, Any]] | None = None
         self._full = _without_self(function, features)
         self._fills_by_name = not any(_stands_in_the_way(p) for p in _behind_the_first(self._full, self._filled_in()))
-
         self._placed = _kinds_placed(self.signature.signature)
 
-        if not isinstance(order.unique, bool | str | Unique) and not callable(order.unique):
-            self._known(order.unique)
-
+        self.check_keys(order)
         self.__name__ = getattr(function, "__name__", name)
         self.__doc__ = function.__doc__
         self.__module__ = getattr(function, "__module__", __name__)
@@ -173,34 +180,28 @@ class Task(Enqueuing[P, R]):
         if len(payload) > self.sender.max_payload:
             check_size(payload, self.sender.max_payload, f"arguments of task {self.name}")
 
-        unique = self._unique(order.unique, args, kwargs) if order.unique else None
-        return new_job(self.name, payload, order, unique)
+        if not order.unique and order.key is None:
+            return new_job(self.name, payload, order, None)
+
+        return self._with_keys(payload, order, args, kwargs)
 
     def _aim(self) -> tuple[Task[P, R], Order]:
         home = self.home()
         return home, home.order
 
-    def _unique(self, wish: UniqueKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Unique:
-        if isinstance(wish, Unique):
-            return wish
+    def _with_keys(self, payload: bytes, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
+        held = Unique("", order.hold, order.period, order.conflict)
+        unique = make_unique(order.unique, self.name, self.signature, args, kwargs, held) if order.unique else None
+        keys = () if order.key is None else (make_limit_key(order.key, self.name, self.signature, args, kwargs),)
+        return new_job(self.name, payload, order, unique, keys)
 
-        if isinstance(wish, str):
-            return Unique(wish)
+    def check_keys(self, order: Order) -> None:
+        """Raise ``ConfigError`` when the keys name what is no parameter."""
+        if not isinstance(order.unique, bool | str | Unique) and not callable(order.unique):
+            check_names(self.name, "unique", order.unique, self.signature)
 
-        if callable(wish):
-            return Unique(f"{self.name}:{wish(*args, **kwargs)}")
-
-        names = () if isinstance(wish, bool) else self._known(wish)
-        same = self.signature.fingerprint(args, kwargs, names)
-        return Unique(f"{self.name}:{hashlib.blake2b(same, digest_size=16).hexdigest()}")
-
-    def _known(self, names: Sequence[str]) -> Sequence[str]:
-        for name in names:
-            if name not in self.signature.names:
-                expected = check.nearest(str(name), self.signature.names)
-                raise ConfigError(f"task {self.name}: expected unique to name its parameters, got {name!r}{expected}")
-
-        return names
+        if order.key is not None and not callable(order.key):
+            check_names(self.name, "key", order.key, self.signature)
 
     def _filled_in(self) -> frozenset[str]:
         """Parameters that the worker fills in, and senders cannot pass."""
@@ -269,6 +270,7 @@ def _ordered(task: Task[Any, Any], steps: tuple[UsingOptions, ...]) -> Order:
     for options in steps:
         order = order_with(order, task.name, options)
 
+    task.check_keys(order)
     return order
 
 

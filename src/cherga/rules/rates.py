@@ -7,6 +7,9 @@ a window than the rate says, and at most the 64th part of a period later than it
 
 from __future__ import annotations
 
+import re
+
+from cherga.words.errors import ConfigError
 from cherga.words.limits import Rate
 
 Starts = tuple[tuple[float, int], ...]
@@ -15,6 +18,28 @@ Starts = tuple[tuple[float, int], ...]
 PARTS = 64
 EXACT = 2 * PARTS
 """Instants that are kept one by one."""
+
+
+_TEXT = re.compile(r"([0-9]+)\s*/\s*([0-9]*\.?[0-9]*)\s*(s|m|h|d)")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def read_rate(text: str) -> Rate:
+    """``"100/m"``, ``"5/s"``, ``"10/30s"`` as a rate. Raises ``ConfigError``."""
+    found = _TEXT.fullmatch(text.strip()) if isinstance(text, str) else None
+    number, unit = (found[2] or "1", found[3]) if found else ("0", "s")
+
+    if found is None or number == "." or float(number) <= 0 or int(found[1]) < 1:
+        raise ConfigError(f"expected a rate like '100/m' (s, m, h or d; '10/30s' for other periods), got {text!r}")
+
+    return Rate(int(found[1]), float(number) * _UNITS[unit])
+
+
+def write_rate(rate: Rate) -> str:
+    """The text of a rate."""
+    unit = next((unit for unit in "dhm" if rate.period % _UNITS[unit] == 0), "s")
+    number = rate.period / _UNITS[unit]
+    return f"{rate.count}/{'' if number == 1 else f'{number:g}'}{unit}"
 
 
 def allowance(starts: Starts, rate: Rate, now: float) -> int:

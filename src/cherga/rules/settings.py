@@ -47,6 +47,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How long failed and cancelled jobs are kept."""
     max_time: float | None = 3600.0
     """Limit of one run for tasks that set none; None: no limit."""
+    code_version: int = 0
+    """Number of the code that declares tasks, schedules and limits, such as a deploy's; a lower one changes nothing back."""
     grace: float = 25.0
     """How long a stopping worker lets running jobs finish."""
     report_interval: float = 0.1

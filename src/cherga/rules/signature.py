@@ -77,6 +77,29 @@ class Signature:
         values = {name: getattr(record, name) for name in names or record.__struct_fields__}
         return encode_sorted({name: value for name, value in values.items() if value is not UNSET})
 
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any], names: Iterable[str]) -> list[Any]:
+        """The values of these parameters, with defaults filled in."""
+        record = self._bind(args, kwargs)
+        return [self._value(record, name) for name in names]
+
+    def pack_fed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Encode all arguments but the first, which is to come. Raises ``InvalidArguments`` when it would not fit."""
+        try:
+            self.signature.bind(None, *args, **kwargs)
+        except TypeError as misfit:
+            raise InvalidArguments(f"task {self.task}{self.signature}, fed with a result first: {misfit}") from misfit
+
+        return pack_unbound(self.task, args, kwargs)
+
+    def feed(self, payload: bytes, first: Any) -> bytes:
+        """The payload of ``pack_fed`` with its first argument. Raises ``InvalidArguments``."""
+        loose = decode(payload)
+
+        if not (isinstance(loose, list) and len(loose) == 2):
+            raise InvalidArguments(f"task {self.task}{self.signature}: expected arguments that wait for a result")
+
+        return self.pack((first, *loose[0]), loose[1])
+
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters that a sender may pass."""

@@ -1,0 +1,74 @@
+"""What workers store about an application's code: its tasks for senders by name, its limits and its schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from cherga.client import limits, schedules
+from cherga.client.task import Task
+from cherga.doors.broker import FullBroker
+from cherga.rules.settings import Settings
+from cherga.words.job import Definition
+from cherga.words.limits import LIMIT, LimitRule
+from cherga.words.schedule import SCHEDULE
+
+PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
+"""What senders by name are told of a task."""
+
+
+class Publisher(Protocol):
+    """What publishing needs of an application."""
+
+    @property
+    def broker(self) -> FullBroker: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def tasks(self) -> Mapping[str, Task[Any, Any]]: ...
+    @property
+    def declared_limits(self) -> Mapping[str, LimitRule]: ...
+
+
+def publish(app: Publisher) -> None:
+    """Store what the code declares, and take back what it no longer does."""
+    version = app.settings.code_version
+    tasks = list(app.tasks.values())
+    app.broker.define(
+        [*(_task(task, version) for task in tasks), *_limits(app, tasks, version), *_schedules(app, tasks, version)]
+    )
+
+
+def _task(task: Task[Any, Any], version: int) -> Definition:
+    head = task.order.head
+    facts: dict[str, Any] = {"queue": task.queue, "priority": task.priority, "tags": head.tags, "description": head.description}
+
+    if head.overrides is not None and head.overrides.on_crash is not None:
+        facts["on_crash"] = head.overrides.on_crash
+
+    data = msgspec.msgpack.encode({key: value for key, value in facts.items() if value is not None})
+    return Definition("task", task.name, data, version)
+
+
+def _limits(app: Publisher, tasks: Iterable[Task[Any, Any]], version: int) -> list[Definition]:
+    rules = {**app.declared_limits, **dict(task.rule for task in tasks if task.rule is not None)}
+    stored = app.broker.definitions(LIMIT)
+    gone = [one.name for one in stored if one.name not in rules and one.version <= version]
+    return [
+        *(limits.definition_of(name, rule, LIMIT, version) for name, rule in rules.items()),
+        *(limits.definition_of(name, None, LIMIT, version) for name in gone),
+    ]
+
+
+def _schedules(app: Publisher, tasks: Iterable[Task[Any, Any]], version: int) -> list[Definition]:
+    declared = {task.name: task.schedule for task in tasks if task.schedule is not None}
+    stored = {one.name: schedules.read_schedule(one) for one in app.broker.definitions(SCHEDULE)}
+    paused = {name for name, schedule in stored.items() if schedule is not None and schedule.paused}
+    gone = [name for name, schedule in stored.items() if schedule is not None and schedule.from_code and name not in declared]
+    return [
+        *(schedules.definition_of(name, replace(one, paused=name in paused), version) for name, one in declared.items()),
+        *(schedules.removal_of(name, version) for name in gone),
+    ]

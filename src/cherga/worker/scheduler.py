@@ -1,0 +1,97 @@
+"""Ticks: whatever schedule is due is enqueued. Any number of workers may do this; the broker lets each tick happen once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from uuid import UUID, uuid5
+
+from msgspec.structs import replace
+
+from cherga.client.schedules import read_schedule, tick_head
+from cherga.doors.broker import Broker
+from cherga.rules.schedule import following, plan
+from cherga.words.errors import ConfigError
+from cherga.words.job import Definition, NewJob
+from cherga.words.schedule import SCHEDULE, Schedule
+
+logger = logging.getLogger("cherga.worker")
+
+NAMESPACE = UUID("5b0c1c6e-6f0e-4f34-9b1e-8a53b7a1d6c2")
+"""Of the ids of ticks (RFC 9562, version 5): the same tick has the same id, whoever enqueues it."""
+
+
+class Scheduler:
+    """Keeps what it has read of the stored schedules, and reads again only what changed."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._read: dict[bytes, Schedule | None] = {}
+        self._told: set[str] = set()
+
+    def round(self, now: float) -> float | None:
+        """Fire what is due at ``now`` of the broker's clock; seconds until the next tick, None when there is none."""
+        stored = self._broker.definitions(SCHEDULE)
+
+        if not stored:
+            return None
+
+        dues = self._broker.ticks()
+        nexts = [self._fire(one.name, schedule, dues, now) for one, schedule in self._schedules(stored)]
+        return min((max(0.0, due - now) for due in nexts if due is not None), default=None)
+
+    def _schedules(self, stored: list[Definition]) -> list[tuple[Definition, Schedule]]:
+        self._read = {one.data: self._read[one.data] if one.data in self._read else read_schedule(one) for one in stored}
+        found: list[tuple[Definition, Schedule]] = []
+
+        for one in stored:
+            schedule = self._read[one.data]
+
+            if schedule is None:
+                self._tell(one.name, "it cannot be read")
+            elif not schedule.paused:
+                found.append((one, schedule))
+
+        return found
+
+    def _fire(self, name: str, schedule: Schedule, dues: Mapping[str, float | None], now: float) -> float | None:
+        """Fire a schedule as often as it is due; return when it is due next."""
+        try:
+            if name not in dues:
+                return self._begin(name, schedule, now)
+
+            due = dues[name]
+            firings = [] if due is None else plan(schedule, due, now)
+        except ConfigError as error:  # such as a time zone that this machine does not know
+            self._tell(name, str(error))
+            return None
+
+        for firing in firings:
+            group = [] if firing.tick is None else [tick_job(name, schedule, firing.tick)]
+
+            if not self._broker.tick(name, firing.due, firing.following, group):
+                return now  # another was first: read again
+
+            due = firing.following
+
+        return due
+
+    def _begin(self, name: str, schedule: Schedule, now: float) -> float | None:
+        """A schedule that nobody has seen yet is due first at the next tick from now."""
+        first = following(schedule, now)
+
+        if first is not None:
+            self._broker.tick(name, first, first, [])
+
+        return first
+
+    def _tell(self, name: str, why: str) -> None:
+        """Once for each schedule: it is looked at often."""
+        if name not in self._told:
+            self._told.add(name)
+            logger.error("schedule %s does not fire: %s", name, why, extra={"action": "schedule.broken", "schedule": name})
+
+
+def tick_job(name: str, schedule: Schedule, tick: float) -> NewJob:
+    """The job of one tick."""
+    return replace(schedule.job, id=uuid5(NAMESPACE, f"{name}@{tick!r}"), head=tick_head(name, schedule.job, tick))
