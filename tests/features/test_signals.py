@@ -183,6 +183,20 @@ def test_a_handler_that_raises_is_logged_and_harms_nothing(
     assert caplog.text.count("a handler of 'succeeded' failed") == 4
 
 
+def test_progress_that_nobody_can_read_harms_its_own_job_alone(app: QueueTasks, diary: Diary) -> None:
+    @app.task
+    def task(done: Any) -> None:
+        ctx.progress(done)
+
+    with app.worker():
+        with pytest.raises(JobFailed, match="to be a number, got 'half'"):
+            task.enqueue("half").result(5)
+
+        task.enqueue(1).result(5)
+
+    assert diary.of("progress").progress == Progress(1)
+
+
 def test_a_handler_that_hangs_holds_up_no_job(app: QueueTasks) -> None:
     go_on = threading.Event()
     app.on.started(lambda event: go_on.wait(20))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -90,6 +91,20 @@ def test_a_job_knows_how_much_time_is_left(context: Context, clock: FakeClock, n
 
     assert context.remaining == 40
     assert Context(JOB, clock, notebook).remaining is None
+
+
+@pytest.mark.parametrize(("done", "total"), [("x", None), (None, 2), (1, "many"), (1, [])])
+def test_progress_that_is_no_number_is_refused(context: Context, done: Any, total: Any) -> None:
+    with pytest.raises(TypeError, match="to be a number, got"):
+        context.progress(done, total)
+
+    assert context.latest_progress is None
+
+
+def test_whatever_is_a_number_is_progress(context: Context) -> None:
+    number: Any = Decimal("1.5")
+    context.progress(number, True)
+    assert told(context) == Progress(1.5, 1)
 
 
 def test_progress_is_the_last_thing_told(context: Context, notebook: Notebook) -> None:

@@ -290,8 +290,8 @@ def test_fetch_finds_a_job_through_the_application_given_or_the_current_one(app:
     assert Job.fetch(job.get_id(), connection=app) == Job.fetch(job.id) == job
 
 
-@pytest.mark.parametrize("id", [str(UUID(int=7)), "export", ""])
-def test_fetch_says_that_there_is_no_such_job(app: QueueTasks, id: str) -> None:
+@pytest.mark.parametrize("id", [str(UUID(int=7)), "export", "", None, 7])
+def test_fetch_says_that_there_is_no_such_job(app: QueueTasks, id: Any) -> None:
     with pytest.raises(JobNotFound, match=rf"no job '?{id}'? is kept"):
         Job.fetch(id, connection=app)
 

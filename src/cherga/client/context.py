@@ -202,8 +202,12 @@ class Context:
     # --- telling the world
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Say how far the job is. Cheap: at most ten values a second are stored, and always the last."""
-        self.latest_progress = _encode_progress(Progress(done, total, _storable(note)))
+        """Say how far the job is. Cheap: at most ten values a second are stored, and always the last.
+
+        Raises ``TypeError`` for what is no number.
+        """
+        all_of_it = None if total is None else _number(total, "total")
+        self.latest_progress = _encode_progress(Progress(_number(done, "done"), all_of_it, _storable(note)))
         self._reporter.touch(self)
 
     def track(self, items: Iterable[T], total: int | None = None, note: str = "") -> Iterator[T]:
@@ -320,6 +324,14 @@ class Context:
 def _storable(text: object) -> str:
     """What a job tells must not end it: half characters, as in odd file names, are shown by their codes."""
     return str(text)[:LOG_LINE_LIMIT].encode("utf-8", "backslashreplace").decode()
+
+
+def _number(value: float, what: str) -> float:
+    """What is stored must be readable: by those who watch, too, of whom nobody expects anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"expected {what} of the progress to be a number, got {value!r}") from None
 
 
 _current: ContextVar[Context] = ContextVar("cherga_job")

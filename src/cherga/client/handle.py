@@ -81,9 +81,11 @@ class Job(Generic[R_co]):
         source: Source = current_application() if connection is None else connection
 
         try:
-            (row,) = source.broker.get([as_id(id)])
-        except ValueError:
+            known = as_id(id)
+        except (ValueError, TypeError, AttributeError):
             raise JobNotFound(f"no job {id!r} is kept: expected an id to be a UUID") from None
+
+        (row,) = source.broker.get([known])
 
         if row is None:
             raise JobNotFound(f"no job {id} is kept: it never existed, or its time was over")

@@ -87,10 +87,12 @@ class Telling:
 
     def _progress(self, job: ClaimedJob, packed: bytes) -> None:
         if self._on.progress.handlers:
-            event = Event(
-                "progress", job.id, job.task, JobState.RUNNING, job.attempt, None, _decode_progress(packed), self._worker
-            )
-            self.herald.tell(self._on.progress, event)
+            self.herald.call(partial(self._tell_progress, job, packed))
+
+    def _tell_progress(self, job: ClaimedJob, packed: bytes) -> None:
+        progress = _decode_progress(packed)
+        event = Event("progress", job.id, job.task, JobState.RUNNING, job.attempt, None, progress, self._worker)
+        self._on.progress.send(event)
 
     def _pushed(self, parent: ClaimedJob, children: list[NewJob]) -> None:
         """The children are stored, except those whose unique keys were held."""
