@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from cherga.doors.broker import Broker, Topic
+from cherga.doors.broker import FullBroker, Topic
 from cherga.rules.settings import BrokerSettings
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
@@ -19,12 +19,15 @@ logger = logging.getLogger("cherga.worker")
 PAGE = 1000
 PRUNE_PAGE = 500
 SWEEPS_PER_PRUNE = 6
+SHORTEST_SWEEP = 1.0
+"""Seconds to the next sweep, at least, when a session is about to end before its turn."""
+MARGIN = 0.05
 
 
 class Caretaker:
     """One thread. It sleeps until the next job is due, a sweep is, or somebody schedules something sooner."""
 
-    def __init__(self, broker: Broker, settings: BrokerSettings, clock: Clock) -> None:
+    def __init__(self, broker: FullBroker, settings: BrokerSettings, clock: Clock) -> None:
         self._broker = broker
         self._sweep_interval = settings.sweep
         self._clock = clock
@@ -104,12 +107,18 @@ class Caretaker:
 
         self._next_sweep = self._clock.monotonic() + self._sweep_interval
         self._tell(self._broker.reap())
+        self._next_sweep = min(self._next_sweep, self._clock.monotonic() + self._next_end())
 
         if self._sweeps % SWEEPS_PER_PRUNE == 0:
             while self._broker.prune(PRUNE_PAGE) >= PRUNE_PAGE and not self._stopping:
                 pass
 
         self._sweeps += 1
+
+    def _next_end(self) -> float:
+        """Seconds until the first session ends unless it is renewed, and is worth a sweep of its own."""
+        soonest = min((worker.expires_in for worker in self._broker.workers()), default=self._sweep_interval)
+        return max(SHORTEST_SWEEP, soonest) + MARGIN
 
     def _tell(self, freed: list[UUID]) -> None:
         """Say what was reaped; a job that is not to run again is an error of its own."""

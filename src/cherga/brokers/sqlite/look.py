@@ -12,6 +12,7 @@ import msgspec
 from cherga.brokers.sqlite.lanes import Lanes
 from cherga.brokers.sqlite.leases import BOOT_ID, read_info
 from cherga.brokers.sqlite.rows import CODES, COLUMNS, FAILED, RUNNING, STATES, to_row
+from cherga.brokers.sqlite.sweeps import PATIENCE, read_last
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
 from cherga.words.job import JobFilter, JobRow, PauseScope, TaskCount, WorkerInfo
@@ -24,7 +25,8 @@ group by l.queue, l.task, c.state having total > 0 order by l.queue, l.task, c.s
 """
 
 _WORKERS = """
-select s.id, s.info, s.expires - ?1, (select count(*) from jobs indexed by jobs_running where session = s.number and state = 4)
+select s.number, s.id, s.info, s.expires - ?1,
+    (select count(*) from jobs indexed by jobs_running where session = s.number and state = 4)
 from sessions as s where s.boot = ?2 and s.expires > ?1 and s.death is null order by s.number
 """
 
@@ -59,9 +61,17 @@ def counts(db: apsw.Connection) -> list[TaskCount]:
 
 
 def workers(db: apsw.Connection, uptime: float) -> list[WorkerInfo]:
-    """The sessions whose lease has not ended, oldest first."""
+    """The sessions whose lease has not ended, oldest first. One whose processes are gone ends soon, whatever its lease is."""
+    cut = read_last(db).cut
     rows = db.execute(_WORKERS, (uptime, BOOT_ID))
-    alive = [WorkerInfo(session=read_info(info, id), expires_in=left, running=running) for id, info, left, running in rows]
+    alive = [
+        WorkerInfo(
+            session=read_info(info, id),
+            expires_in=min(left, max(0.0, cut[number] + PATIENCE - uptime)) if number in cut else left,
+            running=running,
+        )
+        for number, id, info, left, running in rows
+    ]
     return sorted(alive, key=lambda worker: worker.session.started_at)
 
 

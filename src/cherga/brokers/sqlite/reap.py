@@ -14,6 +14,7 @@ from cherga.brokers.sqlite.leases import BOOT_ID, read_info
 from cherga.brokers.sqlite.lifelines import Lifelines
 from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CANCELLED, FAILED
+from cherga.brokers.sqlite.sweeps import Sweep, note_sweep
 from cherga.brokers.sqlite.write import Write
 from cherga.words.job import Attempt, Charge, Death, JobError, OnCrash, Reason
 
@@ -21,18 +22,6 @@ _RUNNING_IN = "indexed by jobs_running where state = 4 and session = ? limit ?"
 
 _pack = msgspec.msgpack.Encoder().encode
 _read_death = msgspec.msgpack.Decoder(Death).decode
-_write_json = msgspec.json.Encoder().encode
-
-
-class Sweep(Struct, frozen=True):
-    """When the last reap was (seconds since boot), and until when no lease is taken for expired."""
-
-    boot: str = ""
-    at: float = 0.0
-    patient_until: float = 0.0
-
-
-_read_sweep = msgspec.json.Decoder(Sweep).decode
 
 
 class Session(Struct, frozen=True):
@@ -55,42 +44,23 @@ class Reaped(Struct, frozen=True):
 
 
 def reap(write: Write, deaths: Sequence[Death], limit: int, lifelines: Lifelines) -> Reaped:
-    """End the sessions named and those provably dead. A session goes with its last job, perhaps in a later call."""
+    """End the sessions named and those provably dead. A session goes with its last job, perhaps in a later call.
+
+    One whose lifeline is cut is given ``PATIENCE``: only who started its process knows which of its jobs had begun.
+    """
     named = {death.session: death for death in deaths}
-    patient = note_sweep(write)
+    sessions = list(_sessions(write))
+    sweep = note_sweep(write, [session.number for session in sessions if lifelines.is_cut(session.id, session.inode)])
     reaped = Reaped([], set())
 
-    for session in _sessions(write):
-        death = _known_death(session) or named.get(session.id) or _find_death(write, session, patient, lifelines)
+    for session in sessions:
+        death = _known_death(session) or named.get(session.id) or _find_death(session, sweep)
 
         if death is None or not _end(write, session, death, limit - len(reaped.freed), reaped.freed):
             reaped.kept.add(session.id)
 
     release_ended(write)
     return reaped
-
-
-def note_sweep(write: Write) -> bool:
-    """Record this sweep; True while leases must not expire, because nobody swept for longer than two intervals before."""
-    last = _last_sweep(write)
-    gap = write.uptime - last.at
-    outage = last.boot != BOOT_ID or gap > 2 * write.settings.sweep or gap < 0
-    until = write.uptime + write.settings.lease if outage else last.patient_until
-    _store_sweep(write, Sweep(BOOT_ID, write.uptime, until))
-    return write.uptime < until
-
-
-def _last_sweep(write: Write) -> Sweep:
-    stored = write.value("select value from facts where name = 'sweep'")
-
-    try:
-        return _read_sweep(stored) if stored else Sweep()
-    except msgspec.DecodeError:
-        return Sweep()
-
-
-def _store_sweep(write: Write, sweep: Sweep) -> None:
-    write.run("insert or replace into facts (name, value) values ('sweep', ?)", (_write_json(sweep).decode(),))
 
 
 def _sessions(write: Write) -> Iterator[Session]:
@@ -102,9 +72,9 @@ def _known_death(session: Session) -> Death | None:
     return None if session.death is None else _read_death(session.death)
 
 
-def _find_death(write: Write, session: Session, patient: bool, lifelines: Lifelines) -> Death | None:
-    lapsed = not patient and session.expires <= write.uptime
-    dead = lapsed or session.boot != BOOT_ID or lifelines.is_cut(session.id, session.inode)
+def _find_death(session: Session, sweep: Sweep) -> Death | None:
+    lapsed = not sweep.is_patient() and session.expires <= sweep.at
+    dead = lapsed or session.boot != BOOT_ID or sweep.is_gone(session.number)
     return Death(session.id) if dead else None
 
 

@@ -1,0 +1,61 @@
+"""What one sweep for dead sessions notes down for the next, by whichever process that is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import apsw
+import msgspec
+from msgspec import Struct
+
+from cherga.brokers.sqlite.leases import BOOT_ID
+from cherga.brokers.sqlite.write import Write
+
+PATIENCE = 1.0
+"""Seconds in which whoever started a process that died may name its death, and say which of its jobs had begun."""
+
+_write_json = msgspec.json.Encoder().encode
+
+
+class Sweep(Struct, frozen=True):
+    """When the last reap was (seconds since boot), and until when no lease is taken for expired."""
+
+    boot: str = ""
+    at: float = 0.0
+    patient_until: float = 0.0
+    cut: dict[int, float] = {}
+    """Sessions, by number, that were found with their lifelines cut, and since when."""
+
+    def is_patient(self) -> bool:
+        """Leases must not expire, because nobody swept for longer than two intervals before."""
+        return self.at < self.patient_until
+
+    def is_gone(self, session: int) -> bool:
+        """The lifeline was found cut long enough ago, and nobody has named the death."""
+        return self.at - self.cut.get(session, self.at) >= PATIENCE
+
+
+_read_sweep = msgspec.json.Decoder(Sweep).decode
+
+
+def note_sweep(write: Write, cut: Iterable[int]) -> Sweep:
+    """Record this sweep and which lifelines it finds cut."""
+    last = read_last(write.db)
+    gap = write.uptime - last.at
+    outage = last.boot != BOOT_ID or gap > 2 * write.settings.sweep or gap < 0
+    until = write.uptime + write.settings.lease if outage else last.patient_until
+    known = last.cut if last.boot == BOOT_ID else {}
+    since = {session: min(known.get(session, write.uptime), write.uptime) for session in cut}
+    sweep = Sweep(BOOT_ID, write.uptime, until, since)
+    write.run("insert or replace into facts (name, value) values ('sweep', ?)", (_write_json(sweep).decode(),))
+    return sweep
+
+
+def read_last(db: apsw.Connection) -> Sweep:
+    """The last sweep; one that tells nothing when there was none."""
+    stored = db.execute("select value from facts where name = 'sweep'").get
+
+    try:
+        return _read_sweep(stored) if stored else Sweep()
+    except msgspec.DecodeError:
+        return Sweep()
