@@ -167,6 +167,10 @@ class TestOtherWrongUses:
         with pytest.raises(ConfigError, match=r"on a task, not on a router; .* is prefix"):
             Router(**option)
 
+    def test_a_prefix_brings_no_dot_of_its_own(self) -> None:
+        with pytest.raises(ConfigError, match=r"prefix without the dot, which is put behind it; got 'mail\.'"):
+            Router("mail.")
+
     def test_a_retry_that_is_wrong_in_itself(self) -> None:
         with pytest.raises(ConfigError, match="expected give_up_on of Retry to hold exception classes"):
             Retry(max=1, give_up_on=("KeyError",))  # type: ignore[arg-type]

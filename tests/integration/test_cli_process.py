@@ -73,6 +73,8 @@ def test_options_may_stand_before_the_command(app: QueueTasks, tmp_path: Path) -
         (("worker", "-A", FACTORY, "-q", "a=1,b"), 2, "expected queues as a,b (strict order) or a=3,b=1"),
         (("worker", "-A", FACTORY, "--processes", "0"), 2, "0 is not in the range"),
         (("jbos",), 2, "unknown command 'jbos'; did you mean 'jobs'?"),
+        (("jobs", "list", "--stat"), 2, "no such option '--stat'; did you mean --state or --task?"),
+        (("jobs", "--frob"), 2, "no such option '--frob' (see cherga jobs --help)"),
     ],
 )
 def test_what_is_wrong_from_the_start_is_said_without_a_traceback(
@@ -106,6 +108,7 @@ def test_a_burst_runs_what_is_ready_and_ends_with_0(app: QueueTasks, tmp_path: P
 
     assert ran.code == 0, ran.err
     assert job.result(1) == 2
+    assert "tasks of default, exports" in ran.err
 
 
 # --- terminals, pipes, signals

@@ -187,7 +187,7 @@ class TestRefusing:
 
         shop = BrokerSettings(namespace="shop")
 
-        with pytest.raises(BrokerUnusable, match=r"'microblog'.*'shop'"), opened(tmp_path / "jobs.db", shop):
+        with pytest.raises(BrokerUnusable, match=r"'microblog'.*'shop'.*CHERGA_BROKER_URL"), opened(tmp_path / "jobs.db", shop):
             pass
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that this user may not write, and become another")

@@ -314,7 +314,7 @@ def test_a_job_is_found_by_its_id_or_its_text(app: QueueTasks, work: Task[[int],
     assert asyncio.run(app.aget(job.id)) == job
     assert app.get(new_id()) is None
 
-    with pytest.raises(ValueError, match="UUID"):
+    with pytest.raises(ValueError, match="expected a job's id to be a UUID or its text, got 'seven'"):
         app.get("seven")
 
 

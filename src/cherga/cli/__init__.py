@@ -85,6 +85,11 @@ def complain(message: str) -> None:
 
 def _usage(error: click.UsageError) -> str:
     """Click's message in the form of all others, with the command whose help says more."""
-    message = error.format_message()
+    message = _unknown_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
     message = message[:1].lower() + message[1:]
     return f"{message.rstrip('.')} (see {error.ctx.command_path} --help)" if error.ctx else message
+
+
+def _unknown_option(error: click.NoSuchOption) -> str:
+    hint = f"; did you mean {' or '.join(sorted(error.possibilities))}?" if error.possibilities else ""
+    return f"no such option {error.option_name!r}{hint}"

@@ -253,8 +253,6 @@ def _hears(generator: Any) -> bool:
     return hasattr(inner, "send")
 
 
-CLOSE_ENOUGH = 0.85
-"""From 0 to 1: a method that is so like a step is taken for a slip of the pen."""
 STEPS = {"before": 1, "call": 1, "exhaust": 1, "after": 1, "decode": 1, "should_retry": 1, "on_error": 2}
 """The steps that may be replaced, and how many arguments each is given."""
 
@@ -288,8 +286,6 @@ def _mix(plain: type[Any]) -> type[TaskExecutor]:
     """A plain class and the usual executor in one: both are made, the plain one with nothing."""
     _check_names(plain)
 
-    _check_step_names(plain)
-
     if not fits(plain):
         raise ConfigError(f"expected executor {plain.__name__} to be made with nothing, or to be a subclass of TaskExecutor")
 
@@ -303,13 +299,6 @@ def _mix(plain: type[Any]) -> type[TaskExecutor]:
         return type(plain.__name__, (plain, TaskExecutor), {"__init__": make_both})
     except TypeError as error:
         raise ConfigError(f"expected executor {plain.__name__} to be a class that can be mixed in: {error}") from None
-
-
-def _check_step_names(plain: type[Any]) -> None:
-    """A method that is nearly called like a step would be silently without effect."""
-    for name in set(dir(plain)) - set(STEPS):
-        if callable(getattr(plain, name)) and (close := get_close_matches(name, STEPS, n=1, cutoff=CLOSE_ENOUGH)):
-            raise ConfigError(f"executor {plain.__name__} has no step {name!r}; did you mean {close[0]!r}?")
 
 
 def _check_names(plain: type[Any]) -> None:

@@ -65,12 +65,16 @@ class WorkerProcess:
             )
         )
         self._engine.start()
-        logger.info("%s: ready for %s", self._name, count_of(len(app.tasks), "task"), extra={"action": "worker.ready"})
+        self._say_ready(len(app.tasks))
 
         if self._options.burst:
             threading.Thread(target=self._watch_for_the_end, name="cherga-burst", daemon=True).start()
 
         return self._listen()
+
+    def _say_ready(self, tasks: int) -> None:
+        queues = ", ".join(self._options.queues) or "all queues"
+        logger.info("%s: ready for %s of %s", self._name, count_of(tasks, "task"), queues, extra={"action": "worker.ready"})
 
     def _load(self) -> QueueTasks:
         app = load_app(self._options.app)

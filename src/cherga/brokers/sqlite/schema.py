@@ -125,5 +125,5 @@ def _check_namespace(db: apsw.Connection, path: Path, namespace: str) -> None:
     if owner != namespace:
         raise BrokerUnusable(
             f"the queue file {path} belongs to application {owner!r}, this one is {namespace!r}; "
-            "use another file or the same name"
+            "give each a file of its own (CHERGA_BROKER_URL=sqlite:///another.db), or both the same name"
         )
