@@ -5,6 +5,8 @@ from cherga.client.bound import AsyncTask, SyncTask
 from cherga.client.context import Context, ctx
 from cherga.client.current import get_current_job
 from cherga.client.depends import Depends
+from cherga.client.flow import Chain, Group, Step, chain, group
+from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.live import LiveUpdate, Watch
 from cherga.client.middleware import Call, Middleware, Outgoing
@@ -62,6 +64,7 @@ __all__ = [
     "BrokerUnavailable",
     "BrokerUnusable",
     "Call",
+    "Chain",
     "ChergaError",
     "ConfigError",
     "Context",
@@ -71,6 +74,8 @@ __all__ = [
     "EnqueueRefused",
     "EnqueueUnknown",
     "Event",
+    "Group",
+    "GroupJob",
     "InvalidArguments",
     "InvalidState",
     "Job",
@@ -103,6 +108,7 @@ __all__ = [
     "StateConflict",
     "StateError",
     "StateHandle",
+    "Step",
     "SyncRouter",
     "SyncTask",
     "Task",
@@ -114,7 +120,9 @@ __all__ = [
     "Watch",
     "WouldDeadlock",
     "__version__",
+    "chain",
     "ctx",
     "get_current_job",
+    "group",
     "shared_task",
 ]

@@ -20,6 +20,7 @@ from cherga.client.applications import enter
 from cherga.client.children import Parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, aliases_of, policy_of
 from cherga.client.dotted import DottedTasks
+from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
 from cherga.client.limits import NO_RULE, Limits, limit_name, rule_with
@@ -43,7 +44,7 @@ from cherga.rules.settings import check as check_settings
 from cherga.rules.signature import pack_unbound
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
-from cherga.words.job import JobFilter, JobHead, JobRow, JobState, NewJob, PushAnswer
+from cherga.words.job import GROUP_TASK, JobFilter, JobHead, JobRow, JobState, NewJob, PushAnswer
 from cherga.words.limits import LimitRule
 
 BROKER_URL = "CHERGA_BROKER_URL"
@@ -296,6 +297,10 @@ class QueueTasks(Declaring):
         ids = _stale(answer)
         return {row.id: row for row in self.broker.get(ids) if row is not None} if ids else {}
 
+    def group_handle(self, job: Job[Any], callback: Job[Any] | None) -> GroupJob:
+        """The handle on a group, from the job that waits for its members."""
+        return GroupJob(job.row, self, callback)
+
     # --- scheduling
 
     def schedule(
@@ -334,7 +339,11 @@ class QueueTasks(Declaring):
     def get(self, id: UUID | str) -> Job[Any] | None:
         """The job of that id, None when it is not kept. Raises ``ValueError`` for a text that is no UUID."""
         (row,) = self.broker.get([as_id(id)])
-        return None if row is None else Job(row, self)
+
+        if row is None:
+            return None
+
+        return GroupJob(row, self) if row.task == GROUP_TASK else Job(row, self)
 
     async def aget(self, id: UUID | str) -> Job[Any] | None:
         """The async twin of ``get``."""

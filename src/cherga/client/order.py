@@ -22,6 +22,21 @@ from cherga.words.job import Edge, EdgePolicy, JobHead, NewJob, OnConflict, OnCr
 _encode = msgspec.msgpack.Encoder().encode
 _EMPTY_HEAD = JobHead()
 EDGES_SHOWN = 100
+FOREIGN = {
+    "countdown": "run_in",
+    "defer_by": "run_in",
+    "defer_until": "run_at",
+    "delay": "run_in",
+    "depends_on": "after",
+    "eta": "run_at",
+    "job_id": "id",
+    "job_timeout": "max_time",
+    "task_id": "id",
+    "time_limit": "max_time",
+    "timeout": "max_time",
+    "ttl": "expires",
+}
+"""Words of other systems, and what they are called here."""
 _NO_OVERRIDES = Overrides()
 
 
@@ -106,6 +121,11 @@ def order_with(order: Order, task: str, given: UsingOptions) -> Order:
     return changed
 
 
+def shown(edges: Iterable[Edge]) -> tuple[UUID, ...]:
+    """The jobs waited for, as far as a head tells them."""
+    return tuple(edge.parent for edge in edges)[:EDGES_SHOWN]
+
+
 def pack_head(head: JobHead) -> bytes | None:
     """The packed head, None when the job uses none of it."""
     return None if head == _EMPTY_HEAD else _encode(head)
@@ -128,7 +148,7 @@ def _order_fields(given: UsingOptions) -> dict[str, Any]:
 
     if unknown := set(given) - set(UsingOptions.__annotations__):
         word = min(unknown)
-        raise ConfigError(f"unknown option {word!r}{check.nearest(word, UsingOptions.__annotations__)}")
+        raise ConfigError(f"unknown option {word!r}{check.nearest(FOREIGN.get(word, word), UsingOptions.__annotations__)}")
 
     if "queue" in given:
         fields["queue"] = check.name(given["queue"], "queue")
@@ -221,7 +241,7 @@ def _head_fields(given: UsingOptions, head: JobHead) -> dict[str, Any]:
         fields["tags"] = check.texts(given["tags"], "tags")
 
     if "after" in given:
-        fields["after"] = tuple(edge.parent for edge in _edges(given["after"]))[:EDGES_SHOWN]
+        fields["after"] = shown(_edges(given["after"]))
 
     if "headers" in given:
         fields["headers"] = head.headers | _headers(given["headers"])

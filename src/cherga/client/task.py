@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
 
 from cherga.client.depends import context_parameters
 from cherga.client.features import Features
+from cherga.client.flow import Step
 from cherga.client.handle import Job
 from cherga.client.keys import check_names, make_limit_key, make_unique
 from cherga.client.order import Order, UsingOptions, new_job, order_with
@@ -68,6 +69,16 @@ class Enqueuing(ABC, Generic[P, R]):
         """The async twin of ``enqueue_many``."""
         task, order = self._aim()
         return await task.sender.asend(_many(task, order, calls))
+
+    def s(self, *args: Any, **kwargs: Any) -> Step[R]:
+        """A step for ``chain`` and ``group``: in a chain, the result before it becomes the first argument."""
+        task, order = self._aim()
+        return Step(task, order, args, kwargs)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Step[R]:
+        """A step with all its arguments: it waits for the one before it in a chain, but takes nothing from it."""
+        task, order = self._aim()
+        return Step(task, order, args, kwargs, takes=False)
 
     def prepare(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> NewJob:
         """The job that an enqueue would store. Raises ``InvalidArguments``."""
@@ -184,6 +195,19 @@ class Task(Enqueuing[P, R]):
             return new_job(self.name, payload, order, None)
 
         return self._with_keys(payload, order, args, kwargs)
+
+    def build_fed(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
+        """The job to push whose first argument is another job's result. Raises ``InvalidArguments`` or ``ConfigError``."""
+        if order.key is not None or not isinstance(order.unique, bool | str | Unique) or order.unique is True:
+            raise ConfigError(
+                f"task {self.name}: expected no key and no unique made of arguments for a step that is fed a result, for they "
+                "are not known yet; make the step with si(…), or set using(unique='a text of your own')"
+            )
+
+        payload = check_size(self.signature.pack_fed(args, kwargs), self.sender.max_payload, f"arguments of task {self.name}")
+        held = Unique("", order.hold, order.period, order.conflict)
+        unique = make_unique(order.unique, self.name, self.signature, args, kwargs, held) if order.unique else None
+        return new_job(self.name, payload, order, unique)
 
     def _aim(self) -> tuple[Task[P, R], Order]:
         home = self.home()

@@ -134,7 +134,7 @@ class JobHead(Struct, frozen=True, omit_defaults=True):
     after: tuple[UUID, ...] = ()
     """The jobs that its edges name, the first hundred at most: for whoever asks what it waits for."""
     feed: UUID | None = None
-    """The job whose result becomes the first argument that is not given; a job fed by itself gets its members' results."""
+    """The job whose result becomes the first argument; for a group, the list of its members' results."""
     member: int | None = None
     """Its place among the members of its parent, which is a group."""
     schedule: str | None = None
