@@ -5,6 +5,7 @@ from __future__ import annotations
 from cherga import Context, SyncTask, TaskExecutor
 from cherga.client.declare import TaskOptions
 from cherga.client.features import FOREIGN
+from cherga.client.order import FOREIGN as FOREIGN_TO_USING
 from cherga.client.order import UsingOptions
 from cherga.client.pipeline import STEPS
 from cherga.client.signals import Signals
@@ -77,3 +78,5 @@ def test_every_signal_stands_on_its_page() -> None:
 def test_every_word_of_other_systems_means_an_option() -> None:
     assert set(FOREIGN.values()) <= set(TaskOptions.__annotations__)
     assert not set(FOREIGN) & set(TaskOptions.__annotations__)
+    assert set(FOREIGN_TO_USING.values()) <= set(UsingOptions.__annotations__)
+    assert not set(FOREIGN_TO_USING) & set(UsingOptions.__annotations__)

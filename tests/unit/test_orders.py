@@ -121,6 +121,7 @@ def test_a_job_that_uses_nothing_of_the_head_has_none(app: QueueTasks) -> None:
     ("options", "words"),
     [
         ({"priorty": 1}, "unknown option 'priorty'; did you mean 'priority'?"),
+        ({"countdown": 1}, "unknown option 'countdown'; did you mean 'run_in'?"),
         ({"queue": ""}, "expected queue to be 1 to 200 letters"),
         ({"priority": 1.5}, "expected priority to be a whole number"),
         ({"run_in": -1}, "expected run_in to be seconds or a timedelta"),
