@@ -205,6 +205,14 @@ def test_something_that_is_no_state_is_refused(app: QueueTasks) -> None:
         app.state(cast(Any, dict))
 
 
+def test_a_name_that_could_be_that_of_another_with_a_key_is_refused(app: QueueTasks) -> None:
+    class Odd(State):
+        state_name: ClassVar[str] = "Totals:user"
+
+    with pytest.raises(ConfigError, match="expected a state's name to be without a colon, got 'Totals:user'"):
+        app.state(Odd)
+
+
 def test_two_classes_of_one_name_are_refused(app: QueueTasks) -> None:
     app.state(Totals)
 

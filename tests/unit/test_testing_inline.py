@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -268,6 +269,22 @@ def test_a_failure_of_what_waited_is_raised_where_it_runs(app: QueueTasks) -> No
             asyncio.run(kit.aadvance(61))
 
         kit.advance(60)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_jobs_that_enqueue_each_other_without_end_are_stopped(app: QueueTasks, is_async: bool) -> None:
+    def forever() -> None:
+        with suppress(Exception):
+            app.add_task("forever")
+
+    async def aforever() -> None:
+        with suppress(Exception):
+            await app.aadd_task("forever")
+
+    app.task("forever")(aforever if is_async else forever)
+
+    with app.testing(inline=True), pytest.raises(AssertionError, match="expected the jobs to come to an end"):
+        asyncio.run(app.aadd_task("forever")) if is_async else app.add_task("forever")
 
 
 def test_a_failure_is_raised_in_async_code_too(app: QueueTasks) -> None:

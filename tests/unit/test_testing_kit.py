@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cherga import ConfigError, Depends, InvalidArguments, JobFailed, JobState, QueueTasks, Snooze
+from cherga import ConfigError, Depends, InvalidArguments, JobFailed, JobState, QueueTasks, Snooze, UnknownTask
 from cherga.testing.draining import Drained
 from cherga.testing.kit import Kit
 
@@ -446,6 +446,24 @@ def test_jobs_of_tasks_that_live_elsewhere_are_found_by_name(shop: Shop, kit: Ki
     kit.assert_enqueued("elsewhere", colour="red")
     kit.assert_enqueued("elsewhere", 2, count=0)
     assert kit.drain() == Drained()
+
+
+def test_jobs_are_found_by_the_function_of_their_task(shop: Shop, kit: Kit) -> None:
+    @shop.app.task
+    def pack(order: int) -> None: ...
+
+    job = pack.enqueue(7)
+
+    assert kit.assert_enqueued(pack.function, 7) == kit.enqueued(pack.function) == [job]
+    with pytest.raises(UnknownTask, match="expected a declared task"):
+        kit.enqueued(len)
+
+
+def test_what_is_no_function_cannot_be_overridden(kit: Kit) -> None:
+    wrong: Any = "open_mailbox"
+
+    with pytest.raises(ConfigError, match="expected the function of a dependency to be overridden, got 'open_mailbox'"):
+        kit.override(wrong, lambda: 1)
 
 
 def test_jobs_are_found_under_every_name_of_their_task(shop: Shop, kit: Kit) -> None:

@@ -221,7 +221,12 @@ def name_of(kind: type[State]) -> str:
     if not (isinstance(kind, type) and issubclass(kind, State)):
         raise ConfigError(f"expected a subclass of State, got {kind!r}")
 
-    return check.name(kind.state_name or kind.__name__, "a state's name")
+    name = check.name(kind.state_name or kind.__name__, "a state's name")
+
+    if ":" in name:  # it stands before the key
+        raise ConfigError(f"expected a state's name to be without a colon, got {name!r}")
+
+    return name
 
 
 @cache

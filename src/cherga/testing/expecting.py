@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct
 
 from cherga.client.app import QueueTasks
+from cherga.client.dotted import Target
 from cherga.client.handle import Job
 from cherga.client.task import Task
 from cherga.rules.codec import ENCODE_ERRORS, decode, encode
@@ -16,6 +17,9 @@ from cherga.worker.failure import UNREADABLE
 
 SHOWN = 20
 """Jobs in one message at most."""
+
+Wanted = Task[..., Any] | Target
+"""A task as a test names it: the task, its function, or a name."""
 
 Arguments = dict[Any, Any]
 """Values by the name of their parameter, or by their place where the task is not declared here."""
@@ -33,9 +37,7 @@ class Filters(Struct, frozen=True):
 class Expectation:
     """Jobs of one task, with at least these arguments, that pass these filters."""
 
-    def __init__(
-        self, app: QueueTasks, task: Task[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any], filters: Filters
-    ) -> None:
+    def __init__(self, app: QueueTasks, task: Wanted, args: tuple[Any, ...], kwargs: dict[str, Any], filters: Filters) -> None:
         self._app = app
         self._name = canonical_name(app, task)
         self._arguments = _given(app, self._name, args, kwargs)
@@ -91,9 +93,13 @@ class Expectation:
         return task is not None and set(task.signature.names) <= self._arguments.keys()
 
 
-def canonical_name(app: QueueTasks, task: Task[..., Any] | str) -> str:
-    """The name that jobs of the task are stored under."""
-    name = task if isinstance(task, str) else task.name
+def canonical_name(app: QueueTasks, task: Wanted) -> str:
+    """The name that jobs of the task are stored under. Raises ``UnknownTask`` for a function that is none."""
+    name = task if isinstance(task, str) else app.dotted.find(cast(Target, task))
+
+    if name is None:
+        raise app.dotted.refuse(cast(Target, task))
+
     return app.aliases.get(name, name)
 
 

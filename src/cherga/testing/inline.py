@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context as Variables
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -36,6 +37,12 @@ T = TypeVar("T")
 FOREVER = float("inf")
 SLOT = 0
 LONGEST_JOB = 3600.0
+DEEPEST = 50
+"""Jobs that may be enqueued one inside the other; somewhat further Python itself gives up."""
+
+
+class TooDeep(BaseException):
+    """Jobs enqueue each other without end: goes through all of them, whatever they catch."""
 
 
 class DirectSettler(Settler):
@@ -238,18 +245,24 @@ class InlineWorker:
         self._raise_errors = raise_errors
         self._engine: InlineEngine | None = None
         self._lock = threading.Lock()
+        self._depths: dict[UUID, int] = {}
 
     def run(self, jobs: Sequence[Job[Any]]) -> None:
         """Run what is ready. These jobs were just stored, or become due: their failures are raised where that is wished."""
         engine, mine = self._started(), _own(jobs)
-        engine.run()
+
+        with self._going_down(mine):
+            engine.run()
+
         wait_until(lambda: not engine.busy_with(mine), "another thread has run the job", LONGEST_JOB)
         self._raise_failure(engine, mine)
 
     async def arun(self, jobs: Sequence[Job[Any]]) -> None:
         """The async twin of ``run``."""
         engine, mine = self._started(), _own(jobs)
-        await engine.arun()
+
+        with self._going_down(mine):
+            await engine.arun()
 
         while engine.busy_with(mine):
             await asyncio.sleep(0.001)
@@ -261,6 +274,26 @@ class InlineWorker:
         if self._engine is not None:
             self._engine.stop()
             self._engine = None
+
+    @contextmanager
+    def _going_down(self, jobs: Sequence[Job[Any]]) -> Iterator[None]:
+        """Know how deep these jobs stand inside others, and raise ``AssertionError`` at the top for those that find no end."""
+        depth = self._depths.get(current().job_id, 1) if current_source() else 0
+        self._depths.update((job.id, depth + 1) for job in jobs)
+
+        try:
+            if depth >= DEEPEST:
+                raise TooDeep
+
+            yield
+        except TooDeep:
+            if depth:
+                raise
+
+            raise AssertionError(
+                f"expected the jobs to come to an end, but {DEEPEST} stand one inside the other: do they enqueue each other "
+                "without end?"
+            ) from None
 
     def _started(self) -> InlineEngine:
         with self._lock:

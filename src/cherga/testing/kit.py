@@ -14,12 +14,11 @@ from uuid import UUID
 from cherga.client.app import QueueTasks
 from cherga.client.depends import Dependency
 from cherga.client.handle import Job
-from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.options import Duration
 from cherga.testing.draining import Drained, DrainLimits, DrainWorker, drain_through
-from cherga.testing.expecting import Expectation, Filters, canonical_name
+from cherga.testing.expecting import Expectation, Filters, Wanted, canonical_name
 from cherga.testing.inline import InlineWorker
 from cherga.testing.travelling import TravelClock
 from cherga.words.clock import moment
@@ -71,7 +70,7 @@ class Kit:
 
     # --- what was enqueued
 
-    def enqueued(self, task: Task[..., Any] | str | None = None) -> list[Job[Any]]:
+    def enqueued(self, task: Wanted | None = None) -> list[Job[Any]]:
         """The jobs of this block, of one task or all, oldest first, in whatever state they are now.
 
         One that is not kept any more (``result_ttl=0``) is there as it was when it was enqueued.
@@ -83,7 +82,7 @@ class Kit:
 
     def assert_enqueued(
         self,
-        task: Task[..., Any] | str,
+        task: Wanted,
         /,
         *args: Any,
         within: Duration | None = None,
@@ -192,6 +191,9 @@ class Kit:
         or a context manager. Raises ``ConfigError`` for what could not be one.
         """
         function, scope = _of(dependency)
+
+        if not callable(function):
+            raise ConfigError(f"expected the function of a dependency to be overridden, got {function!r}")
 
         if not callable(fake):
             raise ConfigError(f"expected a function to stand in for {function!r}, got {fake!r}; for a value write lambda: it")
