@@ -283,8 +283,11 @@ def test_jobs_that_enqueue_each_other_without_end_are_stopped(app: QueueTasks, i
 
     app.task("forever")(aforever if is_async else forever)
 
-    with app.testing(inline=True), pytest.raises(AssertionError, match="expected the jobs to come to an end"):
-        asyncio.run(app.aadd_task("forever")) if is_async else app.add_task("forever")
+    with app.testing(inline=True):
+        with pytest.raises(AssertionError, match="expected the jobs to come to an end"):
+            asyncio.run(app.aadd_task("forever")) if is_async else app.add_task("forever")
+
+        assert app.tasks["double"].enqueue(2).result(0) == 4
 
 
 def test_a_failure_is_raised_in_async_code_too(app: QueueTasks) -> None:

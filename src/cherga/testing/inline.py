@@ -283,6 +283,7 @@ class InlineWorker:
 
         try:
             if depth >= DEEPEST:
+                self._app.broker.move([job.id for job in jobs], JobState.CANCELLED)
                 raise TooDeep
 
             yield
