@@ -56,8 +56,18 @@ def test_a_worker_writes_only_about_running_jobs() -> None:
     assert sources(Move.SETTLE) == sources(Move.REAP) == {S.RUNNING}
 
 
-def test_only_a_worker_makes_a_job_succeed() -> None:
-    assert _entered_by(S.SUCCEEDED) == {Move.SETTLE}
+def test_only_a_worker_makes_a_job_succeed_that_it_runs() -> None:
+    assert {move for move in _entered_by(S.SUCCEEDED) if S.RUNNING in sources(move)} == {Move.SETTLE}
+
+
+def test_what_needs_no_worker_succeeds_when_it_is_pushed_or_released() -> None:
+    assert _entered_by(S.SUCCEEDED) - {Move.SETTLE} == {Move.PUSH, Move.RELEASE}
+    assert allowed(Move.PUSH, None, S.SUCCEEDED)
+    assert allowed(Move.RELEASE, S.BLOCKED, S.SUCCEEDED)
+
+
+def test_a_replacement_moves_what_waits_for_no_other_job() -> None:
+    assert MOVES[Move.REPLACE] == {(S.READY, S.SCHEDULED), (S.SCHEDULED, S.READY)}
 
 
 def test_the_reaper_never_makes_a_job_succeed() -> None:
@@ -120,4 +130,4 @@ def test_the_diagram_names_every_change_once() -> None:
 
 def test_the_diagram_names_the_moves_of_a_change() -> None:
     (line,) = [line for line in diagram().splitlines() if "scheduled --> ready" in line]
-    assert set(line.partition(": ")[2].split(", ")) == {Move.PROMOTE, Move.RETRY}
+    assert set(line.partition(": ")[2].split(", ")) == {Move.PROMOTE, Move.REPLACE, Move.RETRY}

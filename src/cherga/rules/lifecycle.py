@@ -13,6 +13,7 @@ class Move(StrEnum):
     """What changes a job's state."""
 
     PUSH = "push"
+    REPLACE = "replace"
     PROMOTE = "promote"
     CLAIM = "claim"
     SETTLE = "settle"
@@ -24,17 +25,19 @@ class Move(StrEnum):
 
 
 MOVES: dict[Move, frozenset[tuple[JobState | None, JobState]]] = {
-    Move.PUSH: frozenset({(None, S.READY), (None, S.SCHEDULED), (None, S.BLOCKED), (None, S.CANCELLED)}),
+    Move.PUSH: frozenset((None, to) for to in (S.READY, S.SCHEDULED, S.BLOCKED, S.SUCCEEDED, S.CANCELLED)),
+    Move.REPLACE: frozenset({(S.READY, S.SCHEDULED), (S.SCHEDULED, S.READY)}),
     Move.PROMOTE: frozenset({(S.SCHEDULED, S.READY)}),
     Move.CLAIM: frozenset({(S.READY, S.RUNNING), (S.READY, S.FAILED)}),
     Move.SETTLE: frozenset((S.RUNNING, to) for to in (S.SUCCEEDED, S.FAILED, S.CANCELLED, S.READY, S.SCHEDULED)),
     Move.REAP: frozenset((S.RUNNING, to) for to in (S.READY, S.SCHEDULED, S.FAILED, S.CANCELLED)),
-    Move.RELEASE: frozenset({(S.BLOCKED, S.READY), (S.BLOCKED, S.SCHEDULED), (S.BLOCKED, S.CANCELLED)}),
+    Move.RELEASE: frozenset((S.BLOCKED, to) for to in (S.READY, S.SCHEDULED, S.SUCCEEDED, S.CANCELLED)),
     Move.EXPIRE: frozenset((state, S.CANCELLED) for state in (S.READY, S.SCHEDULED, S.BLOCKED)),
     Move.CANCEL: frozenset((state, S.CANCELLED) for state in (S.READY, S.SCHEDULED, S.BLOCKED)),
     Move.RETRY: frozenset((state, S.READY) for state in (S.SUCCEEDED, S.FAILED, S.CANCELLED, S.SCHEDULED)),
 }
-"""Which states each move leads from and to. A claim leads to ``failed`` for a row that cannot be read (``malformed``)."""
+"""Which states each move leads from and to. A claim leads to ``failed`` for a row that cannot be read (``malformed``), a push
+or a release to ``succeeded`` for a group, which needs no worker."""
 
 
 def allowed(move: Move, before: JobState | None, after: JobState) -> bool:

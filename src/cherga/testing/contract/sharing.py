@@ -8,7 +8,7 @@ import pytest
 
 from cherga.doors.broker import FullBroker
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs, together
-from cherga.words.job import Definition, Shared
+from cherga.words.job import Definition, OnConflict, Shared, Unique
 
 NOTHING = Shared(None, 0)
 
@@ -52,6 +52,31 @@ class Declaring:
     def test_the_highest_version_of_a_call_wins(self, stage: Stage) -> None:
         stage.broker.define([Definition("task", "mail", b"%d" % version, version) for version in (1, 3, 2)])
         assert stage.broker.definitions("task") == [Definition("task", "mail", b"3", 3)]
+
+    def test_a_stamp_is_kept(self, stage: Stage) -> None:
+        definition = Definition("schedule", "nightly", b"x", 3, "every day")
+        stage.broker.define([definition])
+        assert stage.broker.definitions("schedule", ["nightly"]) == [definition]
+
+    def test_empty_data_takes_a_definition_back(self, stage: Stage) -> None:
+        kept = Definition("task", "mail", b"x")
+        stage.broker.define([kept, Definition("task", "export", b"x", 2)])
+        stage.broker.define([Definition("task", "export", b"", 2)])
+        assert stage.broker.definitions("task") == [kept]
+        assert stage.broker.definitions("task", ["export"]) == []
+
+    def test_what_was_taken_back_keeps_its_version(self, stage: Stage) -> None:
+        stage.broker.define([Definition("task", "export", b"x", 1)])
+        stage.broker.define([Definition("task", "export", b"", 3), Definition("task", "mail", b"", 3)])
+        stage.broker.define([Definition("task", name, b"old", 2) for name in ("export", "mail")])
+        assert stage.broker.definitions("task") == []
+        stage.broker.define([Definition("task", "export", b"new", 3)])
+        assert stage.broker.definitions("task") == [Definition("task", "export", b"new", 3)]
+
+    def test_a_lower_version_takes_nothing_back(self, stage: Stage) -> None:
+        stage.broker.define([Definition("task", "mail", b"new", 2)])
+        stage.broker.define([Definition("task", "mail", b"", 1)])
+        assert stage.broker.definitions("task") == [Definition("task", "mail", b"new", 2)]
 
     def test_defining_nothing_changes_nothing(self, stage: Stage) -> None:
         stage.broker.define([])
@@ -172,6 +197,61 @@ class Ticking:
         stage.broker.open()
         assert not stage.broker.tick("nightly", 100.0, 200.0, [])
 
+    def test_ticks_tell_the_next_due_times(self, stage: Stage) -> None:
+        assert stage.broker.ticks() == {}
+        stage.broker.tick("nightly", 100.0, 1_893_456_000.1, [])
+        stage.broker.tick("once", 100.0, None, [])
+        stage.broker.tick("nightly", 1_893_456_000.1, 1_893_542_400.1, [])
+        stage.broker.tick("nightly", 7.0, 8.0, [])
+        assert stage.connect().ticks() == {"nightly": 1_893_542_400.1, "once": None}
+
+    def test_a_group_that_is_refused_does_not_hold_the_schedule_up(self, stage: Stage) -> None:
+        holder = stage.pushed(unique=Unique("export"))
+        rival = new_job(unique=Unique("export", conflict=OnConflict.REFUSE))
+        assert stage.broker.tick("nightly", 100.0, 200.0, [new_job(), rival])
+        assert stage.broker.ticks() == {"nightly": 200.0}
+        assert ids(stage.claim()) == [holder.id]
+
+    def test_a_new_stamp_forgets_the_due_time(self, stage: Stage) -> None:
+        stage.broker.define([_schedule("at six"), _schedule("at six", name="hourly")])
+        stage.broker.tick("nightly", 100.0, 200.0, [])
+        stage.broker.tick("hourly", 100.0, 200.0, [])
+        stage.broker.define([_schedule("at seven", version=2)])
+        assert stage.broker.ticks() == {"hourly": 200.0}
+        assert stage.broker.tick("nightly", 150.0, 250.0, [])
+
+    def test_a_new_stamp_wakes_a_schedule_that_was_over(self, stage: Stage) -> None:
+        stage.broker.define([_schedule("once")])
+        stage.broker.tick("nightly", 100.0, None, [])
+        stage.broker.define([_schedule("daily")])
+        assert stage.broker.tick("nightly", 200.0, 300.0, [])
+
+    def test_the_same_stamp_keeps_the_due_time(self, stage: Stage) -> None:
+        stage.broker.define([_schedule("at six")])
+        stage.broker.tick("nightly", 100.0, 200.0, [])
+        stage.broker.define([_schedule("at six", version=2, data=b"another job")])
+        assert stage.broker.ticks() == {"nightly": 200.0}
+
+    @pytest.mark.parametrize("data", [b"x", b""])
+    def test_a_stamp_of_a_lower_version_forgets_nothing(self, stage: Stage, data: bytes) -> None:
+        stage.broker.define([_schedule("at six", version=2)])
+        stage.broker.tick("nightly", 100.0, 200.0, [])
+        stage.broker.define([_schedule("at five", version=1, data=data)])
+        assert stage.broker.ticks() == {"nightly": 200.0}
+
+    @pytest.mark.parametrize("stamp", ["at six", ""])
+    def test_a_schedule_that_is_taken_back_forgets_its_due_time(self, stage: Stage, stamp: str) -> None:
+        stage.broker.define([_schedule("at six")])
+        stage.broker.tick("nightly", 100.0, 200.0, [])
+        stage.broker.define([_schedule(stamp, data=b"")])
+        assert stage.broker.ticks() == {}
+
+    def test_stamps_of_other_kinds_forget_nothing(self, stage: Stage) -> None:
+        stage.broker.define([_schedule("at six"), Definition("task", "nightly", b"x", 1, "old")])
+        stage.broker.tick("nightly", 100.0, 200.0, [])
+        stage.broker.define([Definition("task", "nightly", b"", 1, "new")])
+        assert stage.broker.ticks() == {"nightly": 200.0}
+
     def test_of_many_schedulers_one_fires(self, stage: Stage) -> None:
         brokers = [stage.broker, stage.connect()]
 
@@ -179,6 +259,10 @@ class Ticking:
             fired = together(*[partial(_fire, brokers[number % 2], due) for number in range(20)])
             assert fired.count(True) == 1
             assert len(stage.claim()) == 1
+
+
+def _schedule(stamp: str, *, name: str = "nightly", version: int = 1, data: bytes = b"x") -> Definition:
+    return Definition("schedule", name, data, version, stamp)
 
 
 def _fire(broker: FullBroker, due: float) -> bool:
