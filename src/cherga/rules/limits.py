@@ -14,6 +14,9 @@ from cherga.words.limits import OVERRIDE, LimitRule, Rate
 
 NO_LIMIT = maxsize
 
+KEY = "key:"
+"""How the names of limits begin that go by a value."""
+
 _decode = msgspec.msgpack.Decoder(LimitRule).decode
 
 Rules = Mapping[str, LimitRule]
@@ -31,8 +34,8 @@ def task_limit(task: str) -> str:
 
 
 def limit_names(queue: str, task: str, limit_keys: Sequence[str]) -> tuple[str, ...]:
-    """All limits that a job counts for, whether or not there are rules for them."""
-    return (queue_limit(queue), task_limit(task), *limit_keys)
+    """All limits that a job counts for, each once, whether or not there are rules for them."""
+    return tuple(dict.fromkeys((queue_limit(queue), task_limit(task), *limit_keys)))
 
 
 def effective_rules(definitions: Iterable[Definition]) -> dict[str, LimitRule]:
@@ -49,8 +52,9 @@ def effective_rules(definitions: Iterable[Definition]) -> dict[str, LimitRule]:
 
 
 def rule_for(rules: Rules, name: str) -> LimitRule | None:
-    """The rule for a limit: its own, else that for all values of its key."""
-    return rules.get(name) or rules.get(name.partition("|")[0])
+    """The rule for a limit: its own, else that for all values of its key. Queues and tasks may have a bar in their names."""
+    rule = rules.get(name)
+    return rule if rule or not name.startswith(KEY) else rules.get(name.partition("|")[0])
 
 
 class Allowances:

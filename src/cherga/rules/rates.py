@@ -18,6 +18,9 @@ Starts = tuple[tuple[float, int], ...]
 PARTS = 64
 EXACT = 2 * PARTS
 """Instants that are kept one by one."""
+AHEAD = 60.0
+"""Seconds by which a start may lie ahead of the clock of the one who asks; what is further ahead was noted before the clock
+was set back, and must not close a limit for as long."""
 
 
 _TEXT = re.compile(r"([0-9]+)\s*/\s*([0-9]*\.?[0-9]*)\s*(s|m|h|d)")
@@ -69,28 +72,33 @@ def again_in(starts: Starts, rate: Rate, now: float) -> float | None:
 
 def started(starts: Starts, rate: Rate, now: float, number: int) -> Starts:
     """The log with ``number`` more starts; what has left the window is dropped."""
-    log = (*_within(starts, rate, now), (now, number))
+    inside = _within(starts, rate, now)
+    log = (*inside, (max(now, inside[-1][0]) if inside else now, number))
     return log if len(log) <= EXACT else _by_parts(log, rate.period / PARTS)
 
 
-def taken_back(starts: Starts, number: int) -> Starts:
-    """The log without its ``number`` latest starts: they never came to pass."""
-    kept = list(starts)
+def taken_back(starts: Starts, number: int, at: float | None = None) -> Starts:
+    """The log without ``number`` starts that never came to pass: those of the instant ``at``, if not known the earliest.
 
-    while kept and number > 0:
-        at, latest = kept.pop()
+    Never a later one in their place: it would leave the window too soon.
+    """
+    kept: list[tuple[float, int]] = []
 
-        if latest > number:
-            kept.append((at, latest - number))
+    for instant, count in starts:
+        gone = number if at is None or instant >= at else 0
+        gone = min(gone, count)
+        number -= gone
 
-        number -= latest
+        if count > gone:
+            kept.append((instant, count - gone))
 
     return tuple(kept)
 
 
 def _within(starts: Starts, rate: Rate, now: float) -> Starts:
-    """The starts of the window that ends now. A clock that was set back must not close a limit for longer than a period."""
-    return tuple((min(at, now), number) for at, number in starts if at > now - rate.period)
+    """The starts of the window that ends now, and those of others whose clock is a little ahead."""
+    latest = now + max(AHEAD, rate.period)
+    return tuple((at, number) for at, number in starts if now - rate.period < at <= latest)
 
 
 def _by_parts(log: Starts, part: float) -> Starts:

@@ -7,18 +7,24 @@ from collections.abc import Iterator
 import pytest
 
 from cherga.testing.contract.cancelling import Cancelling, Retrying
+from cherga.testing.contract.capping import Capping
 from cherga.testing.contract.claiming import Claiming
 from cherga.testing.contract.dependants import Dependants
+from cherga.testing.contract.families import CancellingFamilies, Parenting
 from cherga.testing.contract.following import Reporting
+from cherga.testing.contract.groups import Grouping, Together
 from cherga.testing.contract.harness import BrokerHarness
 from cherga.testing.contract.histories import Histories
 from cherga.testing.contract.inspecting import Inspecting
+from cherga.testing.contract.limits import Limiting, TakingTurns
 from cherga.testing.contract.lives import Lives
 from cherga.testing.contract.malformed import Malformed
 from cherga.testing.contract.ordering import Ordering
-from cherga.testing.contract.pausing import Pausing
+from cherga.testing.contract.pausing import Pausing, PausingArguments
 from cherga.testing.contract.pruning import Pruning
 from cherga.testing.contract.pushing import Pushing
+from cherga.testing.contract.rates import Rating
+from cherga.testing.contract.replacing import Replacing, Succeeding
 from cherga.testing.contract.scheduling import Scheduling
 from cherga.testing.contract.sessions import Deaths, Leases, Suspects
 from cherga.testing.contract.settling import Settling
@@ -33,7 +39,13 @@ class BrokerContract(
     Ordering,
     Scheduling,
     Uniqueness,
+    Replacing,
+    Succeeding,
     Dependants,
+    Grouping,
+    Together,
+    Parenting,
+    CancellingFamilies,
     Claiming,
     Settling,
     Cancelling,
@@ -44,6 +56,11 @@ class BrokerContract(
     Reporting,
     Waking,
     Pausing,
+    PausingArguments,
+    Limiting,
+    TakingTurns,
+    Rating,
+    Capping,
     Pruning,
     Inspecting,
     Declaring,

@@ -11,9 +11,11 @@ from functools import partial
 import pytest
 
 from cherga.doors.broker import FullBroker, Topic
+from cherga.testing.contract.limits import set_limit, take_back
 from cherga.testing.contract.stage import SOON, Stage, after, hush, ids, new_job, settlement
 from cherga.words.clock import SystemClock
 from cherga.words.job import ClaimedJob, Death, EventKind, JobState, PauseScope, Report
+from cherga.words.limits import LIMIT, OVERRIDE
 
 Act = Callable[[Stage, FullBroker, ClaimedJob], object]
 """Something that one broker does to a running job, or beside it."""
@@ -33,6 +35,10 @@ def _give_back(stage: Stage, broker: FullBroker, job: ClaimedJob) -> None:
 
 def _put_off(stage: Stage, broker: FullBroker, job: ClaimedJob) -> None:
     broker.settle([settlement(job, JobState.SCHEDULED, delay=60)])
+
+
+def _crash_of_one(stage: Stage, broker: FullBroker, job: ClaimedJob) -> None:
+    broker.reap([Death("worker.1", frozenset({job.token}))])
 
 
 def _succeed(stage: Stage, broker: FullBroker, job: ClaimedJob) -> None:
@@ -112,6 +118,46 @@ class Waking:
         stage.broker.pause(PauseScope("q"), True)
         stage.pushed(queue="q")
         _assert_heard(stage, Topic.READY, lambda: stage.broker.pause(PauseScope("q"), False))
+
+    @pytest.mark.parametrize("arguments", [PauseScope(None, "mail", '{"user":7}'), PauseScope("q", "mail", '{"user":7}')])
+    def test_held_jobs_that_may_go_again_wake(self, stage: Stage, arguments: PauseScope) -> None:
+        stage.pushed(task="mail", queue="q", payload=b"\x81\xa4user\x07")
+        stage.broker.pause(arguments, True)
+        assert stage.claim() == []
+        _assert_heard(stage, Topic.READY, lambda: stage.broker.pause(arguments, False))
+
+    @pytest.mark.parametrize("name", ["task:export", "queue:default", "key:user", "key:user|7"])
+    @pytest.mark.parametrize("act", [_succeed, _put_off, _crash_of_one])
+    def test_a_slot_that_frees_wakes_those_who_wait_for_it(self, stage: Stage, name: str, act: Act) -> None:
+        set_limit(stage, name, max_running=1)
+        job = stage.started(limit_keys=("key:user|7",))
+        stage.pushed(limit_keys=("key:user|7",))
+        assert stage.claim() == []
+        _assert_heard(stage, Topic.READY, lambda: act(stage, stage.connect(), job))
+        assert len(stage.claim(session="worker.2")) == 1
+
+    def test_a_slot_wakes_also_a_job_of_another_task(self, stage: Stage) -> None:
+        set_limit(stage, "key:user", max_running=1)
+        job = stage.started(limit_keys=("key:user|7",))
+        stage.pushed(task="mail", queue="q", limit_keys=("key:user|7",))
+        _assert_heard(stage, Topic.READY, lambda: stage.write(job))
+
+    def test_a_slot_that_nobody_waits_for_wakes_nobody(self, stage: Stage) -> None:
+        set_limit(stage, "key:user", max_running=1)
+        job = stage.started(limit_keys=("key:user|7",))
+        stage.pushed(limit_keys=("key:user|8",))
+
+        with stage.broker.listen([Topic.READY]) as listener:
+            hush(listener)
+            stage.write(job)
+            assert not listener.wait(0.05)
+
+    @pytest.mark.parametrize("kind", [LIMIT, OVERRIDE])
+    def test_a_rule_that_changes_wakes(self, stage: Stage, kind: str) -> None:
+        set_limit(stage, "task:export", kind, max_running=0)
+        stage.pushed()
+        _assert_heard(stage, Topic.READY, lambda: set_limit(stage, "task:export", kind, max_running=5))
+        _assert_heard(stage, Topic.READY, lambda: take_back(stage, "task:export", kind))
 
     def test_a_listener_hears_all_its_topics(self, stage: Stage) -> None:
         job = stage.started()
