@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any, cast
 
 import pytest
 
 from cherga import ConfigError, Job, JobCancelled, JobFailed, JobState, QueueTasks, Reason, Retry, ctx
 from cherga.testing import wait_until
 from cherga.words.clock import SystemClock
+from cherga.words.job import Settlement
+from cherga.worker.embedded import EmbeddedWorker
+from cherga.worker.engine import Engine, Parts
+from cherga.worker.settler import Settler
+from cherga.worker.slots import SlotTable
 from tests.conftest import NewApp
 
 WAIT = 10.0
@@ -380,6 +387,55 @@ def test_an_error_in_the_block_does_not_wait_for_jobs(new_app: NewApp, gate: Gat
 
     assert SystemClock.monotonic() - began < 60
     assert (job.refresh().status, job.interruptions) == (JobState.READY, 1)
+
+
+class Witness(Settler):
+    """Notes, of every settlement, whether a loop ran when it was put down."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.loops: list[bool] = []
+        write = self.settle
+
+        def settle(settlement: Settlement) -> None:
+            self.loops.append("cherga-loop" in {thread.name for thread in threading.enumerate()})
+            write(settlement)
+
+        self.settle = settle
+
+
+class WitnessedEngine(Engine):
+    parts = Parts(settler=Witness)
+
+
+class WitnessedWorker(EmbeddedWorker):
+    def make_engine(self) -> Engine:
+        return WitnessedEngine(self.app, self.options, SlotTable.private(Engine.slot_count(self.options)))
+
+
+def test_a_coroutine_that_resists_has_ended_before_its_job_is_free(
+    new_app: NewApp, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = new_app(grace=0.0)
+
+    @app.task
+    async def resisting() -> None:
+        gate.enter()
+
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    with WitnessedWorker(app) as worker:
+        job = resisting.enqueue()
+        gate.await_entry()
+
+    assert cast(Witness, worker.engine._settler).loops == [False]
+    assert (job.refresh().status, job.interruptions) == (JobState.READY, 1)
+
+    del worker
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("cherga.job")] == []
 
 
 def test_a_worker_takes_up_what_another_one_left(new_app: NewApp) -> None:

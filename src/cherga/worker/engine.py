@@ -174,20 +174,31 @@ class Engine:
 
     def stop(self, timeout: float = 10.0) -> bool:
         """End the threads; settle what has a verdict. False when something could not be written."""
-        for assignment in self.executor.running.all():
-            self.executor.abandon(assignment)
-
         self.executor.callbacks.stop()
         self._close_dependencies()
-
         self._threads.stop()
+
+        if any(assignment.task.is_async for assignment in self.executor.running.all()):
+            self._stop_loop()
+
+        self._abandon()
         written = self._settler.stop(timeout)
         self._tell_worker(self.app.on.worker_stopped)
         self.executor.telling.herald.stop(min(timeout, LAST_CALL))
-        self.app.on.run_with(None)
-        self._loop.stop()
+        self._stop_loop()
         self._deadlines.stop()
         return written
+
+    def _stop_loop(self) -> None:
+        """Before the jobs of coroutines that resist are freed: they may begin elsewhere at once."""
+        self.app.on.run_with(None)
+        self._loop.stop()
+
+    def _abandon(self) -> None:
+        """Settle what still runs. A coroutine that holds up the loop is left to the supervisor, where there is one."""
+        for assignment in self.executor.running.all():
+            if not (assignment.task.is_async and self._loop.is_alive() and self._stuck):
+                self.executor.abandon(assignment)
 
     def _close_dependencies(self) -> None:
         """Those that live as long as the worker, and those of the process that belong to its loop."""

@@ -183,7 +183,7 @@ class Executor:
             task = assignment.task
             function = task.function if task.plain and not self._wrapped else self._steps(assignment)
             value = await (self._acall_inside(function, args, kwargs) if self._around else function(*args, **kwargs))
-        except asyncio.CancelledError as error:
+        except (asyncio.CancelledError, GeneratorExit) as error:
             return assignment.verdict or self._raised(assignment, error)
         except BaseException as error:
             return self._raised(assignment, error)

@@ -324,6 +324,10 @@ class LoopRunner:
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(1.0)
 
+    def is_alive(self) -> bool:
+        """Whether coroutines may still run here."""
+        return self._thread.is_alive()
+
     def _fill(self) -> None:
         """On the loop: start what waits, as far as slots are free."""
         while self._loop and self._free and self._waiting:
