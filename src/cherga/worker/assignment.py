@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from uuid import UUID
 
 from cherga.client.context import Context
 from cherga.client.task import Task
@@ -41,6 +42,7 @@ class Assignment:
         "coroutine",
         "deadline",
         "ended",
+        "feed",
         "job",
         "policy",
         "should_retry",
@@ -59,6 +61,8 @@ class Assignment:
         self.context: Context | None = None
         self.coroutine: asyncio.Task[None] | None = None
         self.slot = -1
+        self.feed: UUID | None = None
+        """The job whose result it is given."""
         self.started = 0.0
         self.deadline = float("inf")
         """On the monotonic clock."""

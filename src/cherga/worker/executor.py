@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, cast
+from uuid import UUID
 
 import msgspec
 
@@ -26,7 +27,8 @@ from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
 from cherga.worker.assignment import Assignment, Running, Wishes
 from cherga.worker.callbacks import Callbacks
 from cherga.worker.deadlines import Deadlines
-from cherga.worker.failure import UNREADABLE, broken, outcome_of, unencodable, unreadable
+from cherga.worker.failure import UNFED, UNREADABLE, broken, outcome_of, unencodable, unfed, unreadable
+from cherga.worker.feeding import fed_payload
 from cherga.worker.host import WorkerHost
 from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
@@ -93,7 +95,9 @@ class Executor:
             return Assignment(job, task, task.policy)
 
         wishes = Wishes(head) if head.on_success or head.on_failure else None
-        return Assignment(job, task, task.policy.overridden(head.overrides), wishes)
+        assignment = Assignment(job, task, task.policy.overridden(head.overrides), wishes)
+        assignment.feed = head.feed
+        return assignment
 
     def _find(self, name: str) -> Task[..., object]:
         tasks = self._app.tasks
@@ -158,9 +162,14 @@ class Executor:
         set_current(assignment.context)  # type: ignore[arg-type]
 
         try:
+            if assignment.feed is not None:
+                self._feed(assignment, assignment.feed)
+
             args, kwargs = self._arguments(assignment)
         except UNREADABLE as error:
             return unreadable(error)
+        except UNFED as error:
+            return unfed(error)
 
         try:
             task = assignment.task
@@ -175,9 +184,14 @@ class Executor:
         set_current(assignment.context)  # type: ignore[arg-type]
 
         try:
+            if assignment.feed is not None:
+                await self._app.submitter.call(self._feed, assignment, assignment.feed)
+
             args, kwargs = self._arguments(assignment)
         except UNREADABLE as error:
             return unreadable(error)
+        except UNFED as error:
+            return unfed(error)
 
         try:
             task = assignment.task
@@ -196,6 +210,10 @@ class Executor:
         steps = executor_of(task.features.executor)(task, cast(Context, assignment.context), self._host)
         assignment.should_retry = steps.worth
         return steps.arun if task.is_async else steps.run
+
+    def _feed(self, assignment: Assignment, feed: UUID) -> None:
+        job = assignment.job
+        assignment.job = msgspec.structs.replace(job, payload=fed_payload(self._app, assignment.task, job, feed))
 
     def _arguments(self, assignment: Assignment) -> tuple[tuple[Any, ...], dict[str, Any]]:
         task = assignment.task

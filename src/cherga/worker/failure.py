@@ -13,9 +13,9 @@ import msgspec
 from cherga.client.waiting import Stopped
 from cherga.rules.options import Duration, seconds
 from cherga.words.control import RetryLater, Snooze, TaskCancelError
-from cherga.words.errors import ConfigError, InvalidArguments
+from cherga.words.errors import BrokerError, ConfigError, InvalidArguments, ResultExpired
 from cherga.words.job import JobError, Reason
-from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome, Snoozed
+from cherga.words.outcomes import Cancelled, Failed, GivenBack, Interrupted, Outcome, Snoozed
 
 MESSAGE_LIMIT = 8_192
 TRACEBACK_LIMIT = 49_152
@@ -62,6 +62,11 @@ def unreadable(error: Exception) -> Failed:
     """Arguments that do not fit the function (any more), or bytes that are none."""
     reason = Reason.INVALID_ARGUMENTS if isinstance(error, InvalidArguments) else Reason.MALFORMED
     return Failed(describe(error, with_traceback=False), reason, retryable=False)
+
+
+def unfed(error: Exception) -> Outcome:
+    """The result that the job waited for cannot be had: for now, or for ever."""
+    return Failed(describe(error, with_traceback=False), retryable=False) if isinstance(error, ResultExpired) else GivenBack()
 
 
 def unencodable(error: BaseException, value: object = None) -> Failed:
@@ -118,3 +123,4 @@ def _printable(text: str) -> str:
 
 
 UNREADABLE = (InvalidArguments, msgspec.DecodeError, RecursionError)
+UNFED = (ResultExpired, BrokerError)
