@@ -11,7 +11,7 @@ import pytest
 from cherga.brokers.memory import MemoryBroker
 from cherga.testing.contract import BrokerContract, Stage
 from cherga.words.job import JobState
-from tests.contract import broken
+from tests.contract import broken, broken_limits
 from tests.contract.memory_harness import MemoryHarness
 from tests.contract.test_memory import TestMemory as Suite
 
@@ -49,6 +49,28 @@ ALARMS: list[tuple[type[MemoryBroker], Case, dict[str, Any]]] = [
     (broken.IgnoringCancels, Suite.test_a_job_to_be_cancelled_does_not_run_again, {"to": JobState.READY}),
     (broken.RepeatingSettlements, Suite.test_a_repeated_settlement_is_answered_as_written, {"to": JobState.SUCCEEDED}),
     (broken.MixingSuspects, Suite.test_a_suspect_is_not_claimed_beside_others, {}),
+    (broken_limits.Limitless, Suite.test_a_claim_takes_no_more_than_the_limit_allows, {"name": "queue:q"}),
+    (broken_limits.Limitless, Suite.test_so_many_start_and_then_none, {"name": "task:export"}),
+    (broken_limits.KeepingSlots, Suite.test_a_settlement_gives_the_slot_back, {"to": JobState.FAILED, "fields": {}}),
+    (broken_limits.KeepingSlots, Suite.test_a_dead_session_gives_its_slots_back, {"started": None, "orderly": False}),
+    (broken_limits.CountingEachClaim, Suite.test_slots_over_several_claims_add_up, {}),
+    (broken_limits.CountingEachClaim, Suite.test_rivals_never_exceed_a_limit_together, {}),
+    (broken_limits.LumpingValues, Suite.test_a_claim_fills_the_slots_of_every_value, {}),
+    (broken_limits.PreferringCode, Suite.test_an_override_goes_before_the_code, {}),
+    (broken_limits.StoppingAtTheFirstClosed, Suite.test_a_limit_that_is_reached_hides_no_other_job, {}),
+    (broken_limits.ForgettingTurns, Suite.test_a_rare_key_comes_second_at_the_latest, {}),
+    (broken_limits.ForgettingTurns, Suite.test_keys_take_turns_over_several_claims, {}),
+    (broken_limits.LettingNewcomersAhead, Suite.test_a_key_that_comes_again_and_again_does_not_push_ahead, {}),
+    (broken_limits.SilentAboutSlots, Suite.test_a_slot_wakes_also_a_job_of_another_task, {}),
+    (broken_limits.PruningStarts, Suite.test_a_prune_forgets_no_start_that_still_counts, {}),
+    (broken_limits.CountingWhatNeverBegan, Suite.test_a_job_given_back_unstarted_takes_its_start_back, {}),
+    (broken_limits.CountingWhatNeverBegan, Suite.test_what_never_began_in_a_dead_session_takes_its_start_back, {}),
+    (broken_limits.TakingTheLastStartBack, Suite.test_a_start_taken_back_leaves_the_others_where_they_were, {}),
+    (broken_limits.IgnoringArguments, Suite.test_jobs_with_these_arguments_are_passed_over, {}),
+    (broken_limits.HoldingForEver, Suite.test_a_held_job_is_held_again_by_the_same_pause, {}),
+    (broken_limits.WithoutCaps, Suite.test_a_full_queue_refuses_one_job_more, {}),
+    (broken_limits.WithoutCaps, Suite.test_the_oldest_is_dropped_for_the_newest, {}),
+    (broken_limits.DroppingTheNewest, Suite.test_the_first_that_came_is_dropped_whatever_its_priority_and_time, {}),
 ]
 
 

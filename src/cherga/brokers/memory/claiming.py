@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable, Sequence
-from heapq import heapify, heappop, heapreplace
 
 import msgspec
 from msgspec import DecodeError, Struct, ValidationError, convert
 from msgspec.structs import asdict
 
+from cherga.brokers.memory.drawing import LaneTop
 from cherga.brokers.memory.ending import end_unasked
-from cherga.brokers.memory.store import LaneKey, Place, Store
+from cherga.brokers.memory.lanes import LaneKey
+from cherga.brokers.memory.limiting import LimitBook
+from cherga.brokers.memory.store import Store
+from cherga.rules.turns import Offer, take_turns
 from cherga.words.job import ClaimAnswer, ClaimedJob, ClaimWish, JobHead, JobRow, JobState, PauseScope, Reason
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
@@ -37,7 +40,7 @@ def claim(store: Store, wish: ClaimWish, now: float) -> ClaimAnswer:
     desk = _Desk(store, wish.session, now)
     jobs = desk.draw(view.suspects, min(1, wish.limit)) if wish.alone else []
     jobs = jobs or _fill(desk, view.open, wish)
-    return ClaimAnswer(jobs, any(store.best(key) for key in view.suspects), view.unknown)
+    return ClaimAnswer(jobs, desk.has_jobs(view.suspects), view.unknown, desk.close())
 
 
 def shares(limit: int, weights: Sequence[int], chance: Callable[[int], int] = random.randrange) -> list[int]:
@@ -68,7 +71,7 @@ def _is_open(store: Store, key: LaneKey, queues: Sequence[str]) -> bool:
         return False
 
     scopes = (PauseScope(), PauseScope(key.queue), PauseScope(None, key.task), PauseScope(key.queue, key.task))
-    return not any(scope in store.paused for scope in scopes)
+    return key.held is None and not any(scope in store.paused for scope in scopes)
 
 
 def _fill(desk: _Desk, lanes: list[LaneKey], wish: ClaimWish) -> list[ClaimedJob]:
@@ -85,12 +88,13 @@ def _fill(desk: _Desk, lanes: list[LaneKey], wish: ClaimWish) -> list[ClaimedJob
 
 
 class _Desk:
-    """Hands out jobs to one session."""
+    """Hands out jobs to one session, in one claim."""
 
     def __init__(self, store: Store, session: str, now: float) -> None:
         self._store = store
         self._session = session
         self._now = now
+        self._allowances = store.book.allowances(now)
 
     def draw_in_turn(self, lanes: list[LaneKey], most: dict[str, int], limit: int) -> list[ClaimedJob]:
         """From each queue the most it may give, together at most the limit."""
@@ -102,30 +106,53 @@ class _Desk:
         return jobs
 
     def draw(self, lanes: list[LaneKey], limit: int) -> list[ClaimedJob]:
-        """The best jobs of these lanes together."""
-        tops: list[tuple[Place, LaneKey]] = [(place, key) for key in lanes if (place := self._store.best(key))]
-        heapify(tops)
+        """The best jobs of these lanes together, within their limits and in turns."""
         jobs: list[ClaimedJob] = []
 
-        while tops and len(jobs) < limit:
-            place, key = tops[0]
-
-            if job := self._hand_out(self._store.rows[place[2]]):
-                jobs.append(job)
-
-            if following := self._store.best(key):
-                heapreplace(tops, (following, key))
-            else:
-                heappop(tops)
+        while len(jobs) < limit and (rows := self._choose(lanes, limit - len(jobs))):
+            jobs += [job for row in rows if (job := self._hand_out(row))]
 
         return jobs
 
-    def _hand_out(self, row: JobRow) -> ClaimedJob | None:
-        """The job with a token of its own; None when it has expired or cannot be read, and has ended thereby."""
-        if row.expires_at is not None and row.expires_at <= self._now:
-            end_unasked(self._store, row, JobState.CANCELLED, Reason.EXPIRED, self._now)
-            return None
+    def has_jobs(self, lanes: list[LaneKey]) -> bool:
+        """Whether a job of these lanes may go."""
+        return any(self._is_filled(key) for key in self._with_room(lanes))
 
+    def close(self) -> float | None:
+        """Keep what was started; return in how many seconds a rate lets go of a job that it held up."""
+        self._store.book.note_starts(self._allowances)
+        return self._allowances.again_in
+
+    def _choose(self, lanes: list[LaneKey], limit: int) -> list[JobRow]:
+        book = self._store.book
+        tops = [LaneTop(self._store, key, self._now) for key in self._with_room(lanes)]
+        offers = [_offer(book, number, top) for number, top in enumerate(tops)]
+        order = take_turns(offers, limit, self._allowances, book.turn)
+        book.note_turns({top.key: offer.turn for top, offer in zip(tops, offers, strict=True) if offer.taken}, len(order))
+        rows = [row for top, offer in zip(tops, offers, strict=True) for row in top.close(offer.taken)]
+        by_sequence = {row.sequence: row for row in rows}
+        return [by_sequence[sequence] for sequence in order]
+
+    def _with_room(self, lanes: list[LaneKey]) -> list[LaneKey]:
+        return [key for key in lanes if self._store.best(key) and self._has_room(key)]
+
+    def _has_room(self, key: LaneKey) -> bool:
+        names = self._store.book.ruled(key)
+
+        if not names or self._allowances.room(names) > 0:
+            return True
+
+        self._allowances.hinder(names)
+        return False
+
+    def _is_filled(self, key: LaneKey) -> bool:
+        top = LaneTop(self._store, key, self._now)
+        filled = len(top) > 0
+        top.close(0)
+        return filled
+
+    def _hand_out(self, row: JobRow) -> ClaimedJob | None:
+        """The job with a token of its own; None when it cannot be read, and has ended thereby."""
         try:
             _check(row)
         except (ValidationError, DecodeError) as error:
@@ -134,6 +161,11 @@ class _Desk:
             return None
 
         return _claimed(_start(self._store, row, self._session, self._now), self._now)
+
+
+def _offer(book: LimitBook, number: int, top: LaneTop) -> Offer:
+    key = top.key
+    return Offer(number, (key.queue, key.task), book.ruled(key), top, book.turns.get(key, 0))
 
 
 def _check(row: JobRow) -> None:

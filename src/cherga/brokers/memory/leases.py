@@ -109,6 +109,10 @@ class Reaper:
 
     def _free(self, row: JobRow, cost: Charge, worker: str) -> None:
         store, now = self._store, self._now
+
+        if cost is Charge.REFUND:
+            store.book.take_start_back(row)
+
         row = replace(row, token=None, **charge(row, cost), **_history(row, cost, worker, now))
 
         if row.cancel_requested:

@@ -1,0 +1,68 @@
+"""Room in queues that hold only so many waiting jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+
+from cherga.brokers.memory.ending import end_unasked, release_page
+from cherga.brokers.memory.store import Store
+from cherga.rules.limits import queue_limit, rule_for
+from cherga.words.job import JobRow, JobState, NewJob, Reason
+from cherga.words.limits import LimitRule, Overflow
+
+WAITING = (JobState.SCHEDULED, JobState.READY, JobState.BLOCKED)
+DROPPABLE = (JobState.SCHEDULED, JobState.READY)
+
+
+def refusal(store: Store, jobs: Sequence[NewJob]) -> str | None:
+    """Why these new jobs find no room; None when they do, if need be after ``make_room``."""
+    for queue, number in Counter(job.queue for job in jobs).items() if store.book.rules else ():
+        rule = _rule(store, queue)
+
+        if rule and _excess(store, queue, rule, number) > _droppable(store, queue, rule):
+            return _full(store, queue, rule, number)
+
+    return None
+
+
+def make_room(store: Store, jobs: Sequence[NewJob], now: float) -> None:
+    """Cancel the oldest jobs of queues that are too full for these new ones."""
+    for queue, number in Counter(job.queue for job in jobs).items() if store.book.rules else ():
+        rule = _rule(store, queue)
+
+        if rule:
+            for row in _oldest(store, queue, _excess(store, queue, rule, number)):
+                end_unasked(store, row, JobState.CANCELLED, Reason.DROPPED, now, message="the queue was full")
+                release_page(store, row.id, now)
+
+
+def _rule(store: Store, queue: str) -> LimitRule | None:
+    rule = rule_for(store.book.rules, queue_limit(queue))
+    return rule if rule and rule.max_length is not None else None
+
+
+def _excess(store: Store, queue: str, rule: LimitRule, number: int) -> int:
+    """How many would be too many with so many more."""
+    return _count(store, queue, WAITING) + number - (rule.max_length or 0)
+
+
+def _droppable(store: Store, queue: str, rule: LimitRule) -> int:
+    return _count(store, queue, DROPPABLE) if rule.overflow is Overflow.DROP_OLDEST else 0
+
+
+def _count(store: Store, queue: str, states: Sequence[JobState]) -> int:
+    return sum(count for (name, _, state), count in store.counts.items() if name == queue and state in states)
+
+
+def _oldest(store: Store, queue: str, number: int) -> list[JobRow]:
+    """The rows stand in the order of their sequences."""
+    rows = (row for row in store.rows.values() if row.queue == queue and row.state in DROPPABLE)
+    return list(islice(rows, max(0, number)))
+
+
+def _full(store: Store, queue: str, rule: LimitRule, number: int) -> str:
+    waiting = _count(store, queue, WAITING)
+    more = "one more does" if number == 1 else f"{number} more do"
+    return f"queue {queue!r} is full: {waiting} jobs wait, its limit allows {rule.max_length}, and {more} not fit"
