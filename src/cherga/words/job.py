@@ -465,6 +465,8 @@ class Promoted(Struct, frozen=True):
 
     count: int
     next_in: float | None = None
+    now: float = 0.0
+    """The broker's clock, for schedules: no other clock decides about a tick."""
 
 
 class JobFilter(Struct, frozen=True, kw_only=True):

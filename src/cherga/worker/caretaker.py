@@ -1,4 +1,7 @@
-"""The caretaker: what is due becomes ready, what is dead is freed, what is old goes. Any number may run; none is the leader."""
+"""The caretaker: what is due becomes ready, what is dead is freed, what is old goes, schedules fire.
+
+Any number may run; none is the leader.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.words.job import Death, JobState
 from cherga.worker.logs import count_of
+from cherga.worker.scheduler import Scheduler
 
 logger = logging.getLogger("cherga.worker")
 
@@ -31,6 +35,7 @@ class Caretaker:
         self._broker = broker
         self._sweep_interval = settings.sweep
         self._clock = clock
+        self._scheduler = Scheduler(broker)
         self._listener = broker.listen([Topic.DUE])
         self._deaths: list[Death] = []
         self._lock = threading.Lock()
@@ -77,9 +82,14 @@ class Caretaker:
         return 1.0
 
     def _promote(self) -> float | None:
-        """Seconds until the next job is due; 0 when there may be more to do now."""
+        """Seconds until the next job or schedule is due; 0 when there may be more to do now."""
         promoted = self._broker.promote(PAGE)
-        return 0.0 if promoted.count >= PAGE else promoted.next_in
+
+        if promoted.count >= PAGE:
+            return 0.0
+
+        ticks = [promoted.next_in, self._scheduler.round(promoted.now)]
+        return min((seconds for seconds in ticks if seconds is not None), default=None)
 
     def _reap(self) -> None:
         with self._lock:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from cherga.brokers.memory.ending import end_unasked, make_ready, release_page
-from cherga.brokers.memory.store import WAITING, Store
-from cherga.doors.broker import Topic
+from cherga.brokers.memory import families
+from cherga.brokers.memory.ending import end_unasked, make_ready, record_orphans, release_page
+from cherga.brokers.memory.store import Orphans, Store
 from cherga.rules.lifecycle import Move, sources
-from cherga.words.job import JobRow, JobState, Promoted, Reason
+from cherga.words.job import GROUP_TASK, JobRow, JobState, Promoted, Reason
 
 
 def cancel(store: Store, id: UUID, message: str | None, now: float) -> bool:
@@ -18,21 +18,25 @@ def cancel(store: Store, id: UUID, message: str | None, now: float) -> bool:
     if row is None or row.state.final:
         return False
 
-    if row.state in WAITING:
-        end_unasked(store, row, JobState.CANCELLED, Reason.ASKED, now, message=message)
-        release_page(store, id, now)
-    else:
-        store.change(row, cancel_requested=True, message=message)
-        store.bells.strike(Topic.CANCEL)
-
+    families.cancel(store, row, Orphans(Reason.ASKED, message), now)
+    release_page(store, id, now)
+    families.cancel_orphans(store, now)
     return True
+
+
+def cancel_family(store: Store, id: UUID, message: str | None, now: float) -> bool:
+    """The same, and then its children; they are not saved by a parent that has ended, or is not kept."""
+    touched = cancel(store, id, message, now)
+    record_orphans(store, id, Reason.ASKED, message)
+    families.cancel_orphans(store, now)
+    return touched
 
 
 def retry(store: Store, id: UUID, now: float) -> bool:
     """Run a final or scheduled job again, unless another job holds its unique key."""
     row = store.rows.get(id)
 
-    if row is None or row.state not in sources(Move.RETRY) or _is_superseded(store, row, now):
+    if row is None or row.task == GROUP_TASK or row.state not in sources(Move.RETRY) or _is_superseded(store, row, now):
         return False
 
     if row.state is JobState.SCHEDULED:
@@ -46,16 +50,17 @@ def retry(store: Store, id: UUID, now: float) -> bool:
 def promote(store: Store, now: float, limit: int) -> Promoted:
     """Carry out what is due."""
     count = _promote_due(store, now, limit) + _expire(store, now, limit) + _release(store, now, limit)
+    count += families.cancel_orphans(store, now, limit)
     following = store.due.first()
 
-    if store.releases:
-        return Promoted(count, 0.0)
+    if store.releases or store.orphans:
+        return Promoted(count, 0.0, now)
 
-    return Promoted(count, max(0.0, following[0] - now) if following else None)
+    return Promoted(count, max(0.0, following[0] - now) if following else None, now)
 
 
 def _is_superseded(store: Store, row: JobRow, now: float) -> bool:
-    holder = store.holder(row.unique.key, now) if row.unique else None
+    holder = store.keys.holder(row.unique.key, now) if row.unique else None
     return holder is not None and holder.id != row.id
 
 
