@@ -12,7 +12,7 @@ from cherga.doors.broker import Topic
 from cherga.rules.settings import BrokerSettings
 from cherga.testing.contract import BrokerContract, Stage
 from cherga.testing.contract.stage import after, new_job, new_jobs
-from cherga.words.job import EventKind, JobFilter, JobState, Report, Unique
+from cherga.words.job import GROUP_TASK, EventKind, JobFilter, JobState, OnConflict, Report, Unique
 from tests.contract.memory_harness import MemoryHarness
 
 
@@ -45,13 +45,16 @@ def test_nothing_is_kept_of_what_is_over() -> None:
     stage.tidy()
     stage.claim()
     stage.crash()
+    stage.pass_time(400 * 86_400.0)
+    stage.tidy()
 
     while stage.broker.prune():
         pass
 
     store = harness.store
-    kept = [store.rows, store.streams, store.counts, store.lanes, store.places, store.holders, store.waiting, store.releases]
-    assert kept == [{}] * 8
+    kept = [store.rows, store.streams, store.counts, store.lanes, store.places, store.waiting, store.releases]
+    assert kept == [{}] * 7
+    assert [store.keys.holders, store.keys.successors, store.orphans, *vars(store.kinship).values()] == [{}] * 6
     assert [store.sessions, store.running, store.bells.listened_topics()] == [{}, {}, set()]
     assert [store.due.first(), store.expiring.first(), store.outdated.first()] == [None] * 3
 
@@ -60,6 +63,7 @@ def _live(stage: Stage) -> None:
     """A bit of everything, all of it ended."""
     parent = new_job()
     stage.push(parent, *[after(parent) for _ in range(150)])
+    stage.push(*(members := new_jobs(3, parent=parent.id)), after(*members, task=GROUP_TASK), new_job(GROUP_TASK))
     stage.push_each(*new_jobs(3, unique=Unique("a")), new_job(unique=Unique("b"), delay=60), new_job(expires_in=60))
 
     with stage.broker.listen([Topic.READY, Topic.job(parent.id)]):
@@ -67,7 +71,11 @@ def _live(stage: Stage) -> None:
             stage.broker.report([Report(job.id, job.sequence, job.token, events=((EventKind.LOG, b"x"),))])
             stage.write(job)
 
+    stage.push_each(*new_jobs(3, unique=Unique("c", conflict=OnConflict.LATEST)))
+    stage.claim()
+    stage.push_each(*new_jobs(3, unique=Unique("c", conflict=OnConflict.LATEST)))
     stage.tidy()
+    stage.broker.move([parent.id], JobState.CANCELLED, family=True)
     unfinished = stage.broker.find(JobFilter(unfinished=True), limit=1000)
     stage.broker.move([row.id for row in unfinished], JobState.CANCELLED)
 

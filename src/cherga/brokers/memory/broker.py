@@ -9,7 +9,9 @@ from heapq import nlargest
 from itertools import islice
 from uuid import UUID
 
-from cherga.brokers.memory import claiming, leases, moving, pruning, settling
+from cherga.brokers.memory import claiming, declaring, leases, moving, pruning, settling
+from cherga.brokers.memory.families import look_at
+from cherga.brokers.memory.lanes import lane_of, names_of
 from cherga.brokers.memory.listening import MemoryListener
 from cherga.brokers.memory.pushing import push_group
 from cherga.brokers.memory.store import Store
@@ -84,7 +86,8 @@ class MemoryBroker:
 
         with self._held() as store:
             if to is JobState.CANCELLED:
-                return [id for id in ids if moving.cancel(store, id, message, now)]
+                cancel = moving.cancel_family if family else moving.cancel
+                return [id for id in ids if cancel(store, id, message, now)]
 
             if to is JobState.READY:
                 return [id for id in ids if moving.retry(store, id, now)]
@@ -165,15 +168,13 @@ class MemoryBroker:
     def define(self, definitions: Sequence[Definition]) -> None:
         with self._held() as store:
             for definition in definitions:
-                key = (definition.kind, definition.name)
-                kept = store.definitions.setdefault(key, definition)
+                declaring.define(store, definition)
 
-                if definition.version >= kept.version:
-                    store.definitions[key] = definition
+            store.note_rules(definitions)
 
     def definitions(self, kind: str, names: Sequence[str] = ()) -> list[Definition]:
         with self._held() as store:
-            of_kind = [each for each in store.definitions.values() if each.kind == kind]
+            of_kind = [each for each in store.definitions.values() if each.kind == kind and each.data]
             return [each for each in of_kind if not names or each.name in names]
 
     def load(self, keys: Sequence[str]) -> list[Shared]:
@@ -215,6 +216,7 @@ class MemoryBroker:
                 store.paused.add(scope)
             elif scope in store.paused:
                 store.paused.discard(scope)
+                store.resume(scope)
                 store.bells.strike(Topic.READY)
 
     def paused(self) -> list[PauseScope]:
@@ -222,10 +224,12 @@ class MemoryBroker:
             return list(store.paused)
 
     def limits(self, names: Sequence[str]) -> list[LimitUse]:
-        return []
+        with self._held() as store:
+            return store.book.uses(names, self._now())
 
     def families(self, ids: Sequence[UUID]) -> list[Family]:
-        return [Family() for _ in ids]
+        with self._held() as store:
+            return [look_at(store, id) for id in ids]
 
     # --- inside
 
@@ -263,5 +267,7 @@ def _fits(row: JobRow, where: JobFilter) -> bool:
         and (where.queue is None or row.queue == where.queue)
         and (where.task is None or row.task == where.task)
         and (where.owner is None or row.owner == where.owner)
+        and (where.parent is None or row.parent == where.parent)
+        and (where.limit is None or where.limit in names_of(lane_of(row)))
         and not (where.unfinished and row.state.final)
     )

@@ -7,12 +7,13 @@ from uuid import UUID
 
 import msgspec
 
-from cherga.brokers.memory.store import Store
+from cherga.brokers.memory.store import Orphans, Store
 from cherga.doors.broker import Topic
 from cherga.rules.settings import Settings
-from cherga.words.job import EdgePolicy, JobHead, JobRow, JobState, Overrides, Reason
+from cherga.words.job import GROUP_TASK, EdgePolicy, JobHead, JobRow, JobState, Overrides, Reason
 
-RELEASE_PAGE = 100
+PAGE = 100
+RESULT_TTL = Settings().result_ttl
 FAILURE_TTL = Settings().failure_ttl
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
@@ -24,7 +25,10 @@ def make_ready(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
 
 
 def make_ready_at(store: Store, row: JobRow, at: float | None, now: float, **fields: Any) -> JobRow:
-    """The job may run from that time on."""
+    """The job may run from that time on. A group has succeeded instead."""
+    if row.task == GROUP_TASK:
+        return end_group(store, row, now, **fields)
+
     if at is None or at <= now:
         return make_ready(store, row, now, **fields)
 
@@ -45,6 +49,28 @@ def end_unasked(store: Store, row: JobRow, to: JobState, reason: Reason, now: fl
     return end(store, row, to, now, keep, reason=reason, **fields)
 
 
+def end_group(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
+    """A group that waits for nobody has succeeded."""
+    overrides = overrides_of(row)
+    keep = RESULT_TTL if overrides.result_ttl is None else overrides.result_ttl
+    return end(store, row, JobState.SUCCEEDED, now, keep, ready_at=None, **fields)
+
+
+def end_upstream(store: Store, row: JobRow, policies: set[EdgePolicy], now: float) -> None:
+    """What the job waited for under these policies did not come true."""
+    end_unasked(store, row, JobState.CANCELLED, Reason.UPSTREAM, now)
+
+    if EdgePolicy.TOGETHER in policies:
+        record_orphans(store, row.id, Reason.UPSTREAM)
+
+
+def record_orphans(store: Store, parent: UUID, reason: Reason, message: str | None = None) -> None:
+    """Note that the unfinished children of this job are to be cancelled, if it has any."""
+    if parent in store.kinship.children:
+        store.orphans.setdefault(parent, Orphans(reason, message))
+        store.bells.strike(Topic.DUE)
+
+
 def record_release(store: Store, row: JobRow) -> None:
     """Note that a job has ended, if others wait for it."""
     if row.id in store.waiting:
@@ -52,7 +78,7 @@ def record_release(store: Store, row: JobRow) -> None:
         store.bells.strike(Topic.DUE)
 
 
-def release_page(store: Store, parent: UUID, now: float, limit: int = RELEASE_PAGE) -> int:
+def release_page(store: Store, parent: UUID, now: float, limit: int = PAGE) -> int:
     """Carry out the recorded release for at most ``limit`` of those that wait; return how many."""
     state = store.releases.get(parent)
 
@@ -63,7 +89,7 @@ def release_page(store: Store, parent: UUID, now: float, limit: int = RELEASE_PA
     page = list(children)[:limit]
 
     for id in page:
-        _release(store, id, satisfied(children.pop(id), state), now)
+        _release(store, id, children.pop(id), state, now)
 
     if not children:
         del store.waiting[parent], store.releases[parent]
@@ -86,14 +112,14 @@ def overrides_of(row: JobRow) -> Overrides:
     return head.overrides or Overrides()
 
 
-def _release(store: Store, id: UUID, satisfied: bool, now: float) -> None:
+def _release(store: Store, id: UUID, policy: EdgePolicy, state: JobState, now: float) -> None:
     row = store.rows.get(id)
 
     if row is None or row.state is not JobState.BLOCKED:
         return  # a person was faster
 
-    if not satisfied:
-        end_unasked(store, row, JobState.CANCELLED, Reason.UPSTREAM, now)
+    if not satisfied(policy, state):
+        end_upstream(store, row, {policy}, now)
     elif row.pending > 1:
         store.change(row, pending=row.pending - 1)
     else:

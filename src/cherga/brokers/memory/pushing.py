@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cherga.brokers.memory.ending import end_unasked, satisfied
+from cherga.brokers.memory.capping import make_room, refusal
+from cherga.brokers.memory.ending import end_group, end_upstream, satisfied
+from cherga.brokers.memory.families import cancel_orphans
+from cherga.brokers.memory.replacing import Rival, find_rival, read_times, replace_waiting
 from cherga.brokers.memory.store import Store
-from cherga.words.job import EdgePolicy, JobRow, JobState, NewJob, OnConflict, PushAnswer, PushedJob, Reason
+from cherga.words.job import GROUP_TASK, EdgePolicy, JobRow, JobState, NewJob, OnConflict, PushAnswer, PushedJob, Unique
+
+_STRICTNESS = (EdgePolicy.ENDED, EdgePolicy.SUCCEEDED, EdgePolicy.TOGETHER)
 
 
 class _Plan(Struct):
@@ -19,8 +24,11 @@ class _Plan(Struct):
 
     stands_for: dict[UUID, UUID] = {}
     fresh: list[NewJob] = []
-    keys: dict[str, UUID] = {}
-    """Unique keys that the new jobs will hold."""
+    keys: dict[str, NewJob] = {}
+    """The new jobs that will hold these unique keys, or get them next."""
+    behind: dict[UUID, UUID] = {}
+    """New jobs that wait for the holder of their key."""
+    replacements: list[tuple[UUID, NewJob]] = []
     refused: str | None = None
 
 
@@ -31,9 +39,15 @@ def push_group(store: Store, group: Sequence[NewJob], now: float) -> PushAnswer:
     if plan.refused:
         return PushAnswer(refused=plan.refused)
 
-    for job in plan.fresh:
-        _store(store, job, plan.stands_for, now)
+    make_room(store, plan.fresh, now)
 
+    for job in plan.fresh:
+        _store(store, job, plan, now)
+
+    for holder, job in plan.replacements:
+        replace_waiting(store, holder, job, now)
+
+    cancel_orphans(store, now)
     return PushAnswer(tuple(_answer(store, job, plan.stands_for[job.id]) for job in group))
 
 
@@ -43,30 +57,47 @@ def _plan(store: Store, group: Sequence[NewJob], now: float) -> _Plan:
     for job in group:
         if job.id in store.rows or job.id in plan.stands_for:
             plan.stands_for.setdefault(job.id, job.id)
-        elif holder := _holder(store, plan, job, now):
-            plan.stands_for[job.id] = holder
-        else:
-            plan.stands_for[job.id] = job.id
+            continue
+
+        holder = _holder(store, plan, job, job.unique, now) if job.unique else None
+        plan.stands_for[job.id] = holder or job.id
+
+        if holder is None:
             plan.fresh.append(job)
 
-    plan.refused = plan.refused or _unknown_parent(store, plan) or _circle(plan)
+    plan.refused = plan.refused or _unknown_parent(store, plan) or _circle(plan) or refusal(store, plan.fresh)
     return plan
 
 
-def _holder(store: Store, plan: _Plan, job: NewJob, now: float) -> UUID | None:
-    if job.unique is None:
+def _holder(store: Store, plan: _Plan, job: NewJob, unique: Unique, now: float) -> UUID | None:
+    """Who stands for the job; None when it is to be stored itself."""
+    rival = find_rival(store, plan.keys, unique.key, now)
+
+    if rival is None:
+        plan.keys[unique.key] = job
         return None
 
-    row = store.holder(job.unique.key, now)
-    holder = row.id if row else plan.keys.setdefault(job.unique.key, job.id)
+    match unique.conflict:
+        case OnConflict.REFUSE:
+            plan.refused = plan.refused or f"the unique key {unique.key!r} of job {job.id} is held by job {rival.id}"
+        case OnConflict.REPLACE | OnConflict.LATEST if rival.waits:
+            plan.refused = plan.refused or _other_task(job, rival)
+            plan.replacements.append((rival.id, job))
+        case OnConflict.LATEST if rival.runs:
+            plan.refused = plan.refused or _other_task(job, rival)
+            plan.keys[unique.key] = job
+            plan.behind[job.id] = rival.id
+            return None
 
-    if holder == job.id:
+    return rival.id
+
+
+def _other_task(job: NewJob, rival: Rival) -> str | None:
+    if job.task == rival.task:
         return None
 
-    if job.unique.conflict is OnConflict.REFUSE:
-        plan.refused = plan.refused or f"the unique key {job.unique.key!r} of job {job.id} is held by job {holder}"
-
-    return holder
+    found = f"job {rival.id} of task {rival.task!r}"
+    return f"job {job.id} of task {job.task!r} cannot replace {found}; give it a unique key of its own"
 
 
 def _unknown_parent(store: Store, plan: _Plan) -> str | None:
@@ -89,24 +120,30 @@ def _circle(plan: _Plan) -> str | None:
     return None
 
 
-def _store(store: Store, job: NewJob, stands_for: dict[UUID, UUID], now: float) -> None:
+def _store(store: Store, job: NewJob, plan: _Plan, now: float) -> None:
     row = _row(store, job, now)
-    policies = _policies(job, stands_for)
+    policies = _policies(job, plan)
     unfinished = {parent: policy for parent, policy in policies.items() if not _has_ended(store, parent)}
     ended = policies.keys() - unfinished.keys()
+    missed = {policies[parent] for parent in ended if not satisfied(policies[parent], store.rows[parent].state)}
+    store.kinship.tie(job.id, policies)
 
-    if not all(satisfied(policies[parent], store.rows[parent].state) for parent in ended):
-        end_unasked(store, row, JobState.CANCELLED, Reason.UPSTREAM, now)
+    if missed:
+        end_upstream(store, row, missed, now)
     elif unfinished:
         store.put(replace(row, state=JobState.BLOCKED, ready_at=None, pending=len(unfinished)))
         _wait_for(store, job.id, unfinished)
+    elif job.task == GROUP_TASK:
+        end_group(store, row, now)
     else:
         store.put(row)
 
+    if job.unique and job.id in plan.behind and store.rows[job.id].state is JobState.BLOCKED:
+        store.keys.successors[job.unique.key] = job.id
+
 
 def _row(store: Store, job: NewJob, now: float) -> JobRow:
-    run_at = job.run_at if job.delay is None else now + job.delay
-    later = run_at is not None and run_at > now
+    times = read_times(job, now)
 
     return JobRow(
         id=job.id,
@@ -114,28 +151,28 @@ def _row(store: Store, job: NewJob, now: float) -> JobRow:
         task=job.task,
         queue=job.queue,
         priority=job.priority,
-        state=JobState.SCHEDULED if later else JobState.READY,
+        state=times.state,
         owner=job.owner,
         payload=job.payload,
         head=job.head,
         unique=job.unique,
         limit_keys=job.limit_keys,
+        parent=job.parent,
         enqueued_at=now,
-        run_at=run_at,
-        ready_at=None if later else now,
-        expires_at=job.expires_at if job.expires_in is None else now + job.expires_in,
+        run_at=times.run_at,
+        ready_at=times.ready_at,
+        expires_at=times.expires_at,
     )
 
 
-def _policies(job: NewJob, stands_for: dict[UUID, UUID]) -> dict[UUID, EdgePolicy]:
-    """Each parent once, with the stricter policy where two edges name it."""
-    policies: dict[UUID, EdgePolicy] = {}
+def _policies(job: NewJob, plan: _Plan) -> Mapping[UUID, EdgePolicy]:
+    """Each parent once, with the strictest policy where several edges name it."""
+    holder = plan.behind.get(job.id)
+    policies = {} if holder is None else {holder: EdgePolicy.ENDED}
 
     for edge in job.edges:
-        parent = stands_for.get(edge.parent, edge.parent)
-
-        if policies.get(parent) is not EdgePolicy.SUCCEEDED:
-            policies[parent] = edge.policy
+        parent = plan.stands_for.get(edge.parent, edge.parent)
+        policies[parent] = max(edge.policy, policies.get(parent, edge.policy), key=_STRICTNESS.index)
 
     return policies
 
@@ -145,7 +182,7 @@ def _has_ended(store: Store, parent: UUID) -> bool:
     return row is not None and row.state.final
 
 
-def _wait_for(store: Store, id: UUID, policies: dict[UUID, EdgePolicy]) -> None:
+def _wait_for(store: Store, id: UUID, policies: Mapping[UUID, EdgePolicy]) -> None:
     for parent, policy in policies.items():
         store.waiting.setdefault(parent, {})[id] = policy
 

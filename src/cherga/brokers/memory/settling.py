@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from cherga.brokers.memory.ending import end, end_unasked, make_ready, make_ready_at, release_page
+from cherga.brokers.memory.families import cancel_orphans
 from cherga.brokers.memory.pushing import push_group
 from cherga.brokers.memory.store import Store
 from cherga.words.job import (
@@ -41,12 +42,16 @@ def settle(store: Store, settlement: Settlement, now: float) -> Settled:
     if row.state is not JobState.RUNNING:
         return Settled.WRITTEN  # the token outlives its attempt until the next claim: this is a repeated call
 
+    if settlement.charge is Charge.REFUND and settlement.to is JobState.READY:
+        store.book.take_start_back(row)
+
     after = _move_on(store, row, settlement, now)
 
     for group in settlement.children:
         push_group(store, group, now)
 
     release_page(store, row.id, now)
+    cancel_orphans(store, now)
 
     if settlement.to.final and settlement.keep <= 0:
         store.forget(after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cherga.brokers.memory.agenda import Agenda
+from cherga.brokers.memory.keys import WAITING, Keys
+from cherga.brokers.memory.kinship import Kinship
+from cherga.brokers.memory.lanes import LaneKey, lane_of
+from cherga.brokers.memory.limiting import LimitBook
 from cherga.brokers.memory.listening import Bells
 from cherga.doors.broker import Topic
 from cherga.words.job import (
@@ -22,26 +27,16 @@ from cherga.words.job import (
     JobState,
     LiveEvent,
     PauseScope,
+    Reason,
     SessionInfo,
     Shared,
-    UniqueWhile,
 )
-
-WAITING = frozenset({JobState.SCHEDULED, JobState.READY, JobState.BLOCKED})
-"""States in which a job has not been handed out."""
+from cherga.words.limits import LIMIT, OVERRIDE
 
 FORGOTTEN_KEPT = 10_000
 
-Place = tuple[int, int, UUID]
-"""Where a ready job stands in its lane: priority (negated), a number that rises, id."""
-
-
-class LaneKey(Struct, frozen=True, order=True):
-    """Ready jobs stand in lanes, so that what is closed is passed over without looking at its jobs."""
-
-    queue: str
-    task: str
-    suspect: bool
+Place = tuple[int, int, UUID, int]
+"""Where a ready job stands in its lane: priority (negated), a number that rises, id, and which of its entries this is."""
 
 
 class Session(Struct):
@@ -50,6 +45,13 @@ class Session(Struct):
     info: SessionInfo
     expires: float
     death: Death | None = None
+
+
+class Orphans(Struct, frozen=True):
+    """Why the unfinished children of a job are to be cancelled."""
+
+    reason: Reason
+    message: str | None = None
 
 
 class Store:
@@ -62,15 +64,19 @@ class Store:
         self.streams: dict[UUID, deque[LiveEvent]] = {}
         self.counts: Counter[tuple[str, str, JobState]] = Counter()
         self.lanes: dict[LaneKey, list[Place]] = {}
-        self.places: dict[UUID, int] = {}
-        """The number under which a ready job stands in its lane: a new one each time it becomes ready."""
+        self.book = LimitBook()
+        self.places: dict[UUID, Place] = {}
+        """Where each ready job stands: under a new number each time it becomes ready."""
         self.due = Agenda(self._is_due)
         self.expiring = Agenda(self._is_expiring)
         self.outdated = Agenda(self._is_outdated)
         self.finals: dict[bool, OrderedDict[UUID, None]] = {True: OrderedDict(), False: OrderedDict()}
         """Final jobs in the order of their ends; the key says whether they succeeded."""
         self.running: dict[str, dict[UUID, None]] = {}
-        self.holders: dict[str, UUID] = {}
+        self.keys = Keys(self.rows)
+        self.kinship = Kinship()
+        self.orphans: dict[UUID, Orphans] = {}
+        """Parents whose children have not all been cancelled yet."""
         self.waiting: dict[UUID, dict[UUID, EdgePolicy]] = {}
         """Parent → the jobs that wait for it."""
         self.releases: dict[UUID, JobState] = {}
@@ -98,12 +104,19 @@ class Store:
 
     def put(self, row: JobRow) -> JobRow:
         """Keep this row, new or in place of the one before."""
-        if before := self.rows.get(row.id):
+        before, place = self.rows.get(row.id), self.places.get(row.id)
+
+        if before:
             self._unlist(before)
 
         self.rows[row.id] = row
-        self._list(row)
-        self._hold_key(row)
+        self._list(row, place)
+
+        if before and before.state is JobState.RUNNING and row.state is not JobState.RUNNING:
+            self._free_slot(row.id)
+
+        self.keys.note(row)
+        self._let_go(self.kinship.note(before, row))
         self.bells.strike(Topic.job(row.id))
         return row
 
@@ -120,20 +133,9 @@ class Store:
         self._unlist(row)
         del self.rows[row.id]
         self.streams.pop(row.id, None)
+        self.keys.drop(row)
+        self._let_go(self.kinship.drop(row))
         self.bells.strike(Topic.job(row.id))
-
-        if row.unique and self.holders.get(row.unique.key) == row.id:
-            del self.holders[row.unique.key]
-
-    def holder(self, key: str, now: float) -> JobRow | None:
-        """The job that holds a unique key."""
-        row = self.rows.get(self.holders[key]) if key in self.holders else None
-
-        if row is None or not holds_key(row, now):
-            self.holders.pop(key, None)
-            return None
-
-        return row
 
     def best(self, key: LaneKey) -> Place | None:
         """The first place in a lane. An empty lane is taken away."""
@@ -143,29 +145,59 @@ class Store:
             heappop(lane)
 
         if not lane:
-            self.lanes.pop(key, None)
+            if self.lanes.pop(key, None) is not None:
+                self.book.close_lane(key)
+
             return None
 
         return lane[0]
 
+    def draw(self, key: LaneKey) -> Place | None:
+        """Take the first place out of a lane; ``put_back`` is for those that stay ready."""
+        place = self.best(key)
+        return heappop(self.lanes[key]) if place else None
+
+    def put_back(self, key: LaneKey, place: Place) -> None:
+        """Let a ready job stand in this lane under the place that it has."""
+        if key not in self.lanes:
+            self.lanes[key] = []
+            self.book.open_lane(key)
+
+        heappush(self.lanes[key], place)
+
+    def resume(self, scope: PauseScope) -> None:
+        """What was held for this pause stands again where it stood before."""
+        for key in [key for key in self.lanes if key.held == scope]:
+            self.book.close_lane(key)
+
+            for place in self.lanes.pop(key):
+                self.put_back(replace(key, held=None), place)
+
+    def note_rules(self, definitions: Sequence[Definition]) -> None:
+        """Go by the rules for limits as they are stored, if these new definitions are some."""
+        if any(each.kind in (LIMIT, OVERRIDE) for each in definitions):
+            self.book.read(self.definitions.values())
+            self.bells.strike(Topic.READY)
+
     # --- indexes
 
-    def _list(self, row: JobRow) -> None:
+    def _list(self, row: JobRow, before: Place | None) -> None:
         self.counts[row.queue, row.task, row.state] += 1
 
         if row.state in WAITING and row.expires_at is not None:
             self.expiring.add(row.expires_at, row.id)
 
         if row.state is JobState.READY:
-            self.places[row.id] = self.next_number()
-            lane = self.lanes.setdefault(LaneKey(row.queue, row.task, row.crashes > 0), [])
-            heappush(lane, (-row.priority, self.places[row.id], row.id))
+            number = before[1] if before else self.next_number()  # one that was ready has merely been replaced
+            self.places[row.id] = (-row.priority, number, row.id, self.next_number())
+            self.put_back(lane_of(row), self.places[row.id])
             self.bells.strike(Topic.READY)
         elif row.state is JobState.SCHEDULED:
             self.due.add(row.run_at or 0.0, row.id)
             self.bells.strike(Topic.DUE)
         elif row.state is JobState.RUNNING:
             self.running.setdefault(row.session or "", {})[row.id] = None
+            self.book.occupy(row)
         elif row.state.final:
             self.finals[row.state is JobState.SUCCEEDED][row.id] = None
             self.outdated.add(row.prune_at or 0.0, row.id)
@@ -184,17 +216,21 @@ class Store:
         elif row.state.final:
             del self.finals[row.state is JobState.SUCCEEDED][row.id]
 
-    def _hold_key(self, row: JobRow) -> None:
-        if row.unique is None:
-            return
+    def _let_go(self, ids: list[UUID]) -> None:
+        """These are no longer kept for another job: their own time counts again."""
+        for id in ids:
+            row = self.rows.get(id)
 
-        if holds_key(row, now=row.enqueued_at):
-            self.holders.setdefault(row.unique.key, row.id)
-        elif self.holders.get(row.unique.key) == row.id:
-            del self.holders[row.unique.key]
+            if row is not None and row.state.final:
+                self.outdated.add(row.prune_at or 0.0, id)
+
+    def _free_slot(self, id: UUID) -> None:
+        """Wake the workers when jobs wait for the slot that this one had."""
+        if any(self.best(key) for key in self.book.vacate(id)):
+            self.bells.strike(Topic.READY)
 
     def _stands(self, place: Place) -> bool:
-        return self.places.get(place[2]) == place[1]
+        return self.places.get(place[2]) == place
 
     def _is_due(self, at: float, id: UUID) -> bool:
         row = self.rows.get(id)
@@ -206,18 +242,4 @@ class Store:
 
     def _is_outdated(self, at: float, id: UUID) -> bool:
         row = self.rows.get(id)
-        return row is not None and row.state.final and row.prune_at == at
-
-
-def holds_key(row: JobRow, now: float) -> bool:
-    """Whether the job, as it stands, holds its unique key."""
-    if row.unique is None:
-        return False
-
-    match row.unique.hold:
-        case UniqueWhile.UNFINISHED:
-            return not row.state.final
-        case UniqueWhile.QUEUED:
-            return row.state in WAITING
-        case UniqueWhile.PERIOD:
-            return now < row.enqueued_at + (row.unique.period or 0.0)
+        return row is not None and row.state.final and row.prune_at == at and not self.kinship.is_kept(id)

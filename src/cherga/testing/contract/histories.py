@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -11,10 +12,24 @@ import pytest
 from cherga.rules.lifecycle import MOVES, Move
 from cherga.testing.contract.model import Model, Sketch
 from cherga.testing.contract.stage import SETTINGS, Stage, ids, new_job
-from cherga.words.job import Charge, ClaimedJob, Death, Edge, EdgePolicy, JobFilter, JobRow, JobState, NewJob, Unique
+from cherga.words.job import (
+    GROUP_TASK,
+    Charge,
+    ClaimedJob,
+    Death,
+    Edge,
+    EdgePolicy,
+    JobFilter,
+    JobRow,
+    JobState,
+    NewJob,
+    OnConflict,
+    Unique,
+)
 
 STEPS = 100
 KEYS = ("a", "b", "c")
+CONFLICTS = (OnConflict.EXISTING, OnConflict.REPLACE, OnConflict.LATEST)
 WRITES = [
     (JobState.SUCCEEDED, Charge.ATTEMPT),
     (JobState.SUCCEEDED, Charge.ATTEMPT),
@@ -55,10 +70,12 @@ class _Run:
         self._running: list[ClaimedJob] = []
         self.log: list[str] = []
         self._acts: list[tuple[int, Callable[[], None], frozenset[Move]]] = [
-            (6, self._push, frozenset({Move.PUSH, Move.RELEASE})),
+            (6, self._push, frozenset({Move.PUSH, Move.REPLACE, Move.CANCEL})),
+            (1, self._push_family, frozenset({Move.PUSH})),
             (6, self._claim, frozenset({Move.CLAIM})),
-            (8, self._settle, frozenset({Move.SETTLE, Move.RELEASE})),
+            (8, self._settle, frozenset({Move.SETTLE, Move.RELEASE, Move.CANCEL})),
             (2, self._cancel, frozenset({Move.CANCEL, Move.RELEASE})),
+            (1, self._cancel_family, frozenset({Move.CANCEL, Move.RELEASE})),
             (2, self._rerun, frozenset({Move.RETRY})),
             (2, self._pass_time, frozenset()),
             (1, self._die, frozenset({Move.REAP, Move.RELEASE})),
@@ -69,32 +86,52 @@ class _Run:
         ((_, act, moves),) = self._chance.choices(self._acts, [weight for weight, *_ in self._acts])
         self.log.append(act.__name__.strip("_"))
         self._watch(act, moves)
-        self._watch(self._tidy, frozenset({Move.PROMOTE, Move.RELEASE}))
+        self._watch(self._tidy, frozenset({Move.PROMOTE, Move.RELEASE, Move.CANCEL}))
         self._compare()
 
     # --- acts
 
     def _push(self) -> None:
         known = list(self.model.jobs)
-        group = [self._new_job(known) for _ in range(self._chance.randint(1, 3))]
-        self.log += [
-            f"{_name(job.id)} {job.priority} {job.unique and job.unique.key} {job.delay} {len(job.edges)}" for job in group
-        ]
+        self._push_all([self._new_job(known) for _ in range(self._chance.randint(1, 3))])
+
+    def _push_family(self) -> None:
+        """Members that fail together, and their group or callback."""
+        id, task = self._new_id(), self._chance.choice((GROUP_TASK, "export"))
+        members = [new_job(id=self._new_id(), parent=id) for _ in range(self._chance.randint(1, 4))]
+        self._push_all([*members, new_job(task, id=id, edges=tuple(Edge(each.id, EdgePolicy.TOGETHER) for each in members))])
+
+    def _push_all(self, group: list[NewJob]) -> None:
+        self.log += [_describe(job) for job in group]
         answer = self._stage.push(*group)
         assert [pushed.id for pushed in answer.jobs] == self.model.push(group)
 
     def _new_job(self, known: list[UUID]) -> NewJob:
         recent = known[-6:]
-        parents = self._chance.sample(recent, min(len(recent), self._chance.choice((0, 0, 1, 2))))
+        awaited = self._chance.sample(recent, min(len(recent), self._chance.choice((0, 0, 1, 2))))
+        edges = tuple(zip(awaited, self._policies(), strict=False))
+
+        if self._chance.random() < 0.1:
+            return new_job(GROUP_TASK, id=self._new_id(), edges=tuple(Edge(*edge) for edge in edges))
+
         key = self._chance.choice((None, None, *KEYS))
 
         return new_job(
-            id=UUID(int=self._chance.getrandbits(128)),
+            id=self._new_id(),
             priority=self._chance.randint(-1, 1),
             delay=self._chance.choice((None, None, 150.0)),
-            unique=Unique(key) if key else None,
-            edges=tuple(Edge(parent, self._chance.choice([*EdgePolicy])) for parent in parents),
+            unique=Unique(key, conflict=self._chance.choice(CONFLICTS)) if key else None,
+            edges=tuple(Edge(*edge) for edge in edges),
+            parent=self._chance.choice([None, None, *recent[-1:]]),
         )
+
+    def _new_id(self) -> UUID:
+        return UUID(int=self._chance.getrandbits(128))
+
+    def _policies(self) -> list[EdgePolicy]:
+        """For up to two edges. Beside another policy it would depend on the order whether ``together`` is heard."""
+        policies = self._chance.choices([*EdgePolicy], k=2)
+        return [EdgePolicy.TOGETHER] * 2 if EdgePolicy.TOGETHER in policies else policies
 
     def _claim(self) -> None:
         limit = self._chance.randint(1, 4)
@@ -115,14 +152,17 @@ class _Run:
     def _cancel(self) -> None:
         self._move(JobState.CANCELLED, self.model.cancel)
 
+    def _cancel_family(self) -> None:
+        self._move(JobState.CANCELLED, partial(self.model.cancel, family=True), family=True)
+
     def _rerun(self) -> None:
         self._move(JobState.READY, self.model.rerun)
 
-    def _move(self, to: JobState, modelled: Callable[[UUID], bool]) -> None:
+    def _move(self, to: JobState, modelled: Callable[[UUID], bool], family: bool = False) -> None:
         if self.model.jobs:
             id = self._chance.choice(list(self.model.jobs))
             self.log.append(_name(id))
-            assert self._stage.broker.move([id], to) == ([id] if modelled(id) else [])
+            assert self._stage.broker.move([id], to, family=family) == ([id] if modelled(id) else [])
 
     def _pass_time(self) -> None:
         self._stage.pass_time(100.0)
@@ -156,12 +196,20 @@ class _Run:
     def _compare(self) -> None:
         rows = {row.id: row for row in self._stage.broker.get(list(self.model.jobs)) if row}
         assert {id: _of_row(row) for id, row in rows.items()} == {id: _of_sketch(job) for id, job in self.model.jobs.items()}
+        families = self._stage.broker.families(list(self.model.jobs))
+        assert [family.counts for family in families] == list(self.model.families().values())
         signals = self._stage.broker.heartbeat(["worker.1"])
         assert {cancel.id for cancel in signals.cancels} == self.model.cancelling()
 
 
 def _name(id: UUID) -> str:
     return id.hex[:6]
+
+
+def _describe(job: NewJob) -> str:
+    edges = "+".join(f"{_name(edge.parent)} {edge.policy}" for edge in job.edges)
+    unique = job.unique and f"{job.unique.key} {job.unique.conflict}"
+    return f"{_name(job.id)} {job.task} {job.priority} {unique} {job.delay} [{edges}] of {job.parent and _name(job.parent)}"
 
 
 Standing = tuple[JobState, int, int, int, int, int]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from cherga.rules.settings import BrokerSettings
-from cherga.words.job import Charge, ClaimedJob, EdgePolicy, JobState, NewJob
+from cherga.words.job import GROUP_TASK, Charge, ClaimedJob, EdgePolicy, JobState, NewJob, OnConflict
 
 S = JobState
 
@@ -22,6 +23,10 @@ class Sketch:
     id: UUID
     priority: int
     key: str | None
+    parent: UUID | None = None
+    group: bool = False
+    follows: UUID | None = None
+    """The holder of its key, behind which it was pushed."""
     state: JobState = S.BLOCKED
     attempt: int = 0
     claims: int = 0
@@ -43,13 +48,16 @@ class Model:
         self.now = 0.0
         self.step = 0
         self._settings = settings
+        self._orphans: list[UUID] = []
 
     # --- what happens
 
     def push(self, group: Sequence[NewJob]) -> list[UUID]:
         """Store a group; return for each job its own id or that of the holder of its key."""
-        keys: dict[str, UUID] = {}
-        return [self._push(new, place, keys) for place, new in enumerate(group)]
+        keys: dict[str, Sketch] = {}
+        pushed = [self._push(new, place, keys) for place, new in enumerate(group)]
+        self._cancel_orphans()
+        return pushed
 
     def claim(self, jobs: Sequence[ClaimedJob], limit: int, alone: bool) -> None:
         """Check that these are jobs that the claim had to give, in an order that is promised."""
@@ -83,24 +91,23 @@ class Model:
             wait = self._settings.crash_backoff[min(job.crashes, 3) - 1] if charge is Charge.CRASH else 0.0
             self._again(job, self._after_death(job, charge, wait), wait, ordered=False)
 
-    def cancel(self, id: UUID) -> bool:
+    def cancel(self, id: UUID, family: bool = False) -> bool:
         """A person's wish."""
         job = self.jobs[id]
+        touched = not job.state.final
+        self._cancel(job)
 
-        if job.state is S.RUNNING:
-            job.cancelling = True
-        elif not job.state.final:
-            job.state = S.CANCELLED
-        else:
-            return False
+        if family:
+            self._orphans.append(id)
 
-        return True
+        self._cancel_orphans()
+        return touched
 
     def rerun(self, id: UUID) -> bool:
         """The other wish."""
         job = self.jobs[id]
 
-        if job.state in (S.READY, S.RUNNING, S.BLOCKED) or (job.state.final and self._holder(job.key)):
+        if job.group or job.state in (S.READY, S.RUNNING, S.BLOCKED) or (job.state.final and self._rival(job.key)):
             return False
 
         if job.state.final:
@@ -115,7 +122,7 @@ class Model:
         self.step += 1
 
         while sum(self._tidy(job) for job in self.jobs.values()):
-            pass
+            self._cancel_orphans()
 
     # --- how it stands
 
@@ -127,25 +134,72 @@ class Model:
         """Running jobs that somebody wants cancelled."""
         return {job.id for job in self.jobs.values() if job.state is S.RUNNING and job.cancelling}
 
-    def _push(self, new: NewJob, place: int, keys: dict[str, UUID]) -> UUID:
+    def families(self) -> dict[UUID, Counter[JobState]]:
+        """Where the children of each job stand."""
+        families: dict[UUID, Counter[JobState]] = {id: Counter() for id in self.jobs}
+
+        for job in self.jobs.values():
+            if job.parent is not None:
+                families[job.parent][job.state] += 1
+
+        return families
+
+    # --- inside
+
+    def _push(self, new: NewJob, place: int, keys: dict[str, Sketch]) -> UUID:
         key = new.unique.key if new.unique else None
+        conflict = new.unique.conflict if new.unique else None
+        rival = keys.get(key or "") or self._rival(key)
+        follows = rival.id if rival and rival.state is S.RUNNING and conflict is OnConflict.LATEST else None
 
-        if key in keys:
-            return keys[key]
+        if rival and not follows:
+            if conflict is not OnConflict.EXISTING:
+                self._replace(rival, new)
 
-        if holder := self._holder(key):
-            return holder.id
+            return rival.id
+
+        job = self.jobs[new.id] = Sketch(new.id, new.priority, key, new.parent, new.task == GROUP_TASK, follows)
+        job.run_at = self.now + (new.delay or 0.0)
+        job.parents = ({follows: EdgePolicy.ENDED} if follows else {}) | {edge.parent: edge.policy for edge in new.edges}
+        self._release(job, place)
 
         if key:
-            keys[key] = new.id
+            keys[key] = job
 
-        job = self.jobs[new.id] = Sketch(new.id, new.priority, key, run_at=self.now + (new.delay or 0.0))
-        job.parents = {edge.parent: edge.policy for edge in new.edges}
-        self._release(job, place)
         return new.id
 
-    def _holder(self, key: str | None) -> Sketch | None:
-        return next((job for job in self.jobs.values() if key and job.key == key and not job.state.final), None)
+    def _rival(self, key: str | None) -> Sketch | None:
+        """The job that waits for the end of the holder, else the holder."""
+        rivals = [job for job in self.jobs.values() if key and job.key == key and not job.state.final]
+        return max(rivals, key=lambda job: job.follows in [other.id for other in rivals], default=None)
+
+    def _replace(self, job: Sketch, new: NewJob) -> None:
+        if job.state.final or job.state is S.RUNNING:
+            return
+
+        job.priority, job.parent, job.attempt = new.priority, new.parent, 0
+        job.run_at = self.now + (new.delay or 0.0)
+
+        if job.state is not S.BLOCKED:
+            job.turn = job.turn if job.state is S.READY else None
+            job.state = S.SCHEDULED if new.delay else S.READY
+
+    def _cancel(self, job: Sketch) -> None:
+        if job.state is S.RUNNING:
+            job.cancelling = True
+        elif not job.state.final:
+            job.state = S.CANCELLED
+
+    def _cancel_orphans(self) -> None:
+        while self._orphans:
+            parent = self._orphans.pop()
+            children = [
+                job for job in self.jobs.values() if job.parent == parent and not job.state.final and not job.cancelling
+            ]
+            self._orphans += [child.id for child in children]
+
+            for child in children:
+                self._cancel(child)
 
     def _again(self, job: Sketch, to: JobState, delay: float, ordered: bool) -> None:
         job.state, job.run_at = to, self.now + delay
@@ -178,13 +232,18 @@ class Model:
     def _release(self, job: Sketch, place: int) -> None:
         ended = {id for id in job.parents if self.jobs[id].state.final}
 
-        if any(job.parents[id] is EdgePolicy.SUCCEEDED and self.jobs[id].state is not S.SUCCEEDED for id in ended):
+        missed = {job.parents[id] for id in ended if self.jobs[id].state is not S.SUCCEEDED} - {EdgePolicy.ENDED}
+
+        if missed:
             job.state = S.CANCELLED
+            self._orphans += [job.id] if EdgePolicy.TOGETHER in missed else []
             return
 
         job.parents = {id: policy for id, policy in job.parents.items() if id not in ended}
 
-        if not job.parents:
+        if not job.parents and job.group:
+            job.state = S.SUCCEEDED
+        elif not job.parents:
             job.state = S.SCHEDULED if job.run_at > self.now else S.READY
             job.turn = (self.step, place)
 

@@ -42,6 +42,20 @@ class Replacing:
         assert stage.row(holder).sequence == sequence
         assert ids(stage.claim()) == [holder.id, other.id]
 
+    def test_a_job_that_was_replaced_belongs_to_the_new_parent(self, stage: Stage) -> None:
+        parents = new_jobs(2)
+        holder = stage.pushed(unique=REPLACE, parent=parents[0].id)
+        stage.push(new_job(unique=REPLACE, parent=parents[1].id))
+        assert stage.row(holder).parent == parents[1].id
+        assert [family.total for family in stage.broker.families(ids(parents))] == [0, 1]
+
+    def test_a_suspect_that_was_replaced_is_still_one(self, stage: Stage) -> None:
+        suspect = stage.make_suspect(unique=REPLACE)
+        stage.push(new_job(unique=REPLACE, payload=b"second"))
+        assert stage.claim() == []
+        job = stage.claim_one(alone=True)
+        assert (job.id, job.payload, job.crashes) == (suspect.id, b"second", 1)
+
     def test_a_job_that_was_replaced_is_counted_where_it_stands_now(self, stage: Stage) -> None:
         stage.pushed(unique=REPLACE)
         stage.push(new_job(unique=REPLACE, queue="quick", delay=60))

@@ -1,0 +1,80 @@
+"""Children of one job: how they stand together, and their end together."""
+
+from __future__ import annotations
+
+from itertools import islice
+from uuid import UUID
+
+import msgspec
+
+from cherga.brokers.memory.ending import PAGE, end_unasked, record_orphans
+from cherga.brokers.memory.keys import WAITING
+from cherga.brokers.memory.store import Orphans, Store
+from cherga.doors.broker import Topic
+from cherga.words.job import Family, JobRow, JobState, Progress
+
+_decode_progress = msgspec.msgpack.Decoder(Progress).decode
+
+
+def look_at(store: Store, parent: UUID) -> Family:
+    """How the children of this job stand."""
+    counts: dict[JobState, int] = {}
+    done = 0.0
+
+    for id in store.kinship.children.get(parent, ()):
+        row = store.rows[id]
+        counts[row.state] = counts.get(row.state, 0) + 1
+        done += _share_done(row)
+
+    return Family(counts, done)
+
+
+def cancel_orphans(store: Store, now: float, limit: int = PAGE) -> int:
+    """Cancel at most ``limit`` unfinished children of those recorded, of the latest first; return how many."""
+    count = 0
+
+    while store.orphans and count < limit:
+        parent, why = next(reversed(store.orphans.items()))
+        page = _page(store, parent, limit - count)
+
+        if len(page) < limit - count:
+            del store.orphans[parent]
+
+        for row in page:
+            _cancel(store, row, why, now)
+
+        count += len(page)
+
+    return count
+
+
+def cancel(store: Store, row: JobRow, why: Orphans, now: float) -> None:
+    """Cancel what has not been handed out, mark what runs."""
+    if row.state in WAITING:
+        end_unasked(store, row, JobState.CANCELLED, why.reason, now, message=why.message)
+    else:
+        store.change(row, cancel_requested=True, message=why.message)
+        store.bells.strike(Topic.CANCEL)
+
+
+def _cancel(store: Store, row: JobRow, why: Orphans, now: float) -> None:
+    cancel(store, row, why, now)
+    record_orphans(store, row.id, why.reason, why.message)
+
+
+def _page(store: Store, parent: UUID, size: int) -> list[JobRow]:
+    rows = (store.rows[id] for id in store.kinship.children.get(parent, ()))
+    return list(islice((row for row in rows if not row.state.final and not row.cancel_requested), size))
+
+
+def _share_done(row: JobRow) -> float:
+    if row.state.final:
+        return 1.0
+
+    if row.state is not JobState.RUNNING or not row.progress:
+        return 0.0
+
+    try:
+        return (_decode_progress(row.progress).percent or 0.0) / 100.0
+    except msgspec.DecodeError:
+        return 0.0
