@@ -5,6 +5,7 @@ from cherga.client.bound import AsyncTask, SyncTask
 from cherga.client.context import Context, ctx
 from cherga.client.current import get_current_job
 from cherga.client.depends import Depends
+from cherga.client.explain import Explanation
 from cherga.client.flow import Chain, Group, Step, chain, group
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
@@ -17,6 +18,7 @@ from cherga.client.shared import shared_task
 from cherga.client.signals import Event
 from cherga.client.state import State, StateHandle
 from cherga.client.task import Task
+from cherga.rules.obstacles import Obstacle, ObstacleKind
 from cherga.rules.retry import Backoff, Retry
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.version import __version__
@@ -74,6 +76,7 @@ __all__ = [
     "EnqueueRefused",
     "EnqueueUnknown",
     "Event",
+    "Explanation",
     "Group",
     "GroupJob",
     "InvalidArguments",
@@ -89,6 +92,8 @@ __all__ = [
     "Middleware",
     "MissingExtra",
     "NoCurrentJob",
+    "Obstacle",
+    "ObstacleKind",
     "Outgoing",
     "PayloadTooLarge",
     "PluginError",

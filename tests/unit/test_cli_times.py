@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cherga.cli.times import DAY, HOUR, MINUTE, from_now, iso, local, read_span, read_time, rough, span
+from cherga.cli.times import iso, read_span, read_time
+from cherga.rules.times import DAY, HOUR, MINUTE, from_now, local, rough, span
 
 NOON = datetime(2031, 5, 17, 12, 0, 0, 250_000, UTC).timestamp()
 

@@ -7,8 +7,9 @@ import click
 from cherga.cli.options import with_app
 from cherga.cli.output import Cell, Column, Listing, Output
 from cherga.cli.records import worker_record
-from cherga.cli.times import iso, rough
+from cherga.cli.times import iso
 from cherga.client.app import QueueTasks
+from cherga.rules.times import rough
 from cherga.words.job import WorkerInfo
 
 COLUMNS = (

@@ -13,6 +13,7 @@ import msgspec
 
 from cherga.client.applications import current_application
 from cherga.client.cancelling import cancel, cancel_untold, tell
+from cherga.client.explain import Explanation, explain
 from cherga.client.ids import as_id
 from cherga.client.signals import Signals
 from cherga.client.submit import Submitter
@@ -296,6 +297,13 @@ class Job(Generic[R_co]):
         """Run a final or scheduled job again now, from attempt 0. False when its state or unique key forbids it."""
         return bool(self._source.broker.move([self.id], JobState.READY))
 
+    def explain(self) -> Explanation:
+        """Read the job again and say why it is not running: what stands in its way, and what helps. Raises ``JobNotFound``."""
+        self.refresh()
+        error = self.error
+        words = None if error is None else f"{error.type}: {error.message}"
+        return explain(self._source, self._row, self.head, worker_of(self._row.session), words)
+
     async def arefresh(self) -> Job[R_co]:
         """The async twin of ``refresh``."""
         return await self._source.submitter.call(self.refresh)
@@ -315,6 +323,10 @@ class Job(Generic[R_co]):
     async def aretry(self) -> bool:
         """The async twin of ``retry``."""
         return await self._source.submitter.call(self.retry)
+
+    async def aexplain(self) -> Explanation:
+        """The async twin of ``explain``."""
+        return await self._source.submitter.call(self.explain)
 
     def _kept_attempts(self) -> list[Attempt]:
         return _read(_decode_attempts, self._row.attempts, None) or []

@@ -36,11 +36,12 @@ def means(arguments: str, payload: bytes) -> bool:
     except (msgspec.DecodeError, TypeError):
         return False
 
-    return all(name in given and _same(given[name], value) for name, value in _parsed(arguments).items())
+    return all(name in given and _same(given[name], value) for name, value in read_arguments(arguments).items())
 
 
 @lru_cache(maxsize=256)
-def _parsed(arguments: str) -> Mapping[str, Scalar]:
+def read_arguments(arguments: str) -> Mapping[str, Scalar]:
+    """The arguments that the text says; none when it cannot be read."""
     try:
         return _read(arguments)
     except msgspec.DecodeError:

@@ -18,7 +18,6 @@ from cherga.client.app import QueueTasks
 from cherga.client.signals import Event, Signal
 from cherga.rules.settings import SHORTEST_INTERVAL
 from cherga.version import __version__
-from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
 from cherga.words.job import Cancel, JobState, PauseScope, Reason, Report, SessionInfo, TaskCount
 from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome
@@ -76,7 +75,7 @@ class Engine:
         self.app = app
         self.options = options
         self.slots = slots
-        self.session = new_session(options, app.clock)
+        self.session = new_session(options, app)
         self._stuck = stuck
         self._clock = app.clock
         self._deadlines = Deadlines(app.clock)
@@ -135,7 +134,7 @@ class Engine:
             self._end(assignment, Interrupted())
 
         self._give_back()
-        self.session = new_session(self.options, self._clock)
+        self.session = new_session(self.options, self.app)
         self.register()
         self._claimer.session = self.session.id
 
@@ -337,7 +336,7 @@ class Names:
         return self._names
 
 
-def new_session(options: EngineOptions, clock: Clock) -> SessionInfo:
+def new_session(options: EngineOptions, app: QueueTasks) -> SessionInfo:
     """A session that nobody had before; its id begins with the worker's name."""
     return SessionInfo(
         id=f"{options.name}.{secrets.token_hex(8)}",
@@ -346,8 +345,9 @@ def new_session(options: EngineOptions, clock: Clock) -> SessionInfo:
         pid=os.getpid(),
         queues=options.queues,
         concurrency=options.threads + options.concurrency,
+        tasks=tuple(sorted({*app.tasks, *app.aliases})),
         release=__version__,
-        started_at=clock.now(),
+        started_at=app.clock.now(),
     )
 
 

@@ -14,13 +14,13 @@ from cherga.cli.options import with_app
 from cherga.cli.output import Done, Output, note
 from cherga.cli.parameters import JOB_ID, SPAN, TIME
 from cherga.cli.records import job_record
-from cherga.cli.times import local
 from cherga.cli.values import read_value
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.rules import options as check
 from cherga.rules.codec import check_size, encode_argument
+from cherga.rules.times import local
 from cherga.words.errors import UnknownTask
 from cherga.words.job import JobState, NewJob, Unique
 

@@ -15,10 +15,11 @@ from cherga.cli.options import with_app
 from cherga.cli.output import Cell, Output, Page, Section
 from cherga.cli.parameters import JOB_ID
 from cherga.cli.records import full_record
-from cherga.cli.times import from_now, iso, local, span
+from cherga.cli.times import iso
 from cherga.cli.values import LONGEST_SHOWN, json_text, shorten, unpack
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job, worker_of
+from cherga.rules.times import from_now, local, span
 from cherga.words.job import Attempt, JobState
 
 Pairs = list[tuple[str, Cell]]

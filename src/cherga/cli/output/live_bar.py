@@ -9,10 +9,10 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from cherga.cli.times import span
 from cherga.cli.values import json_text, printable, shorten, unpack
 from cherga.client.handle import Job
 from cherga.client.live import LiveUpdate
+from cherga.rules.times import span
 from cherga.words.clock import SystemClock
 from cherga.words.job import JobState
 

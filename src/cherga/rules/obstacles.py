@@ -1,0 +1,329 @@
+"""Why a job does not run: what is known about it and its surroundings, and what of that stands in its way. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from msgspec import Struct
+
+from cherga.rules.describe import describe_limit, describe_scope, limit_options, scope_options
+from cherga.rules.options import nearest
+from cherga.rules.pausing import means
+from cherga.rules.rates import write_rate
+from cherga.rules.times import from_now, local
+from cherga.words.clock import moment
+from cherga.words.job import GROUP_TASK, JobRow, JobState, OnConflict, PauseScope, WorkerInfo
+from cherga.words.limits import LimitUse
+
+JOBS_NAMED = 3
+"""Jobs that a sentence names; it counts the others."""
+
+
+class ObstacleKind(StrEnum):
+    """What can stand in a job's way."""
+
+    NO_WORKER = "no worker"
+    """None is alive."""
+    QUEUE = "queue"
+    """No worker listens to its queue."""
+    TASK = "task"
+    """No worker that listens to its queue knows its task."""
+    PAUSED = "paused"
+    LIMIT = "limit"
+    """As many jobs run as a limit allows."""
+    RATE = "rate"
+    """As many jobs have started as a rate allows."""
+    JOBS = "jobs"
+    """It waits for other jobs."""
+    HOLDER = "holder"
+    """It waits for the running job that holds its unique key."""
+    TIME = "time"
+    """It is scheduled."""
+    SUSPECT = "suspect"
+    """Its process has died before: it waits for a worker process that runs nothing."""
+    TURN = "turn"
+    """Other jobs are ready too."""
+    EXPIRY = "expiry"
+    """It will not start any more after a time."""
+    LOST = "lost"
+    """It counts as running, but the session of its worker is gone."""
+
+
+class Obstacle(Struct, frozen=True):
+    """One thing that stands in a job's way."""
+
+    kind: ObstacleKind
+    text: str
+    """A sentence for people, with what to do about it."""
+    once: str = ""
+    """When it is out of the way, to be read after "it runs once"."""
+    jobs: tuple[UUID, ...] = ()
+    """Jobs that stand in the way, as far as they are known."""
+    until: datetime | None = None
+    """When it is out of the way by itself; for ``EXPIRY``, when it is too late."""
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What is known about a job and its surroundings at one moment."""
+
+    row: JobRow
+    now: float
+    workers: Sequence[WorkerInfo] = ()
+    paused: Sequence[PauseScope] = ()
+    limits: Sequence[LimitUse] = ()
+    """The limits that it counts for."""
+    running: Mapping[str, Sequence[JobRow]] = {}
+    """Jobs that run under a limit that is reached, by its name, the first few."""
+    upstream: Sequence[JobRow] = ()
+    """Unfinished jobs that it waits for, as far as they are known."""
+    holder: JobRow | None = None
+    """The running job that holds its unique key."""
+    ready: int = 0
+    """Other jobs that are ready in its queue."""
+
+
+def find_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
+    """What stands in the job's way, the nearest first; nothing for a job that has ended, or that runs on a living worker."""
+    found = tuple(obstacle for check in _CHECKS.get(facts.row.state, ()) for obstacle in check(facts))
+
+    if facts.row.state is JobState.READY and all(obstacle.kind is ObstacleKind.EXPIRY for obstacle in found):
+        return (*_turn(facts), *found)
+
+    return found
+
+
+Check = Callable[[Facts], Iterator[Obstacle]]
+
+
+def _time(facts: Facts) -> Iterator[Obstacle]:
+    at = facts.row.run_at
+
+    if at is None:
+        return
+
+    attempt = f"attempt {facts.row.attempt + 1} of it" if facts.row.attempt else "it"
+    due = "is due since" if at <= facts.now else "is scheduled for"
+    yield Obstacle(ObstacleKind.TIME, f"{attempt} {due} {_at(at, facts)}", f"it is {_at(at, facts)}", until=moment(at))
+
+
+def _jobs(facts: Facts) -> Iterator[Obstacle]:
+    """A job that runs with the newest arguments after its holder waits for that alone, however it was named."""
+    row, others, holder = facts.row, facts.upstream, facts.holder
+    latest = row.unique is not None and row.unique.conflict is OnConflict.LATEST
+
+    if latest and holder is not None:
+        text = f"job {_name(holder)} holds the unique key and runs; this one follows it with the newest arguments"
+        yield Obstacle(ObstacleKind.HOLDER, text, "the job that holds its unique key has ended", (holder.id,))
+
+    count = max(row.pending - (1 if latest and holder is not None else 0), len(others))
+
+    if count:
+        named = f": {_names(others, count)}" if others else ""
+        ended = "the job it waits for has ended" if count == 1 else f"the {count:,} jobs it waits for have ended"
+        text = f"it waits for {_count(count, 'other job')}{named}"
+        yield Obstacle(ObstacleKind.JOBS, text, ended, tuple(other.id for other in others))
+
+
+def _workers(facts: Facts) -> Iterator[Obstacle]:
+    if facts.row.task == GROUP_TASK:
+        return
+
+    if not facts.workers:
+        text = "no worker is alive; start one: cherga worker -A module:app"
+        yield Obstacle(ObstacleKind.NO_WORKER, text, "a worker is alive")
+    elif not (listening := _listening(facts)):
+        yield _queue_without_worker(facts)
+    elif not any(_knows(worker, facts.row.task) for worker in listening):
+        yield _unknown_task(facts, listening)
+
+
+def _queue_without_worker(facts: Facts) -> Obstacle:
+    queue = facts.row.queue
+    queues = sorted({name for worker in facts.workers for name in worker.session.queues})
+    text = f"no worker listens to queue {queue}, only to {', '.join(queues)}; start one for it: cherga worker -q {queue}"
+    return Obstacle(ObstacleKind.QUEUE, text, f"a worker listens to queue {queue}")
+
+
+def _unknown_task(facts: Facts, listening: Sequence[WorkerInfo]) -> Obstacle:
+    task, queue = facts.row.task, facts.row.queue
+    elsewhere = sorted({one.session.worker for one in facts.workers if _knows(one, task)})
+    known = {name for worker in listening for name in worker.session.tasks}
+    text = f"no worker that listens to queue {queue} knows task {task}"
+
+    if elsewhere:
+        text += f"; {', '.join(elsewhere)} does, and listens to other queues"
+    else:
+        text += f" ({nearest(task, known).removeprefix('; ')}); deploy its code to them, and see that they import its module"
+
+    return Obstacle(ObstacleKind.TASK, text, "a worker knows its task")
+
+
+def _paused(facts: Facts) -> Iterator[Obstacle]:
+    for scope in sorted(facts.paused, key=describe_scope):
+        if facts.row.task != GROUP_TASK and _covers(scope, facts.row):
+            what = describe_scope(scope)
+            is_paused = f"{what} is paused; to go on: cherga queues resume {scope_options(scope)}"
+            yield Obstacle(ObstacleKind.PAUSED, is_paused, f"{what} is resumed")
+
+
+def _limits(facts: Facts) -> Iterator[Obstacle]:
+    for use in facts.limits:
+        most = use.rule.max_running
+
+        if most is not None and use.running >= most:
+            yield _reached(use, most, facts)
+
+        if use.again_in:
+            yield _rate(use, facts.now + use.again_in, facts)
+
+
+def _reached(use: LimitUse, most: int, facts: Facts) -> Obstacle:
+    what = describe_limit(use.name)
+    jobs = facts.running.get(use.name, ())
+    change = f"to allow more: cherga limits set {limit_options(use.name)} --max-running {max(1, most * 2)}"
+
+    if most == 0:
+        return Obstacle(ObstacleKind.LIMIT, f"the limit of {what} lets none run; {change}", f"the limit of {what} lets it")
+
+    named = f": {_names(jobs, use.running)}" if jobs else ""
+    text = f"the limit of {what} is reached, {use.running:,} of {most:,} run{named}; {change}"
+    ids = tuple(job.id for job in jobs)
+    return Obstacle(ObstacleKind.LIMIT, text, f"fewer than {most:,} run under the limit of {what}", ids)
+
+
+def _rate(use: LimitUse, at: float, facts: Facts) -> Obstacle:
+    what, rate = describe_limit(use.name), use.rule.rate
+    allowed = f", {write_rate(rate)}," if rate else ""
+    text = f"the rate of {what}{allowed} is used up; the next job may start at {_at(at, facts)}"
+    return Obstacle(ObstacleKind.RATE, text, f"the rate of {what} lets it, at {_at(at, facts)}", until=moment(at))
+
+
+def _suspect(facts: Facts) -> Iterator[Obstacle]:
+    crashes = facts.row.crashes
+
+    if crashes:
+        died = "its process died" if crashes == 1 else f"its process died {crashes} times"
+        idle = [worker.session.worker for worker in _able(facts) if not worker.running]
+        who = f"; {idle[0]} is free for it now" if idle else ""
+        text = f"{died} while it ran, so it waits for a worker process that runs nothing else{who}"
+        yield Obstacle(ObstacleKind.SUSPECT, text, "a worker process runs nothing else")
+
+
+def _turn(facts: Facts) -> Iterator[Obstacle]:
+    """Nothing but the jobs before it."""
+    if not facts.ready:
+        return
+
+    able = _able(facts)
+    running, slots = sum(one.running for one in able), sum(one.session.concurrency for one in able)
+    others = f"{_count(facts.ready, 'other job')} {'is' if facts.ready == 1 else 'are'} ready in queue {facts.row.queue}"
+    who = f"{_count(len(able), 'worker')} can take it, {running:,} of {slots:,} slots are busy"
+    text = f"{others}, and higher priorities and earlier jobs go first; {who}"
+    yield Obstacle(ObstacleKind.TURN, text, "its turn has come")
+
+
+def _expiry(facts: Facts) -> Iterator[Obstacle]:
+    at = facts.row.expires_at
+
+    if at is not None:
+        over = at <= facts.now
+        text = f"its time was over at {_at(at, facts)}: it is cancelled" if over else f"it expires at {_at(at, facts)}"
+        yield Obstacle(ObstacleKind.EXPIRY, text, until=moment(at))
+
+
+def _lost(facts: Facts) -> Iterator[Obstacle]:
+    session = facts.row.session
+
+    if session is not None and session not in {worker.session.id for worker in facts.workers}:
+        text = "the session of its worker is not alive any more; as soon as a worker sees that, the job is freed"
+        yield Obstacle(ObstacleKind.LOST, text, "a worker has freed it")
+
+
+_CHECKS: dict[JobState, Sequence[Check]] = {
+    JobState.SCHEDULED: (_time, _workers, _paused, _expiry),
+    JobState.BLOCKED: (_jobs, _workers, _paused, _expiry),
+    JobState.READY: (_workers, _paused, _limits, _suspect, _expiry),
+    JobState.RUNNING: (_lost,),
+}
+
+
+def tell_when(facts: Facts, obstacles: Iterable[Obstacle], worker: str, error: str | None) -> str:
+    """One sentence: when it runs, since when it does, or how it ended; ``worker`` ran it last, ``error`` is its last one."""
+    row = facts.row
+
+    if row.state is JobState.RUNNING:
+        return _tell_running(facts, worker)
+
+    return _tell_end(facts, error) if row.state.final else _tell_waiting(facts, list(obstacles))
+
+
+def _tell_waiting(facts: Facts, obstacles: Sequence[Obstacle]) -> str:
+    at = facts.row.expires_at
+
+    if at is not None and at <= facts.now:
+        return f"it does not run any more: its time was over at {_at(at, facts)}"
+
+    *others, last = [obstacle.once for obstacle in obstacles if obstacle.once] or ["a worker has a free slot"]
+    once = f"{', '.join(others)} and {last}" if others else last
+    return f"it runs once {once}" + (f", unless it expires before, at {_at(at, facts)}" if at is not None else "")
+
+
+def _tell_running(facts: Facts, worker: str) -> str:
+    row = facts.row
+    since = f" since {_at(row.started_at, facts)}" if row.started_at is not None else ""
+    stopping = "; it was asked to stop" if row.cancel_requested else ""
+    return f"it runs{since}{f' on {worker}' if worker else ''}, attempt {row.attempt}{stopping}"
+
+
+def _tell_end(facts: Facts, error: str | None) -> str:
+    row = facts.row
+    at = f" at {_at(row.finished_at, facts)}" if row.finished_at is not None else ""
+    verb = "was cancelled" if row.state is JobState.CANCELLED else row.state.value
+
+    if row.state is JobState.SUCCEEDED:
+        return f"it {verb}{at}"
+
+    said = row.message or error
+    why = f" ({row.reason})" if row.reason else ""
+    return f"it {verb}{at}{why}{f': {said}' if said else ''}; to run it again: cherga jobs retry {row.id}"
+
+
+def _listening(facts: Facts) -> list[WorkerInfo]:
+    return [one for one in facts.workers if not one.session.queues or facts.row.queue in one.session.queues]
+
+
+def _able(facts: Facts) -> list[WorkerInfo]:
+    return [one for one in _listening(facts) if _knows(one, facts.row.task)]
+
+
+def _knows(worker: WorkerInfo, task: str) -> bool:
+    """A session that does not tell its tasks may know it."""
+    return not worker.session.tasks or task in worker.session.tasks
+
+
+def _covers(scope: PauseScope, row: JobRow) -> bool:
+    if scope.queue not in (None, row.queue) or scope.task not in (None, row.task):
+        return False
+
+    return scope.arguments is None or means(scope.arguments, row.payload)
+
+
+def _names(rows: Sequence[JobRow], count: int) -> str:
+    named = rows[:JOBS_NAMED]
+    more = max(0, count - len(named))
+    return ", ".join(map(_name, named)) + (f" and {more:,} more" if more else "")
+
+
+def _name(row: JobRow) -> str:
+    return f"{row.id} ({row.task}, {row.state})"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _at(time: float, facts: Facts) -> str:
+    return f"{local(time, facts.now)} ({from_now(time, facts.now)})"

@@ -1,0 +1,54 @@
+"""Times and durations as people read them, in the local time zone. Pure but for that."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units: ``12 ms``, ``3.2 s``, ``4 min 10 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    if seconds < 1:
+        return f"{max(0, round(seconds * 1000))} ms"
+
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+
+    whole = round(seconds)
+
+    for size, unit, small, small_unit in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // small
+            return f"{whole // size} {unit} {rest} {small_unit}" if rest else f"{whole // size} {unit}"
+
+    return f"{whole} s"
+
+
+def rough(seconds: float) -> str:
+    """A duration in one unit, for a narrow column: ``9 s``, ``90 s``, ``4 min``, ``36 h``, ``3 d``."""
+    whole = round(seconds)
+
+    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if whole >= 2 * size:
+            return f"{round(whole / size)} {unit}"
+
+    return f"{whole} s"
+
+
+def from_now(then: float, now: float) -> str:
+    """``in 5 min``, ``5 min ago``, or ``just now`` within a second."""
+    if abs(then - now) < 1:
+        return "just now"
+
+    return f"in {rough(then - now)}" if then > now else f"{rough(now - then)} ago"
+
+
+def local(seconds: float, now: float) -> str:
+    """Date and time in the local time zone, for people; the date is left out for today."""
+    time, today = _local(seconds), _local(now).date()
+    return time.strftime("%H:%M:%S" if time.date() == today else "%Y-%m-%d %H:%M:%S")
+
+
+def _local(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds).astimezone()
