@@ -295,6 +295,32 @@ class TestWaitsThatNeverEnd:
         errors = [job.refresh().error for job in jobs]
         assert any(error and "(waiter) waits for this one" in error.message for error in errors)
 
+    @pytest.mark.parametrize("is_async", [False, True])
+    def test_nor_for_a_job_that_its_own_limit_keeps_from_starting(self, app: QueueTasks, is_async: bool) -> None:
+        if is_async:
+
+            @app.task(name="inner", max_running=1)
+            async def inner(depth: int) -> None:
+                if depth:
+                    await (await app.tasks["inner"].aenqueue(depth - 1)).aresult()
+        else:
+
+            @app.task(name="inner", max_running=1)
+            def plain(depth: int) -> None:
+                if depth:
+                    app.tasks["inner"].enqueue(depth - 1).result()
+
+        with app.worker(), pytest.raises(JobFailed, match="task:inner has 1 of 1 running, this one among them"):
+            app.tasks["inner"].enqueue(1).result(10)
+
+    def test_a_limit_with_a_slot_free_is_no_reason_to_refuse(self, app: QueueTasks) -> None:
+        @app.task(max_running=2)
+        def inner(depth: int) -> int:
+            return 1 + int(inner.enqueue(depth - 1).result()) if depth else 1
+
+        with app.worker(threads=1):
+            assert inner.enqueue(1).result(10) == 2
+
     def test_a_coroutine_may_not_hold_up_its_loop(self, app: QueueTasks) -> None:
         async def body() -> None:
             app.tasks["achild"].enqueue(1).result()

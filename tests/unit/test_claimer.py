@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+import msgspec
 import pytest
 
 from cherga import BrokerUnavailable, JobState, QueueTasks
@@ -12,7 +13,8 @@ from cherga.brokers.memory.broker import MemoryBroker
 from cherga.rules.settings import BrokerSettings
 from cherga.testing import wait_until
 from cherga.words.clock import SystemClock
-from cherga.words.job import ClaimAnswer, ClaimWish, Death, SessionInfo
+from cherga.words.job import ClaimAnswer, ClaimWish, Death, Definition, SessionInfo
+from cherga.words.limits import LimitRule, Rate
 from cherga.worker.assignment import Assignment
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
 from cherga.worker.deadlines import Deadlines
@@ -241,3 +243,16 @@ def test_a_suspect_runs_alone() -> None:
     wait_until(lambda: {suspect.refresh().status, first.refresh().status} == {JobState.RUNNING}, "both had their turn")
     desk.claimer.stop()
     assert suspect.crashes == 1
+
+
+def test_a_claimer_whose_jobs_are_held_up_by_a_rate_looks_again_when_it_opens() -> None:
+    desk = Desk()
+    rule = LimitRule(rate=Rate(1, 0.3))
+    desk.broker.define([Definition("limit", "task:work", msgspec.msgpack.encode(rule))])
+    desk.work.enqueue_many([()] * 3)
+    desk.start()
+
+    wait_until(lambda: len(desk.plain.held) == 3, "all have been let through, one after the other")
+    desk.claimer.stop()
+    starts = [job.started_at.timestamp() for job in desk.app.jobs() if job.started_at]
+    assert max(starts) - min(starts) >= 0.6 - 1e-3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from math import inf
 
 from msgspec import Struct
 
@@ -59,6 +60,8 @@ class Claimer:
         self._solitude = Solitude()
         self._clock = plan.clock
         self._told: set[str] = set()
+        self._again_in = inf
+        """Seconds until a rate that held a job up lets it go, as the last round found."""
         self._thread = threading.Thread(target=self._run, name="cherga-claimer", daemon=True)
 
     def start(self) -> None:
@@ -114,6 +117,7 @@ class Claimer:
         if self._solitude.asked and not self._may_go_on():
             return False
 
+        self._again_in = inf
         hungry = [lane for lane in self.lanes if self._supply(lane)]
 
         if self._solitude.asked:
@@ -157,6 +161,9 @@ class Claimer:
         answer = self._broker.claim(self._wish(lane, limit, alone))
         self._tell_unknown(answer)
 
+        if answer.again_in is not None:
+            self._again_in = min(self._again_in, answer.again_in)
+
         if any(job.crashes for job in answer.jobs):
             self._solitude.begin_with_suspect()
         elif answer.suspects and not alone:
@@ -183,7 +190,7 @@ class Claimer:
         waiting = [lane.runner.waiting() for lane in self.lanes]
 
         if not any(waiting):
-            self._listener.wait(min(self._plan.poll_interval, self._solitude.patience))
+            self._listener.wait(min(self._plan.poll_interval, self._solitude.patience, self._again_in))
         elif not self._listener.wait(HOARD_LOOK) and waiting == [lane.runner.waiting() for lane in self.lanes]:
             self._give_back()
 

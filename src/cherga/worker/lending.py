@@ -14,9 +14,10 @@ import msgspec
 from cherga.client.context import Context, current
 from cherga.client.handle import Job
 from cherga.client.waiting import Stopped
-from cherga.doors.broker import Broker
+from cherga.doors.broker import FullBroker
+from cherga.rules.limits import limit_names
 from cherga.words.errors import NoCurrentJob, WouldDeadlock
-from cherga.words.job import JobHead, JobRow, JobState
+from cherga.words.job import JobFilter, JobHead, JobRow, JobState
 from cherga.worker.assignment import Assignment, Running
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
@@ -44,7 +45,7 @@ class Lender(Protocol):
 class Lending:
     """Serves the waits of one engine's jobs."""
 
-    def __init__(self, broker: Callable[[], Broker], running: Running, threads: Lender, loop: Lender) -> None:
+    def __init__(self, broker: Callable[[], FullBroker], running: Running, threads: Lender, loop: Lender) -> None:
         self._broker = broker
         self._running = running
         self._threads = threads
@@ -71,6 +72,7 @@ class Lending:
         # Noted first: of two jobs that begin to wait for each other, one at least sees the other.
         with self._noted(context, job.id):
             self._refuse_circles(context, job)
+            self._refuse_held_limits(context, job.row)
 
             with context.waking(wake), self._lent(context):
                 yield lambda: _go_on(context)
@@ -144,6 +146,29 @@ class Lending:
 
             ahead = [id for id in following if id not in seen]
             rows = dict(zip(ahead, self._broker().get(ahead), strict=True)) if ahead else {}
+
+    def _refuse_held_limits(self, context: Context, target: JobRow) -> None:
+        """A job that may not start while this one holds its limit: nobody frees a slot when all who hold one wait."""
+        if target.state.final or target.state is JobState.RUNNING:
+            return
+
+        broker = self._broker()
+
+        for use in broker.limits(limit_names(target.queue, target.task, target.limit_keys)):
+            most = use.rule.max_running
+
+            if most is not None and 0 < most <= use.running and self._all_wait(broker, use.name, most, context):
+                raise WouldDeadlock(
+                    f"job {context.job_id} ({context.task_name}) would wait for ever: job {target.id} ({target.task}) may not "
+                    f"start while {use.name} has {use.running} of {most} running, this one among them, and all of them wait"
+                )
+
+    def _all_wait(self, broker: FullBroker, limit: str, most: int, context: Context) -> bool:
+        """Whether those who hold the limit, this job among them, all wait for others; as far as this process knows."""
+        holders = {row.id for row in broker.find(JobFilter(states=frozenset({JobState.RUNNING}), limit=limit), most + 1)}
+
+        with self._lock:
+            return context.job_id in holders and holders <= self._waits.keys()
 
     def _ahead_of(self, row: JobRow) -> list[UUID]:
         """The jobs that must end before this one does."""
