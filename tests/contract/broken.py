@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from cherga.brokers.memory import MemoryBroker
+from cherga.brokers.memory.kinship import Kinship
 from cherga.brokers.memory.listening import MemoryListener
 from cherga.words.job import (
     Charge,
@@ -176,12 +177,17 @@ class ReusingVersions(MemoryBroker):
 
 
 class PruningParents(MemoryBroker):
-    """Deletes what dependants still wait for."""
+    """Deletes what dependants still wait for, and members before their group."""
 
     def prune(self, limit: int = 500) -> int:
-        waiting, self._store.waiting = self._store.waiting, {}
+        kinship, self._store.kinship = self._store.kinship, Kinship()
+
+        for row in self._store.rows.values():
+            if row.state.final:
+                self._store.outdated.add(row.prune_at or 0.0, row.id)
+
         count = super().prune(limit)
-        self._store.waiting = waiting
+        self._store.kinship = kinship
         return count
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from cherga.brokers.memory import MemoryBroker
 from cherga.testing.contract import BrokerContract, Stage
-from cherga.words.job import JobState
-from tests.contract import broken, broken_limits
+from cherga.testing.contract.replacing import REPLACE
+from cherga.words.job import JobState, OnConflict
+from tests.contract import broken, broken_flow, broken_limits
 from tests.contract.memory_harness import MemoryHarness
 from tests.contract.test_memory import TestMemory as Suite
 
@@ -71,6 +72,42 @@ ALARMS: list[tuple[type[MemoryBroker], Case, dict[str, Any]]] = [
     (broken_limits.WithoutCaps, Suite.test_a_full_queue_refuses_one_job_more, {}),
     (broken_limits.WithoutCaps, Suite.test_the_oldest_is_dropped_for_the_newest, {}),
     (broken_limits.DroppingTheNewest, Suite.test_the_first_that_came_is_dropped_whatever_its_priority_and_time, {}),
+    (broken_flow.ReplacingNothing, Suite.test_a_job_that_waits_takes_over_what_is_new, {"unique": REPLACE}),
+    (broken_flow.ReplacingNothing, Suite.test_every_replacement_puts_the_time_off, {}),
+    (broken_flow.ReplacingNothing, Suite.test_a_random_run_goes_as_the_model_says, {"seed": 2}),
+    (broken_flow.PushingToTheBack, Suite.test_it_keeps_its_place_in_the_order_of_pushes, {"unique": REPLACE}),
+    (broken_flow.WithoutSuccessors, Suite.test_behind_a_job_that_runs_the_new_one_is_blocked, {}),
+    (
+        broken_flow.ManySuccessors,
+        Suite.test_there_is_one_successor_and_it_takes_over_what_is_newer,
+        {"conflict": OnConflict.LATEST},
+    ),
+    (broken_flow.LosingKeys, Suite.test_a_key_passes_at_once_also_behind_many_dependants, {}),
+    (broken_flow.RunningGroups, Suite.test_a_group_of_nobody_has_succeeded, {}),
+    (broken_flow.RunningGroups, Suite.test_a_group_succeeds_with_its_last_member, {}),
+    (broken.PruningParents, Suite.test_members_are_kept_while_their_group_is, {}),
+    (broken.PruningParents, Suite.test_over_the_cap_members_are_kept_too, {}),
+    (broken.PruningParents, Suite.test_a_parent_is_kept_until_its_dependant_has_ended, {}),
+    (broken_flow.SparingSiblings, Suite.test_any_other_end_cancels_those_that_wait, {"end": JobState.FAILED}),
+    (broken_flow.SparingSiblings, Suite.test_members_that_run_are_told_to_stop, {}),
+    (broken_flow.SparingSiblings, Suite.test_a_random_run_goes_as_the_model_says, {"seed": 2}),
+    (broken_flow.LosingOrphans, Suite.test_many_members_are_cancelled_in_pages, {}),
+    (broken_flow.LosingOrphans, Suite.test_a_large_family_goes_in_pages, {}),
+    (broken_flow.SparingGrandchildren, Suite.test_children_of_children_are_cancelled_too, {}),
+    (
+        broken_flow.SparingChildrenOfTheDead,
+        Suite.test_a_parent_that_has_ended_does_not_save_its_children,
+        {"end": JobState.FAILED},
+    ),
+    (broken_flow.WithoutParents, Suite.test_the_parent_is_kept, {}),
+    (broken_flow.WithoutParents, Suite.test_a_family_counts_where_its_children_stand, {}),
+    (broken_flow.CountingEndsAlone, Suite.test_what_runs_counts_by_its_progress, {}),
+    (broken_flow.ForgettingVersions, Suite.test_what_was_taken_back_keeps_its_version, {}),
+    (broken_flow.HidingNothing, Suite.test_empty_data_takes_a_definition_back, {}),
+    (broken_flow.KeepingDueTimes, Suite.test_a_new_stamp_forgets_the_due_time, {}),
+    (broken_flow.KeepingDueTimes, Suite.test_a_schedule_that_is_taken_back_forgets_its_due_time, {"stamp": ""}),
+    (broken_flow.ForgettingDueTimes, Suite.test_the_same_stamp_keeps_the_due_time, {}),
+    (broken_flow.HeldUp, Suite.test_a_group_that_is_refused_does_not_hold_the_schedule_up, {}),
 ]
 
 

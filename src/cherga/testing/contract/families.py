@@ -156,7 +156,7 @@ class CancellingFamilies:
 
         assert {cancel.id for cancel in stage.broker.heartbeat(["worker.1"]).cancels} == {child.id for child in children}
 
-    def test_what_has_ended_stays_as_it_is(self, stage: Stage) -> None:
+    def test_children_that_have_ended_stay_as_they_are(self, stage: Stage) -> None:
         parent, children = _family(stage, 2, delay=60)
         first, second = stage.claim()
         stage.write(first)

@@ -100,6 +100,20 @@ class Pruning:
         stage.pass_time(21)
         assert stage.broker.prune(limit=1) == 1
 
+    def test_a_parent_is_kept_until_its_dependant_has_ended(self, stage: Stage) -> None:
+        parent = stage.started()
+        child = after(parent)
+        stage.push(child)
+        stage.write(parent, keep=10)
+        stage.pass_time(11)
+        assert stage.broker.prune() == 0
+        job = stage.claim_one()
+        assert stage.broker.prune() == 0
+        assert stage.is_kept(parent)
+        stage.write(job, keep=1000)
+        assert stage.broker.prune() == 1
+        assert not stage.is_kept(parent)
+
     def test_a_parent_goes_when_its_dependants_have_ended(self, stage: Stage) -> None:
         parent = stage.started()
         stage.push(*[after(parent) for _ in range(150)])

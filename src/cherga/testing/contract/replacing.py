@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 
-from cherga.testing.contract.stage import SETTINGS, Stage, after, ids, new_job, new_jobs, settlement, together
+from cherga.doors.broker import Topic
+from cherga.testing.contract.stage import SETTINGS, SOON, Stage, after, ids, new_job, new_jobs, settlement, together
 from cherga.words.job import Charge, JobState, NewJob, OnConflict, PushedJob, Reason, Unique, UniqueWhile
 
 REPLACE = Unique("export:7", conflict=OnConflict.REPLACE)
@@ -141,6 +142,23 @@ class Replacing:
         second = new_job(unique=unique)
         assert _push(stage, second) == PushedJob(second.id, JobState.READY)
         assert _push(stage, new_job(unique=unique)) == PushedJob(second.id, JobState.READY, existing=True)
+
+    def test_a_replacement_is_heard_of(self, stage: Stage) -> None:
+        holder = stage.pushed(unique=REPLACE, delay=600)
+        position = stage.row(holder).position
+
+        with (
+            stage.broker.listen([Topic.job(holder.id)]) as follower,
+            stage.broker.listen([Topic.DUE]) as scheduler,
+            stage.broker.listen([Topic.READY]) as worker,
+        ):
+            stage.push(new_job(unique=REPLACE, delay=60))
+            assert follower.wait(SOON)
+            assert scheduler.wait(SOON)
+            stage.push(new_job(unique=REPLACE))
+            assert worker.wait(SOON)
+
+        assert stage.row(holder).position > position
 
     @BOTH
     def test_a_replacement_by_another_task_refuses_the_group(self, stage: Stage, unique: Unique) -> None:
