@@ -30,13 +30,14 @@ def write_arguments(arguments: Mapping[str, Any]) -> str:
 
 
 def means(arguments: str, payload: bytes) -> bool:
-    """Whether a job with this payload has all these arguments. One that cannot be read has not."""
+    """Whether a job with this payload has all these arguments. What cannot be read, on either side, fits nothing."""
     try:
         given = _unpack(payload)
-    except (msgspec.DecodeError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
         return False
 
-    return all(name in given and _same(given[name], value) for name, value in read_arguments(arguments).items())
+    wanted = read_arguments(arguments)
+    return bool(wanted) and all(name in given and _same(given[name], value) for name, value in wanted.items())
 
 
 @lru_cache(maxsize=256)
