@@ -23,6 +23,8 @@ logger = logging.getLogger("cherga.worker")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 HOARD_LOOK = 0.25
 """Seconds without a start after which jobs that were claimed ahead are given back."""
+LOOK_PATIENCE = 1.0
+"""Seconds that somebody waits who asks for a look now."""
 LEASE_LOOK = 0.2
 """Seconds between two looks whether a lapsed lease has been renewed."""
 
@@ -60,6 +62,13 @@ class Claimer:
         self._solitude = Solitude()
         self._clock = plan.clock
         self._told: set[str] = set()
+        self.taken = 0
+        """Jobs claimed so far."""
+        self._turned = threading.Condition()
+        self._begun = self._ended = 0
+        """Rounds, counted from 1."""
+        self._dry = False
+        """The last round found nothing, and nothing that will be there later."""
         self._again_in = inf
         """Seconds until a rate that held a job up lets it go, as the last round found."""
         self._thread = threading.Thread(target=self._run, name="cherga-claimer", daemon=True)
@@ -85,6 +94,13 @@ class Claimer:
     def active(self) -> int:
         """The same without those that wait for other jobs, which may be jobs that have to run alone."""
         return sum(lane.runner.in_hand() - lane.runner.lent for lane in self.lanes)
+
+    def dried_up(self) -> bool:
+        """Look once more now: whether there is nothing to take, and no rate or suspect to wait for."""
+        with self._turned:
+            begun = self._begun
+            self.wake()
+            return self._turned.wait_for(lambda: self._ended > begun, LOOK_PATIENCE) and self._dry
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -114,14 +130,28 @@ class Claimer:
 
     def _round(self) -> bool:
         """Claim once for each lane with room. True when it is worth looking again at once."""
+        self._begun += 1
+        self._dry = False
+
+        try:
+            return self._look()
+        finally:
+            with self._turned:
+                self._ended = self._begun
+                self._turned.notify_all()
+
+    def _look(self) -> bool:
         if self._solitude.asked and not self._may_go_on():
             return False
 
         self._again_in = inf
+        before = self.taken
         hungry = [lane for lane in self.lanes if self._supply(lane)]
 
         if self._solitude.asked:
             return self._may_go_on()
+
+        self._dry = self.taken == before and self._again_in == inf and all(lane.runner.room() > 0 for lane in self.lanes)
 
         # They may have finished before they knew that they should ring.
         return any(lane.runner.room() > 0 for lane in hungry)
@@ -170,6 +200,7 @@ class Claimer:
             self._solitude.begin(self._clock.monotonic())
 
         if answer.jobs:
+            self.taken += len(answer.jobs)
             prepare = self._executor.prepare
             lane.runner.submit([ready for job in answer.jobs if (ready := prepare(job)) is not None])
 

@@ -19,8 +19,8 @@ from cherga.client.signals import Event, Signal
 from cherga.rules.settings import SHORTEST_INTERVAL
 from cherga.version import __version__
 from cherga.words.errors import ConfigError
-from cherga.words.job import Cancel, JobState, PauseScope, Reason, Report, SessionInfo, TaskCount
-from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome
+from cherga.words.job import Cancel, JobState, Reason, Report, SessionInfo, TaskCount
+from cherga.words.outcomes import Cancelled, Interrupted, Outcome
 from cherga.worker.assignment import Assignment
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
 from cherga.worker.deadlines import NEVER, Deadlines
@@ -30,6 +30,7 @@ from cherga.worker.lending import Lending
 from cherga.worker.runners import LoopRunner, ThreadRunner
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable, share_slots
+from cherga.worker.verdicts import settles_now
 
 logger = logging.getLogger("cherga.worker")
 
@@ -139,15 +140,15 @@ class Engine:
         self._claimer.session = self.session.id
 
     def exhausted(self) -> bool:
-        """No job that this worker could run is ready or running anywhere; for burst mode."""
+        """No job that this worker could run is running anywhere, or ready and neither paused nor stopped; for burst mode."""
         if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open:
             return False
 
         if not self.executor.telling.herald.idle:
             return False
 
-        paused = self.app.broker.paused()
-        return not any(self._concerns(row) and not _covered(row, paused) for row in self.app.broker.counts())
+        states = {row.state for row in self.app.broker.counts() if self._concerns(row)}
+        return JobState.RUNNING not in states and (JobState.READY not in states or self._claimer.dried_up())
 
     def _concerns(self, row: TaskCount) -> bool:
         known = row.task in self.app.tasks or row.task in self.app.aliases
@@ -258,8 +259,8 @@ class Engine:
     def _end(self, assignment: Assignment, verdict: Outcome) -> None:
         """Fix what the attempt ends as, and end it as far as that is possible.
 
-        A thread cannot be stopped. Its attempt is settled at once when nothing may start again on its account; a retry
-        and a unique key wait until the thread ends or its process is replaced.
+        A thread cannot be stopped. Its attempt is settled at once when nothing may start on its account; a retry, a unique
+        key and a limit's slot wait until the thread ends or its process is replaced.
         """
         assignment.verdict = verdict
         self.executor.outlive(assignment)
@@ -270,7 +271,7 @@ class Engine:
 
         if assignment.task.is_async:
             self._loop.cancel(assignment)
-        elif _settles_now(assignment, verdict):
+        elif settles_now(self.app.broker, assignment, verdict):
             self.executor.abandon(assignment)
 
         self._deadlines.watch(assignment.deadline)
@@ -349,19 +350,3 @@ def new_session(options: EngineOptions, app: QueueTasks) -> SessionInfo:
         release=__version__,
         started_at=app.clock.now(),
     )
-
-
-def _settles_now(assignment: Assignment, verdict: Outcome) -> bool:
-    if assignment.job.unique_key is not None:
-        return False
-
-    again = isinstance(verdict, Failed) and verdict.retryable and assignment.job.attempt <= assignment.policy.retry.max
-    return not again and not isinstance(verdict, Interrupted)
-
-
-def _covered(row: TaskCount, paused: list[PauseScope]) -> bool:
-    """A ready job in a paused scope will not run; one that runs there goes on."""
-    if row.state is not JobState.READY:
-        return False
-
-    return any(scope.queue in (None, row.queue) and scope.task in (None, row.task) for scope in paused)
