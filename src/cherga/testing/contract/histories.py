@@ -78,7 +78,7 @@ class _Run:
             (1, self._cancel_family, frozenset({Move.CANCEL, Move.RELEASE})),
             (2, self._rerun, frozenset({Move.RETRY})),
             (2, self._pass_time, frozenset()),
-            (1, self._die, frozenset({Move.REAP, Move.RELEASE})),
+            (1, self._die, frozenset({Move.REAP, Move.RELEASE, Move.CANCEL})),
         ]
 
     def step(self) -> None:
@@ -107,6 +107,7 @@ class _Run:
         assert [pushed.id for pushed in answer.jobs] == self.model.push(group)
 
     def _new_job(self, known: list[UUID]) -> NewJob:
+        """Children wait for nobody: else it would depend on the order whether one is cancelled with or before its family."""
         recent = known[-6:]
         awaited = self._chance.sample(recent, min(len(recent), self._chance.choice((0, 0, 1, 2))))
         edges = tuple(zip(awaited, self._policies(), strict=False))
@@ -122,7 +123,7 @@ class _Run:
             delay=self._chance.choice((None, None, 150.0)),
             unique=Unique(key, conflict=self._chance.choice(CONFLICTS)) if key else None,
             edges=tuple(Edge(*edge) for edge in edges),
-            parent=self._chance.choice([None, None, *recent[-1:]]),
+            parent=None if edges or key else self._chance.choice([None, *recent[-1:]]),
         )
 
     def _new_id(self) -> UUID:
