@@ -35,6 +35,7 @@ def test_no_slot_turn_or_start_is_kept_of_what_is_over() -> None:
 def test_the_turns_of_a_key_with_jobs_are_kept() -> None:
     harness = MemoryHarness()
     stage = Stage(harness)
+    set_limit(stage, "key:user", max_running=1)
     stage.push_each(*new_jobs(2, limit_keys=("key:user|ready",)), *new_jobs(1, limit_keys=("key:user|running",)))
     stage.claim(2)
     stage.broker.prune()

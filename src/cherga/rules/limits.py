@@ -71,7 +71,10 @@ class Allowances:
 
     def room(self, names: Collection[str]) -> int:
         """How many jobs that count for all these limits may start; ``NO_LIMIT`` when none of them has a rule."""
-        return max(0, min((min(self._slots(name), self._rate_room(name)) for name in names), default=NO_LIMIT))
+        if not names:
+            return NO_LIMIT
+
+        return max(0, min((min(self._slots(name), self._rate_room(name)) for name in names)))
 
     def take(self, names: Collection[str]) -> None:
         """One job that counts for all these limits starts."""

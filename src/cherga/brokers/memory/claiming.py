@@ -109,8 +109,13 @@ class _Desk:
         """The best jobs of these lanes together, within their limits and in turns."""
         jobs: list[ClaimedJob] = []
 
-        while len(jobs) < limit and (rows := self._choose(lanes, limit - len(jobs))):
-            jobs += [job for row in rows if (job := self._hand_out(row))]
+        while len(jobs) < limit:
+            rows = self._choose(lanes, limit - len(jobs))
+            handed_out = [job for row in rows if (job := self._hand_out(row))]
+            jobs += handed_out
+
+            if len(handed_out) == len(rows):
+                break
 
         return jobs
 

@@ -18,8 +18,8 @@ from cherga.words.job import JobRow, JobState, PauseScope, Reason
 class LaneTop(Sequence[Head]):
     """The jobs of a lane, best first. Its length tells only whether there is one more than were looked at.
 
-    What is looked at is out of its lane until ``close``. What has expired is ended on the way, and what a pause with
-    arguments means goes to a lane of its own, so that no claim meets it again.
+    What stands before the last one looked at is out of its lane until ``close``. What has expired is ended on the way, and
+    what a pause with arguments means goes to a lane of its own, so that no claim meets it again.
     """
 
     def __init__(self, store: Store, key: LaneKey, now: float) -> None:
@@ -28,6 +28,7 @@ class LaneTop(Sequence[Head]):
         self._now = now
         self._drawn: list[tuple[Place, JobRow]] = []
         self._seen = 0
+        self._out = 0
 
     def __len__(self) -> int:
         if self._seen == len(self._drawn):
@@ -49,18 +50,23 @@ class LaneTop(Sequence[Head]):
 
     def close(self, taken: int) -> list[JobRow]:
         """Return the first ``taken`` jobs, and put the others back where they stood."""
-        for place, _ in self._drawn[taken:]:
+        for place, _ in self._drawn[taken : self._out]:
             self._store.put_back(self.key, place)
 
         return [row for _, row in self._drawn[:taken]]
 
     def _draw(self) -> None:
-        while place := self._store.draw(self.key):
+        if self._out < len(self._drawn):
+            self._store.draw(self.key)
+            self._out += 1
+
+        while place := self._store.best(self.key):
             row = self._store.rows[place[2]]
 
             if row.expires_at is not None and row.expires_at <= self._now:
                 end_unasked(self._store, row, JobState.CANCELLED, Reason.EXPIRED, self._now)
             elif scope := _pause_of(self._store.paused, row):
+                self._store.draw(self.key)
                 self._store.put_back(replace(self.key, held=scope), place)
             else:
                 self._drawn.append((place, row))

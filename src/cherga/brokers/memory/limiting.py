@@ -1,4 +1,4 @@
-"""What the limits need to know: which rules hold, what runs under them, and when jobs started."""
+"""What the limits need to know: which rules hold, what runs under them, and when jobs started. Without rules it is nothing."""
 
 from __future__ import annotations
 
@@ -30,9 +30,16 @@ class LimitBook:
         self._lanes: dict[str, set[LaneKey]] = {}
         """Limit → the lanes that count for it and have had ready jobs."""
 
-    def read(self, definitions: Iterable[Definition]) -> None:
-        """Go by these definitions from now on."""
+    def read(self, definitions: Iterable[Definition], lanes: Iterable[LaneKey], running: Iterable[JobRow]) -> None:
+        """Go by these definitions from now on; these lanes and running jobs are there already."""
         self.rules = effective_rules(each for each in definitions if each.kind in (LIMIT, OVERRIDE))
+        self._slots, self._running, self._lanes = {}, Counter(), {}
+
+        for key in lanes:
+            self.open_lane(key)
+
+        for row in running:
+            self.occupy(row)
 
     def allowances(self, now: float) -> Allowances:
         """What a claim may take now."""
@@ -58,13 +65,13 @@ class LimitBook:
 
     def occupy(self, row: JobRow) -> None:
         """A job runs."""
-        if row.id not in self._slots:
+        if self.rules and row.id not in self._slots:
             self._slots[row.id] = names_of(lane_of(row))
             self._running.update(self._slots[row.id])
 
     def vacate(self, id: UUID) -> list[LaneKey]:
         """It runs no more; return the lanes that may have waited for its slot."""
-        names = self._slots.pop(id)
+        names = self._slots.pop(id, ())
 
         for name in names:
             self._running[name] -= 1
@@ -76,12 +83,12 @@ class LimitBook:
 
     def open_lane(self, key: LaneKey) -> None:
         """A lane is there."""
-        for name in names_of(key):
+        for name in names_of(key) if self.rules else ():
             self._lanes.setdefault(name, set()).add(key)
 
     def close_lane(self, key: LaneKey) -> None:
         """It is empty."""
-        for name in names_of(key):
+        for name in names_of(key) if self.rules else ():
             self._lanes[name].discard(key)
 
             if not self._lanes[name]:
@@ -95,7 +102,7 @@ class LimitBook:
 
     def take_start_back(self, row: JobRow) -> None:
         """A job that was handed out never began."""
-        for name in self._slots[row.id]:
+        for name in self._slots.get(row.id, ()):
             if name in self._starts:
                 self._starts[name] = rates.taken_back(self._starts[name], 1, row.started_at)
 

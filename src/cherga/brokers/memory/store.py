@@ -176,7 +176,8 @@ class Store:
     def note_rules(self, definitions: Sequence[Definition]) -> None:
         """Go by the rules for limits as they are stored, if these new definitions are some."""
         if any(each.kind in (LIMIT, OVERRIDE) for each in definitions):
-            self.book.read(self.definitions.values())
+            running = [self.rows[id] for jobs in self.running.values() for id in jobs]
+            self.book.read(self.definitions.values(), self.lanes, running)
             self.bells.strike(Topic.READY)
 
     # --- indexes
