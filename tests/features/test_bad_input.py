@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cherga import ConfigError, QueueTasks, Retry, Router, TaskError
+from cherga import ConfigError, InvalidArguments, QueueTasks, Retry, Router, TaskError
 
 
 @pytest.fixture
@@ -194,3 +194,18 @@ def test_nothing_is_left_of_a_task_that_was_declared_wrongly(app: QueueTasks) ->
 
     with app.worker():
         assert task.enqueue(1).result(5) == "mail 1"
+
+
+@pytest.mark.parametrize(("verb", "ours"), [("delay", "enqueue"), ("apply_async", "enqueue"), ("kiq", "aenqueue")])
+def test_the_verbs_of_other_systems_are_answered_with_ours(app: QueueTasks, verb: str, ours: str) -> None:
+    task = app.task(name="work")(lambda number: number)
+
+    with pytest.raises(AttributeError, match=rf"has no attribute '{verb}'; here it is called .*{ours}"):
+        getattr(task, verb)
+
+
+def test_an_option_among_the_arguments_is_shown_its_place(app: QueueTasks) -> None:
+    task = app.task(name="work")(lambda number: number)
+
+    with pytest.raises(InvalidArguments, match=r"options such as priority stand in using\(priority=…\)"):
+        task.enqueue(1, priority=3)

@@ -8,8 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from inspect import BoundArguments
 from types import GenericAlias, NoneType
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
 
+from cherga.client.batches import Batch, element_of, element_result
 from cherga.client.depends import context_parameters
 from cherga.client.features import Features
 from cherga.client.flow import Step
@@ -19,7 +20,7 @@ from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.signature import Signature, hints_of
-from cherga.words.errors import ConfigError
+from cherga.words.errors import ConfigError, InvalidArguments
 from cherga.words.job import NewJob, Unique
 from cherga.words.limits import LimitRule
 from cherga.words.schedule import Schedule
@@ -27,8 +28,18 @@ from cherga.words.schedule import Schedule
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
+T = TypeVar("T")
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+FOREIGN_VERBS = {
+    "apply_async": "using(…).enqueue",
+    "defer": "enqueue",
+    "delay": "enqueue",
+    "kiq": "aenqueue",
+    "send": "enqueue",
+}
+"""Verbs of other systems, and what they are called here."""
 
 
 class Sender(Protocol):
@@ -69,6 +80,12 @@ class Enqueuing(ABC, Generic[P, R]):
         """The async twin of ``enqueue_many``."""
         task, order = self._aim()
         return await task.sender.asend(_many(task, order, calls))
+
+    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            hint = f"; here it is called {FOREIGN_VERBS[name]}" if name in FOREIGN_VERBS else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def s(self, *args: Any, **kwargs: Any) -> Step[R]:
         """A step for ``chain`` and ``group``: in a chain, the result before it becomes the first argument."""
@@ -111,8 +128,8 @@ class Task(Enqueuing[P, R]):
         """Nothing stands between the worker and the function."""
         self.is_async = features.is_async
         self.injected = context_parameters(function)
-        self.signature = Signature(function, name, injected=self._filled_in(), skip=1 if features.echo else 0)
-        self.result_type = _result_type(features, self.signature.hints.get("return", Any))
+        self.signature = self._signature()
+        self.result_type = _result_type(features, hints_of(function).get("return", Any))
         """Of what is stored, as far as annotations tell."""
         self.sender = sender
         self.rule: tuple[str, LimitRule] | None = None
@@ -186,7 +203,10 @@ class Task(Enqueuing[P, R]):
 
     def build(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         """The job to push. Raises ``InvalidArguments``."""
-        payload = self.signature.pack(args, kwargs)
+        try:
+            payload = self.signature.pack(args, kwargs)
+        except InvalidArguments as error:
+            raise self._with_hint(error, kwargs) from error
 
         if len(payload) > self.sender.max_payload:
             check_size(payload, self.sender.max_payload, f"arguments of task {self.name}")
@@ -213,6 +233,11 @@ class Task(Enqueuing[P, R]):
         home = self.home()
         return home, home.order
 
+    def _with_hint(self, error: InvalidArguments, kwargs: dict[str, Any]) -> InvalidArguments:
+        """Options of a job stand in ``using``; among its arguments they are a habit from elsewhere."""
+        strange = [name for name in kwargs if name not in self.signature.names and name in UsingOptions.__annotations__]
+        return InvalidArguments(f"{error}; options such as {strange[0]} stand in using({strange[0]}=…)") if strange else error
+
     def _with_keys(self, payload: bytes, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         held = Unique("", order.hold, order.period, order.conflict)
         unique = make_unique(order.unique, self.name, self.signature, args, kwargs, held) if order.unique else None
@@ -226,6 +251,13 @@ class Task(Enqueuing[P, R]):
 
         if order.key is not None and not callable(order.key):
             check_names(self.name, "key", order.key, self.signature)
+
+    def _signature(self) -> Signature:
+        """Of what a sender passes."""
+        if self.features.batch is not None:
+            return Signature(element_of(self.function, self._filled_in()), self.name)
+
+        return Signature(self.function, self.name, injected=self._filled_in(), skip=1 if self.features.echo else 0)
 
     def _filled_in(self) -> frozenset[str]:
         """Parameters that the worker fills in, and senders cannot pass."""
@@ -271,6 +303,15 @@ class EchoTask(Task[P, R], Generic[P, R, C]):
         return result
 
 
+class BatchTask(Task[[T], R], Generic[T, R, C]):
+    """A task of ``batch=…``: a job is enqueued with one value, and a call receives those of many."""
+
+    def __call__(self, batch: list[T], /, *args: Any, **kwargs: Any) -> C:
+        """Call the plain function here and now with a ``Batch`` of these values, and no job."""
+        result: C = self.function(batch if isinstance(batch, Batch) else Batch(batch), *args, **kwargs)
+        return result
+
+
 class Prepared(Enqueuing[P, R]):
     """A task with options for its next jobs; made by ``using``."""
 
@@ -301,6 +342,9 @@ def _ordered(task: Task[Any, Any], steps: tuple[UsingOptions, ...]) -> Order:
 def _result_type(features: Features, hint: Any) -> Any:
     if features.decode is not None:
         return hints_of(features.decode).get("return", Any)
+
+    if features.batch is not None:
+        return element_result(hint)
 
     if not features.is_generator:
         return hint
