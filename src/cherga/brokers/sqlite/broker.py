@@ -12,9 +12,11 @@ from cherga.brokers.sqlite.claim import ANY_READY, NOTHING, claim
 from cherga.brokers.sqlite.coalesce import Coalescer
 from cherga.brokers.sqlite.door import Door
 from cherga.brokers.sqlite.doorbell import PollingListener
+from cherga.brokers.sqlite.limits import list_uses
 from cherga.brokers.sqlite.push import push_groups
-from cherga.brokers.sqlite.settle import NotPlain, settle_singly, settle_together
+from cherga.brokers.sqlite.settle import settle_together
 from cherga.brokers.sqlite.store import Store
+from cherga.brokers.sqlite.together import NotPlain
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Listener
 from cherga.rules.settings import BrokerSettings
@@ -83,7 +85,7 @@ class SQLiteBroker:
     def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None, family: bool = False) -> list[UUID]:
         """Cancel jobs, or make them ready; return the ids that it touched."""
         with self._write() as write:
-            return moves.move(write, ids, to, message)
+            return moves.move(write, ids, to, message, family)
 
     def listen(self, topics: Iterable[str]) -> Listener:
         """Hear of changes on these topics: by doorbell, or by looking often where there is none."""
@@ -141,7 +143,7 @@ class SQLiteBroker:
                 answers = settle_together(write, settlements, plain)
         except NotPlain:
             with self._write() as write:
-                answers = settle_singly(write, settlements)
+                answers = settle_together(write, settlements, {})
 
         for settlement in settlements:
             plain.pop(settlement.token, None)
@@ -156,7 +158,7 @@ class SQLiteBroker:
 
         with self._store.read() as db:
             if not tidy.has_work(db, now):
-                return Promoted(0, tidy.find_next(db, now))
+                return Promoted(0, tidy.find_next(db, now), now)
 
         with self._write(lasting=False) as write:
             return tidy.promote(write, limit)
@@ -214,10 +216,8 @@ class SQLiteBroker:
 
     def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
         """One page of jobs, newest first."""
-        store = self._store
-
-        with store.read() as db:
-            return look.find(db, store.lanes, where, limit, before)
+        with self._store.read() as db:
+            return look.find(db, where, limit, before)
 
     def counts(self) -> list[TaskCount]:
         """How many jobs stand where."""
@@ -241,11 +241,13 @@ class SQLiteBroker:
 
     def limits(self, names: Sequence[str]) -> list[LimitUse]:
         """How the limits of these names stand; those without a rule are left out."""
-        return []
+        with self._store.read() as db:
+            return list_uses(db, names, SystemClock.now() + self.time_offset)
 
     def families(self, ids: Sequence[UUID]) -> list[Family]:
         """The children of each of these jobs, taken together."""
-        return [Family() for _ in ids]
+        with self._store.read() as db:
+            return look.families(db, ids)
 
     @property
     def _store(self) -> Store:

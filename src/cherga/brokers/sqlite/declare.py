@@ -10,29 +10,41 @@ import msgspec
 
 from cherga.brokers.sqlite.push import push_groups
 from cherga.brokers.sqlite.write import Write
+from cherga.doors.broker import Topic
 from cherga.words.job import Definition, NewJob, Shared
+from cherga.words.limits import LIMIT, OVERRIDE
+from cherga.words.schedule import SCHEDULE
+
+_DEFINE = "insert or replace into definitions (kind, name, version, data, stamp) values (?, ?, ?, ?, ?)"
+
+_DEFINITIONS = "select name, data, version, stamp from definitions where kind = ?1 and length(data) > 0"
 
 _write_json = msgspec.json.Encoder().encode
 
 
 def define(write: Write, definitions: Sequence[Definition]) -> None:
-    """Store what is declared; a lower version never replaces a higher one."""
-    rows = [(one.kind, one.name, one.version, one.data) for one in definitions]
+    """Store what is declared, and take back what has no data; a lower version never replaces a higher one."""
+    for one in definitions:
+        known = write.row("select stamp, version from definitions where kind = ? and name = ?", (one.kind, one.name))
 
-    for row in rows:
-        write.run(
-            "insert into definitions (kind, name, version, data) values (?, ?, ?, ?) on conflict (kind, name) do update "
-            "set version = excluded.version, data = excluded.data where excluded.version >= version",
-            row,
-        )
+        if known is not None and known[1] > one.version:
+            continue
+
+        write.run(_DEFINE, (one.kind, one.name, one.version, one.data, one.stamp))
+
+        if one.kind in {LIMIT, OVERRIDE}:
+            write.bells.topics.add(Topic.READY)
+
+        if one.kind == SCHEDULE and (not one.data or (known is not None and known[0] != one.stamp)):
+            write.run("delete from ticks where schedule = ?", (one.name,))
 
 
 def list_definitions(db: apsw.Connection, kind: str, names: Sequence[str]) -> list[Definition]:
-    """The definitions of a kind, all or those named."""
+    """The definitions of a kind, all or those named, without what was taken back."""
     restriction = "and name in (select value from json_each(?2))" if names else ""
     bindings = (kind, _write_json(list(names)).decode()) if names else (kind,)
-    rows = db.execute(f"select name, data, version from definitions where kind = ?1 {restriction} order by name", bindings)
-    return [Definition(kind, name, data, version) for name, data, version in rows]
+    rows = db.execute(f"{_DEFINITIONS} {restriction} order by name", bindings)
+    return [Definition(kind, *row) for row in rows]
 
 
 def tick(write: Write, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:

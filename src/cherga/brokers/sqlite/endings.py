@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
 from msgspec import Struct
 
 from cherga.brokers.sqlite.held import Held
-from cherga.brokers.sqlite.rows import AWAITED, FAILURE_KEPT, HAS_HISTORY, READY, SCHEDULED, WAITS
+from cherga.brokers.sqlite.rows import (
+    AWAITED,
+    CANCELLED,
+    FAILURE_KEPT,
+    GROUP_KEPT,
+    HAS_HISTORY,
+    READY,
+    RUNNING,
+    SCHEDULED,
+    STATES,
+    SUCCEEDED,
+    WAITS,
+)
 from cherga.brokers.sqlite.uniques import release_key, retake_key
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.words.job import Reason, UniqueWhile
+from cherga.rules.lifecycle import Move, allowed
+from cherga.words.job import GROUP_TASK, JobState, Reason, UniqueWhile
 
 _END = """
 update jobs set
@@ -28,10 +44,16 @@ update jobs set
 where sequence = ?
 """
 
+_MARK = "update jobs set cancel = 1, message = ifnull(?, message), position = position + 1 where sequence = ?"
 
 _DELETE = """
-delete from jobs where sequence = ?1 and not exists (select 1 from edges where parent = ?1) returning lane, state, token
+delete from jobs where sequence in (select value from json_each(?))
+and not exists (select 1 from edges where parent = jobs.sequence) returning sequence, token, lane, state
 """
+
+_REMEMBER = "insert or replace into forgotten (sequence, token, at) values "
+
+_write_json = msgspec.json.Encoder().encode
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -63,13 +85,41 @@ def end(write: Write, held: Held, ending: Ending) -> None:
     release_key(write, held.ties.unique, held.sequence)
 
     if held.traits & WAITS:
-        write.run("delete from edges where child = ?", (held.sequence,))
+        _let_edges_go(write, held)
 
     if held.traits & AWAITED:
-        write.run("insert or replace into releases (parent, ended) values (?, ?)", (held.sequence, ending.to))
-        write.ended.append(held.sequence)
+        write.ended[held.sequence] = ending.to
 
     _store_end(write, held, ending, _kept(held, ending))
+
+
+def end_group(write: Write, held: Held) -> None:
+    """A job that is a group has nobody to wait for any more: it has succeeded."""
+    overrides = held.head.overrides
+    kept = GROUP_KEPT if overrides is None or overrides.result_ttl is None else overrides.result_ttl
+    write.run("update jobs set pending = 0 where sequence = ?", (held.sequence,))
+    end(write, held, Ending(to=SUCCEEDED, kept=kept))
+
+
+def cancel(write: Write, held: Held, reason: Reason, message: str | None) -> bool:
+    """End a job that waits, mark one that runs for its worker; False for one that has ended."""
+    if held.state == RUNNING:
+        write.run(_MARK, (message, held.sequence))
+        write.bells.topics.add(Topic.CANCEL)
+        write.bells.jobs.append(held.packed_id)
+        return True
+
+    if not allowed(Move.CANCEL, STATES[held.state], JobState.CANCELLED):
+        return False
+
+    end(write, held, Ending(to=CANCELLED, reason=reason, message=message))
+    return True
+
+
+def is_group(write: Write, held: Held) -> bool:
+    """Whether the job is a group without a callback, which no worker runs."""
+    lane = write.lanes.get(write.db, held.lane)
+    return lane is not None and lane.task == GROUP_TASK
 
 
 def put_back(write: Write, held: Held, back: Return) -> None:
@@ -91,15 +141,23 @@ def put_back(write: Write, held: Held, back: Return) -> None:
         retake_key(write, held.ties.unique, held.sequence, held.packed_id)
 
 
-def forget(write: Write, sequence: int) -> None:
-    """Delete an ended job at once, unless others wait for it; its token is remembered for a while."""
-    row = write.row(_DELETE, (sequence,))
+def forget(write: Write, sequences: Sequence[int]) -> None:
+    """Delete ended jobs at once, unless others wait for them; their tokens are remembered for a while."""
+    rows = write.rows(_DELETE, (_write_json(sequences).decode(),))
+    gone = _write_json([row[0] for row in rows]).decode()
+    write.run("delete from events where sequence in (select value from json_each(?))", (gone,))
+    write.run_chunks(_REMEMBER, "(?, ?, ?)", "", (), [(sequence, token, write.now) for sequence, token, _, _ in rows])
 
-    if row is not None:
-        lane, state, token = row
+    for _, _, lane, state in rows:
         write.count(lane, state, -1)
-        write.run("delete from events where sequence = ?", (sequence,))
-        write.run("insert or replace into forgotten (sequence, token, at) values (?, ?, ?)", (sequence, token, write.now))
+
+
+def _let_edges_go(write: Write, held: Held) -> None:
+    """The edges of a group stand until it is deleted: they keep its members."""
+    if is_group(write, held):
+        write.run("update edges set released = 1 where child = ? and released = 0", (held.sequence,))
+    else:
+        write.run("delete from edges where child = ?", (held.sequence,))
 
 
 def _store_end(write: Write, held: Held, ending: Ending, kept: float) -> None:

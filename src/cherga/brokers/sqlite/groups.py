@@ -1,19 +1,21 @@
-"""Storing one group whose jobs hold unique keys or wait for others: first everything is looked up, then written."""
+"""Storing groups whose jobs hold unique keys or wait for others: all are planned (``plans.py``), then written together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from msgspec import Struct
+import msgspec
 
-from cherga.brokers.sqlite.newcomers import close_stillborn, find_kept, first_state, insert, make_row
+from cherga.brokers.sqlite.newcomers import close_group, close_stillborn, insert, make_row
+from cherga.brokers.sqlite.orphans import give_up
+from cherga.brokers.sqlite.plans import Batch, Plan
+from cherga.brokers.sqlite.releases import release_ended
+from cherga.brokers.sqlite.replacements import take_over
+from cherga.brokers.sqlite.room import Room
 from cherga.brokers.sqlite.rows import (
     AWAITED,
-    BLOCKED,
     CANCELLED,
-    CODES,
     FIRST_FINAL,
     HOLDS_KEY,
     STATES,
@@ -21,202 +23,96 @@ from cherga.brokers.sqlite.rows import (
     WAITS,
     holds_key_until_final,
 )
-from cherga.brokers.sqlite.uniques import find_holder, take_key
+from cherga.brokers.sqlite.uniques import make_hold, take_keys
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import Edge, EdgePolicy, NewJob, OnConflict, PushAnswer, PushedJob, Reason, Unique
+from cherga.words.job import GROUP_TASK, NewJob, PushAnswer, Reason
+
+_AWAIT = f"""
+update jobs set traits = traits | {AWAITED} where sequence in (select value from json_each(?)) and traits & {AWAITED} = 0
+"""
+
+_EDGES = "insert into edges (parent, child, policy, released) values "
+
+_write_json = msgspec.json.Encoder().encode
 
 
-class Refused(Exception):
-    """The group cannot be stored; the message says why."""
+def push_tied(write: Write, groups: Sequence[Sequence[NewJob]], room: Room | None = None) -> list[PushAnswer]:
+    """Store each group, or answer why not. A ``room`` to look for is given with one group at a time."""
+    batch = Batch(write, groups, room)
+    answers = [batch.plan(group) for group in groups]
+    _store(write, batch.plans)
+
+    for standing, job in batch.replacements.values():
+        take_over(write, standing, job)
+
+    release_ended(write)
+    return answers
 
 
-class Standing(Struct):
-    """Where a job stands that others of the group may wait for or find. ``sequence`` 0: not stored yet.
-
-    Two ids of a group may share one: then the second names the holder of its unique key.
-    """
-
-    id: UUID
-    state: int
-    sequence: int = 0
-    awaited: bool = False
-
-
-class Plan(Struct):
-    """A job to store, where it will stand, and for whom it will wait."""
-
-    job: NewJob
-    standing: Standing
-    parents: list[tuple[Standing, EdgePolicy]] = []
-    pending: int = 0
-    upstream: Standing | None = None
-    """The ended job because of which this one is cancelled at once."""
-
-    @property
-    def unique(self) -> Unique | None:
-        """The key that it will hold."""
-        return None if self.standing.state == CANCELLED else self.job.unique
-
-
-def push_group(write: Write, group: Sequence[NewJob]) -> PushAnswer:
-    """Store the group, or answer why not."""
-    planner = Planner(write, group)
-
-    try:
-        plans = planner.plan()
-    except Refused as refusal:
-        return PushAnswer(refused=str(refusal))
-
-    _store(write, plans)
-    return PushAnswer(tuple(planner.answer(job) for job in group))
-
-
-class Planner:
-    """Decides for each job of a group what becomes of it, without writing anything."""
-
-    def __init__(self, write: Write, group: Sequence[NewJob]) -> None:
-        self._write = write
-        self._group = group
-        wanted = {job.id for job in group} | {edge.parent for job in group for edge in job.edges}
-        kept = find_kept(write, wanted)
-        self._standings = {id: Standing(id, state, sequence) for id, (sequence, state) in kept.items()}
-        self._keys: dict[str, Standing] = {}
-        self._plans: dict[UUID, Plan] = {}
-
-    def plan(self) -> list[Plan]:
-        """The jobs to store, in the order of the group; ``Refused`` says what hinders."""
-        for job in self._group:
-            if job.id not in self._standings:
-                self._place(job)
-
-        for plan in self._parents_first():
-            self._decide(plan)
-
-        return list(self._plans.values())
-
-    def answer(self, job: NewJob) -> PushedJob:
-        """Who stands for this job of the group: itself, or the holder of its key."""
-        standing = self._standings[job.id]
-        return PushedJob(standing.id, STATES[standing.state], existing=standing.id != job.id)
-
-    def _place(self, job: NewJob) -> None:
-        standing = self._find_holder(job)
-
-        if standing is None:
-            standing = Standing(job.id, BLOCKED)
-            self._plans[job.id] = Plan(job, standing)
-
-            if job.unique is not None:
-                self._keys[job.unique.key] = standing
-
-        self._standings[job.id] = standing
-
-    def _find_holder(self, job: NewJob) -> Standing | None:
-        if job.unique is None:
-            return None
-
-        standing = self._keys.get(job.unique.key)
-
-        if standing is None:
-            holder = find_holder(self._write, job.unique.key)
-
-            if holder is None:
-                return None
-
-            standing = Standing(holder.id, CODES[holder.state], holder.sequence)
-
-        if job.unique.conflict is OnConflict.REFUSE:
-            raise Refused(f"the unique key {job.unique.key!r} is held by job {standing.id}")
-
-        return standing
-
-    def _parents_first(self) -> list[Plan]:
-        """A job that ends the moment it is stored decides about those that wait for it."""
-        plans = self._plans
-        graph = {id: [edge.parent for edge in plan.job.edges if edge.parent in plans] for id, plan in plans.items()}
-
-        try:
-            return [plans[id] for id in TopologicalSorter(graph).static_order()]
-        except CycleError as error:
-            raise Refused(f"the jobs wait for each other in a circle: {', '.join(map(str, error.args[1]))}") from None
-
-    def _decide(self, plan: Plan) -> None:
-        plan.parents = self._find_parents(plan.job)
-        plan.pending = sum(parent.state < FIRST_FINAL for parent, _ in plan.parents)
-        plan.upstream = next((parent for parent, policy in plan.parents if _breaks(parent, policy)), None)
-        plan.standing.state = CANCELLED if plan.upstream else first_state(plan.job, self._write.now, plan.pending)
-
-        if plan.standing.state != CANCELLED:
-            for parent, _ in plan.parents:
-                parent.awaited = True
-
-    def _find_parents(self, job: NewJob) -> list[tuple[Standing, EdgePolicy]]:
-        """Each parent once, with the stricter policy where two edges name it."""
-        found: dict[UUID, tuple[Standing, EdgePolicy]] = {}
-
-        for edge in job.edges:
-            standing = self._find_parent(job, edge)
-
-            if standing.id not in found or edge.policy is EdgePolicy.SUCCEEDED:
-                found[standing.id] = (standing, edge.policy)
-
-        return list(found.values())
-
-    def _find_parent(self, job: NewJob, edge: Edge) -> Standing:
-        standing = self._standings.get(edge.parent)
-
-        if standing is None:
-            raise Refused(f"job {job.id} waits for job {edge.parent}, which is neither kept nor in the same group")
-
-        return standing
-
-
-def _breaks(parent: Standing, policy: EdgePolicy) -> bool:
-    return policy is EdgePolicy.SUCCEEDED and parent.state >= FIRST_FINAL and parent.state != SUCCEEDED
-
-
-def _store(write: Write, plans: Sequence[Plan]) -> None:
+def _store(write: Write, plans: Mapping[UUID, Plan]) -> None:
     if not plans:
         return
 
-    for sequence, plan in enumerate(plans, write.take_numbers(len(plans))):
+    for sequence, plan in enumerate(plans.values(), write.take_numbers(len(plans))):
         plan.standing.sequence = sequence
 
-    insert(write, [_row(write, plan) for plan in plans])
+    insert(write, [_row(write, plan) for plan in plans.values()])
+    _take_keys(write, plans.values())
+    _tie(write, plans)
 
-    for plan in plans:
-        _tie(write, plan)
+    for plan in plans.values():
+        if plan.standing.state >= FIRST_FINAL:
+            _close(write, plan)
 
 
 def _row(write: Write, plan: Plan) -> tuple[object, ...]:
     standing = plan.standing
     holds = HOLDS_KEY if holds_key_until_final(plan.unique) else 0
-    traits = holds | (AWAITED if standing.awaited else 0) | (WAITS if plan.parents and standing.state != CANCELLED else 0)
+    traits = holds | (AWAITED if standing.awaited else 0) | (WAITS if plan.parents and _keeps_edges(plan) else 0)
     return make_row(write, plan.job, standing.sequence, standing.state, plan.pending, traits)
 
 
-def _tie(write: Write, plan: Plan) -> None:
-    """What stands outside the job's own row."""
-    standing = plan.standing
+def _keeps_edges(plan: Plan) -> bool:
+    """A group keeps its members whatever became of it."""
+    return plan.standing.state != CANCELLED or plan.job.task == GROUP_TASK
 
-    if standing.state == CANCELLED:
-        _close(write, plan)
-        return
 
-    if plan.unique is not None:
-        take_key(write, plan.unique, standing.sequence, plan.job.id.bytes)
+def _take_keys(write: Write, plans: Iterable[Plan]) -> None:
+    holds = [
+        make_hold(write, plan.standing.key, plan.unique, plan.standing.sequence, plan.job.id.bytes)
+        for plan in plans
+        if plan.unique is not None
+    ]
+    take_keys(write, holds)
 
-    for parent, policy in plan.parents:
-        released = int(parent.state >= FIRST_FINAL)
-        write.run("insert into edges values (?, ?, ?, ?)", (parent.sequence, standing.sequence, policy.value, released))
-        write.run(
-            "update jobs set traits = traits | ? where sequence = ? and traits & ? = 0", (AWAITED, parent.sequence, AWAITED)
-        )
+
+def _tie(write: Write, plans: Mapping[UUID, Plan]) -> None:
+    """Write the edges; parents that were stored before learn that they are awaited."""
+    tied = [plan for plan in plans.values() if plan.parents and _keeps_edges(plan)]
+    stored = {parent.sequence for plan in tied for parent, _ in plan.parents if parent.id not in plans}
+
+    if stored:
+        write.run(_AWAIT, (_write_json(list(stored)).decode(),))
+
+    write.run_chunks(_EDGES, "(?, ?, ?, ?)", "", (), [edge for plan in tied for edge in _edges(plan)])
+
+
+def _edges(plan: Plan) -> list[tuple[int, int, str, int]]:
+    child = plan.standing.sequence
+    over = plan.standing.state >= FIRST_FINAL
+    return [(parent.sequence, child, policy.value, int(over or parent.state >= FIRST_FINAL)) for parent, policy in plan.parents]
 
 
 def _close(write: Write, plan: Plan) -> None:
-    if plan.upstream is None:
-        close_stillborn(write, plan.job, plan.standing.sequence, Reason.EXPIRED)
+    job, sequence = plan.job, plan.standing.sequence
+
+    if plan.standing.state == SUCCEEDED:
+        close_group(write, job, sequence)
+    elif plan.upstream is None:
+        close_stillborn(write, job, sequence, Reason.EXPIRED)
     else:
         message = f"job {plan.upstream.id}, which it was to wait for, {STATES[plan.upstream.state]}"
-        close_stillborn(write, plan.job, plan.standing.sequence, Reason.UPSTREAM, message)
+        close_stillborn(write, job, sequence, Reason.UPSTREAM, message)
+
+        if plan.together:
+            give_up(write, [job.id.bytes], Reason.UPSTREAM, message)

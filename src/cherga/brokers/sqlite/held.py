@@ -14,8 +14,8 @@ from cherga.brokers.sqlite.write import Write
 from cherga.words.job import ATTEMPTS_KEPT, Attempt, Charge, JobHead
 
 _HELD = """
-select sequence, id, state, lane, attempt, crashes, interruptions, traits, cancel, token, run_at, started_at, expires_at, ties,
-    head, attempts from jobs
+select sequence, id, state, lane, attempt, crashes, interruptions, traits, cancel, pending, token, run_at, started_at,
+    expires_at, ties, head, attempts from jobs
 """
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -34,6 +34,7 @@ class Held(Struct, frozen=True):
     interruptions: int
     traits: int
     cancel: int
+    pending: int
     token: int | None
     run_at: float | None
     started_at: float | None

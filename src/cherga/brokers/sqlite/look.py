@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -9,13 +10,13 @@ from uuid import UUID
 import apsw
 import msgspec
 
-from cherga.brokers.sqlite.lanes import Lanes
+from cherga.brokers.sqlite.holds import write_scope
 from cherga.brokers.sqlite.leases import BOOT_ID, read_info
 from cherga.brokers.sqlite.rows import CODES, COLUMNS, FAILED, RUNNING, STATES, to_row
 from cherga.brokers.sqlite.sweeps import PATIENCE, read_last
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.words.job import JobFilter, JobRow, PauseScope, TaskCount, WorkerInfo
+from cherga.words.job import Family, JobFilter, JobRow, JobState, PauseScope, Progress, TaskCount, WorkerInfo
 
 _SELECT = f"select {COLUMNS} from jobs as j left join lanes as l on l.number = j.lane"
 
@@ -30,8 +31,26 @@ select s.number, s.id, s.info, s.expires - ?1,
 from sessions as s where s.boot = ?2 and s.expires > ?1 and s.death is null order by s.number
 """
 
+_CHILDREN = """
+select p.parent, j.state, count(*) from (select unhex(value) as parent from json_each(?)) as p
+cross join jobs as j indexed by jobs_by_parent on j.parent = p.parent group by 1, 2
+"""
+
+_CHILDREN_RUNNING = f"""
+select p.parent, j.progress from (select unhex(value) as parent from json_each(?)) as p
+cross join jobs as j indexed by jobs_by_parent on j.parent = p.parent
+where j.state = {RUNNING} and j.progress is not null
+"""
+
+_read_progress = msgspec.msgpack.Decoder(Progress).decode
+_COUNTS_FOR = """
+? in (select 'queue:' || queue union all select 'task:' || task union all select value from json_each(limits))
+"""
+
+_AWAITED_BY = "j.sequence in (select parent from edges where child = (select sequence from jobs where id = ?))"
+
 _write_json = msgspec.json.Encoder().encode
-_read_scope = msgspec.json.Decoder(tuple[str | None, str | None]).decode
+_read_scope = msgspec.json.Decoder(tuple[str | None, ...]).decode
 
 
 def select_rows(db: apsw.Connection, clauses: str, bindings: Sequence[Any]) -> list[JobRow]:
@@ -48,9 +67,9 @@ def get(db: apsw.Connection, ids: Sequence[UUID]) -> list[JobRow | None]:
     return [found.get(id) for id in ids]
 
 
-def find(db: apsw.Connection, lanes: Lanes, where: JobFilter, limit: int, before: int | None) -> list[JobRow]:
+def find(db: apsw.Connection, where: JobFilter, limit: int, before: int | None) -> list[JobRow]:
     """One page, newest first."""
-    clauses, bindings = _restrict(db, lanes, where, before)
+    clauses, bindings = _restrict(where, before)
     restriction = " and ".join(clauses) or "true"
     return select_rows(db, f"where {restriction} order by j.sequence desc limit ?", (*bindings, limit))
 
@@ -58,6 +77,30 @@ def find(db: apsw.Connection, lanes: Lanes, where: JobFilter, limit: int, before
 def counts(db: apsw.Connection) -> list[TaskCount]:
     """How many jobs stand where, from the counters: nothing is scanned."""
     return [TaskCount(queue, task, STATES[state], count) for queue, task, state, count in db.execute(_COUNTS)]
+
+
+def families(db: apsw.Connection, ids: Sequence[UUID]) -> list[Family]:
+    """The children of each of these jobs, taken together."""
+    packed = _write_json([id.hex for id in dict.fromkeys(ids)]).decode()
+    counts: dict[bytes, dict[JobState, int]] = defaultdict(dict)
+    shares: dict[bytes, float] = defaultdict(float)
+
+    for parent, state, count in db.execute(_CHILDREN, (packed,)):
+        counts[parent][STATES[state]] = count
+        shares[parent] += count if STATES[state].final else 0.0
+
+    for parent, progress in db.execute(_CHILDREN_RUNNING, (packed,)):
+        shares[parent] += _share(progress)
+
+    return [Family(counts.get(id.bytes, {}), shares.get(id.bytes, 0.0)) for id in ids]
+
+
+def _share(packed: bytes) -> float:
+    """How much of a running job is done, 0 to 1."""
+    try:
+        return (_read_progress(packed).percent or 0.0) / 100.0
+    except (msgspec.DecodeError, TypeError):
+        return 0.0
 
 
 def workers(db: apsw.Connection, uptime: float) -> list[WorkerInfo]:
@@ -77,7 +120,7 @@ def workers(db: apsw.Connection, uptime: float) -> list[WorkerInfo]:
 
 def pause(write: Write, scope: PauseScope, paused: bool) -> None:
     """Close or open the lanes of this scope."""
-    key = _write_json((scope.queue, scope.task)).decode()
+    key = write_scope(scope)
 
     if paused:
         write.run("insert or ignore into pauses (scope) values (?)", (key,))
@@ -91,13 +134,21 @@ def list_paused(db: apsw.Connection) -> list[PauseScope]:
     return [PauseScope(*_read_scope(scope)) for (scope,) in db.execute("select scope from pauses order by scope")]
 
 
-def _restrict(db: apsw.Connection, lanes: Lanes, where: JobFilter, before: int | None) -> tuple[list[str], list[Any]]:
+def _restrict(where: JobFilter, before: int | None) -> tuple[list[str], list[Any]]:
     clauses: list[str] = []
     bindings: list[Any] = []
 
     if where.owner is not None:
         clauses.append("j.owner = ?")
         bindings.append(where.owner)
+
+    if where.parent is not None:
+        clauses.append("j.parent = ?")
+        bindings.append(where.parent.bytes)
+
+    if where.awaited_by is not None:
+        clauses.append(_AWAITED_BY)
+        bindings.append(where.awaited_by.bytes)
 
     if where.unfinished:
         clauses.append(f"j.state <= {RUNNING}")  # word for word as in the index
@@ -109,10 +160,29 @@ def _restrict(db: apsw.Connection, lanes: Lanes, where: JobFilter, before: int |
     if where.states:
         clauses.append(_in_states([CODES[state] for state in where.states]))
 
-    if where.queue is not None or where.task is not None:
-        clauses.append(_one_of("j.lane", lanes.matching(db, where.queue, where.task)))
+    lanes = _lane_clauses(where)
+
+    if lanes:
+        clauses.append(f"+j.lane in (select number from lanes where {' and '.join(lanes)})")
+        bindings += lanes.values()
 
     return clauses, bindings
+
+
+def _lane_clauses(where: JobFilter) -> dict[str, str]:
+    """What is asked of the lane, with what to bind."""
+    clauses: dict[str, str] = {}
+
+    if where.queue is not None:
+        clauses["queue = ?"] = where.queue
+
+    if where.task is not None:
+        clauses["task = ?"] = where.task
+
+    if where.limit is not None:
+        clauses[_COUNTS_FOR] = where.limit
+
+    return clauses
 
 
 def _in_states(codes: Sequence[int]) -> str:

@@ -7,17 +7,16 @@ from uuid import UUID
 
 import msgspec
 
-from cherga.brokers.sqlite.endings import Ending, end
+from cherga.brokers.sqlite.endings import cancel, is_group
 from cherga.brokers.sqlite.held import Held, select_held
+from cherga.brokers.sqlite.orphans import give_up
 from cherga.brokers.sqlite.releases import release_ended
-from cherga.brokers.sqlite.rows import CANCELLED, FIRST_FINAL, READY, RUNNING, STATES
+from cherga.brokers.sqlite.rows import FIRST_FINAL, READY, STATES
 from cherga.brokers.sqlite.uniques import retake_key
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
 from cherga.rules.lifecycle import Move, allowed
 from cherga.words.job import JobState, Reason
-
-_MARK = "update jobs set cancel = 1, message = ifnull(?, message), position = position + 1 where sequence = ?"
 
 _NOW = """
 update jobs set state = 2, place = ?, ready_at = ?, run_at = ?2, position = position + 1 where sequence = ?
@@ -35,18 +34,26 @@ where sequence = ?
 _write_json = msgspec.json.Encoder().encode
 
 
-def move(write: Write, ids: Sequence[UUID], to: JobState, message: str | None) -> list[UUID]:
+def move(write: Write, ids: Sequence[UUID], to: JobState, message: str | None, family: bool) -> list[UUID]:
     """Cancel the jobs, or make them ready, where the lifecycle allows it; return those that were touched."""
-    if to not in {JobState.CANCELLED, JobState.READY}:
-        raise ValueError(f"expected a move to cancelled or ready, got {to}")
-
-    touched = []
-
-    for held in _select(write, ids):
-        if _cancel(write, held, message) if to is JobState.CANCELLED else _make_ready(write, held):
-            touched.append(held.id)
+    match to:
+        case JobState.CANCELLED:
+            touched = _cancel(write, ids, message, family)
+        case JobState.READY:
+            touched = [held.id for held in _select(write, ids) if _make_ready(write, held)]
+        case _:
+            raise ValueError(f"expected a move to cancelled or ready, got {to}")
 
     release_ended(write)
+    return touched
+
+
+def _cancel(write: Write, ids: Sequence[UUID], message: str | None, family: bool) -> list[UUID]:
+    touched = [held.id for held in _select(write, ids) if cancel(write, held, Reason.ASKED, message)]
+
+    if family:
+        give_up(write, [id.bytes for id in ids], Reason.ASKED, message)
+
     return touched
 
 
@@ -55,22 +62,8 @@ def _select(write: Write, ids: Sequence[UUID]) -> Iterator[Held]:
     return select_held(write, "where id in (select unhex(value) from json_each(?)) order by sequence", (packed,))
 
 
-def _cancel(write: Write, held: Held, message: str | None) -> bool:
-    if held.state == RUNNING:
-        write.run(_MARK, (message, held.sequence))
-        write.bells.topics.add(Topic.CANCEL)
-        write.bells.jobs.append(held.packed_id)
-        return True
-
-    if not allowed(Move.CANCEL, STATES[held.state], JobState.CANCELLED):
-        return False
-
-    end(write, held, Ending(to=CANCELLED, reason=Reason.ASKED, message=message))
-    return True
-
-
 def _make_ready(write: Write, held: Held) -> bool:
-    if not allowed(Move.RETRY, STATES[held.state], JobState.READY):
+    if not allowed(Move.RETRY, STATES[held.state], JobState.READY) or is_group(write, held):
         return False
 
     if held.state < FIRST_FINAL:

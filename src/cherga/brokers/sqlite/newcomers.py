@@ -9,23 +9,35 @@ from uuid import UUID
 
 import msgspec
 
-from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, FAILURE_KEPT, READY, SCHEDULED, pack_ties, read_head
+from cherga.brokers.sqlite.rows import (
+    BLOCKED,
+    CANCELLED,
+    FAILURE_KEPT,
+    GROUP_KEPT,
+    READY,
+    SCHEDULED,
+    SUCCEEDED,
+    pack_ties,
+    read_head,
+)
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.words.job import NewJob, Reason
+from cherga.words.job import GROUP_TASK, NewJob, Reason
 
 Row = tuple[Any, ...]
 """One row of ``COLUMNS``."""
 
 COLUMNS = """
     sequence, id, state, lane, rank, place, pending, traits, enqueued_at, ready_at, run_at, expires_at,
-    owner, head, ties, payload
+    owner, head, ties, parent, payload
 """
 SEQUENCE, ID, STATE, LANE = range(4)
 
 _INSERT = f"insert into jobs ({COLUMNS}) values "
-_ROW = f"({', '.join('?' * 16)})"
+_ROW = f"({', '.join('?' * 17)})"
 _UNLESS_KEPT = " on conflict (id) do nothing"
+
+_CLOSE = "update jobs set reason = ?, message = ?, finished_at = ?, prune_at = ? where sequence = ?"
 
 _write_json = msgspec.json.Encoder().encode
 
@@ -37,11 +49,24 @@ def first_state(job: NewJob, now: float, pending: int = 0) -> int:
     if expires_at is not None and expires_at <= now:
         return CANCELLED
 
+    if job.task == GROUP_TASK and not pending:
+        return SUCCEEDED
+
+    return waiting_state(job, now, pending)
+
+
+def waiting_state(job: NewJob, now: float, pending: int = 0) -> int:
+    """How a job waits for its start."""
     if pending:
         return BLOCKED
 
-    run_at = job.run_at if job.delay is None else now + job.delay
-    return SCHEDULED if run_at is not None and run_at > now else READY
+    due = run_at(job, now)
+    return SCHEDULED if due is not None and due > now else READY
+
+
+def run_at(job: NewJob, now: float) -> float | None:
+    """The time set for the job, by the broker's clock."""
+    return job.run_at if job.delay is None else now + job.delay
 
 
 def expiry(job: NewJob, now: float) -> float | None:
@@ -57,18 +82,19 @@ def make_row(write: Write, job: NewJob, sequence: int, state: int, pending: int 
         sequence,
         job.id.bytes,
         state,
-        write.lanes.number(write.db, job.queue, job.task, job.limit_keys),
+        write.lane(job.queue, job.task, job.limit_keys),
         -job.priority,
         sequence,
         pending,
         traits,
         now,
         now if state == READY else None,
-        job.run_at if job.delay is None else now + job.delay,
+        run_at(job, now),
         expiry(job, now),
         job.owner,
         job.head,
         ties,
+        None if job.parent is None else job.parent.bytes,
         job.payload,
     )
 
@@ -101,10 +127,14 @@ def close_stillborn(write: Write, job: NewJob, sequence: int, reason: Reason, me
     """Complete the row of a job that was cancelled in the moment it was stored."""
     overrides = read_head(job.head).overrides
     kept = FAILURE_KEPT if overrides is None or overrides.failure_ttl is None else overrides.failure_ttl
-    write.run(
-        "update jobs set reason = ?, message = ?, finished_at = ?, prune_at = ? where sequence = ?",
-        (reason.value, message, write.now, write.now + kept, sequence),
-    )
+    write.run(_CLOSE, (reason.value, message, write.now, write.now + kept, sequence))
+
+
+def close_group(write: Write, job: NewJob, sequence: int) -> None:
+    """Complete the row of a group that had nobody to wait for in the moment it was stored."""
+    overrides = read_head(job.head).overrides
+    kept = GROUP_KEPT if overrides is None or overrides.result_ttl is None else overrides.result_ttl
+    write.run(_CLOSE, (None, None, write.now, write.now + kept, sequence))
 
 
 def _note(write: Write, rows: Sequence[Row]) -> None:

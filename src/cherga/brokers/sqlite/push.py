@@ -1,10 +1,11 @@
-"""Storing new jobs: groups that need no look around go in together, the others one by one."""
+"""Storing new jobs: groups that need no look around go straight in, the others are planned first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
-from cherga.brokers.sqlite.groups import push_group
+from cherga.brokers.sqlite.groups import push_tied
 from cherga.brokers.sqlite.newcomers import (
     SEQUENCE,
     STATE,
@@ -15,32 +16,36 @@ from cherga.brokers.sqlite.newcomers import (
     insert,
     make_row,
 )
+from cherga.brokers.sqlite.room import Room
 from cherga.brokers.sqlite.rows import CANCELLED, STATES
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import NewJob, PushAnswer, PushedJob, Reason
+from cherga.words.job import GROUP_TASK, NewJob, PushAnswer, PushedJob, Reason
 
 Group = Sequence[NewJob]
 
 
 def push_groups(write: Write, groups: Sequence[Group]) -> list[PushAnswer]:
     """Store each group whole or not at all, and answer for each in order."""
+    room = Room(write) if groups else None
+
+    if room is not None and room.is_limited([job for group in groups for job in group]):
+        return [answer for group in groups for answer in _push_run(write, [group], room)]
+
+    return _push_run(write, groups)
+
+
+def _push_run(write: Write, groups: Sequence[Group], room: Room | None = None) -> list[PushAnswer]:
     answers: list[PushAnswer] = []
-    plain: list[Group] = []
 
-    for group in groups:
-        if _is_plain(group):
-            plain.append(group)
-            continue
+    for plain, run in groupby(groups, _is_plain):
+        alike = list(run)
+        answers += _push_plain(write, alike) if plain and room is None else push_tied(write, alike, room)
 
-        answers += _push_plain(write, plain)
-        answers.append(push_group(write, group))
-        plain = []
-
-    return answers + _push_plain(write, plain)
+    return answers
 
 
 def _is_plain(group: Group) -> bool:
-    return not any(job.unique is not None or job.edges for job in group)
+    return not any(job.unique is not None or job.edges or job.task == GROUP_TASK for job in group)
 
 
 def _push_plain(write: Write, groups: Sequence[Group]) -> list[PushAnswer]:

@@ -41,6 +41,8 @@ ENTANGLED = HOLDS_KEY | AWAITED | WAITS | HAS_HISTORY
 
 FAILURE_KEPT = 30 * 86_400.0
 """Seconds that a job is kept which no worker ended, unless its head says otherwise."""
+GROUP_KEPT = 86_400.0
+"""Seconds that a group is kept which has succeeded, unless its head says otherwise."""
 
 
 class Ties(Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -93,7 +95,7 @@ EMPTY_HEAD = JobHead()
 
 COLUMNS = """
     j.sequence, j.id, l.task, l.queue, -j.rank, j.state, cast(j.reason as blob), cast(j.owner as blob), cast(j.message as blob),
-    j.payload, j.head, j.ties, j.pending, j.attempt, j.claims, j.crashes, j.interruptions,
+    j.payload, j.head, j.ties, j.parent, j.pending, j.attempt, j.claims, j.crashes, j.interruptions,
     ifnull((select id from sessions where number = j.session), (select id from past_sessions where number = j.session)),
     j.token, j.cancel,
     j.enqueued_at, j.run_at, j.ready_at, j.first_started_at, j.started_at, j.finished_at, j.expires_at, j.prune_at, j.position,
@@ -105,7 +107,7 @@ that is not UTF-8 spoils no list."""
 
 def to_row(raw: tuple[Any, ...]) -> JobRow | None:
     """The job in a row of ``COLUMNS``; None when it has no id that could name it. Other faults are tolerated."""
-    sequence, id, task, queue, priority, state, reason, owner, message, payload, head, packed, *rest = raw
+    sequence, id, task, queue, priority, state, reason, owner, message, payload, head, packed, parent, *rest = raw
     pending, attempt, claims, crashes, interruptions, session, token, cancel, *last = rest
 
     if len(id) != ID_BYTES:
@@ -126,6 +128,7 @@ def to_row(raw: tuple[Any, ...]) -> JobRow | None:
         head=head,
         unique=ties.unique,
         limit_keys=ties.limit_keys,
+        parent=UUID(bytes=parent) if parent is not None and len(parent) == ID_BYTES else None,
         pending=pending,
         attempt=attempt,
         claims=claims,

@@ -7,8 +7,11 @@ from typing import Any
 import apsw
 import msgspec
 
+from cherga.brokers.sqlite.empty import remove_empty
 from cherga.brokers.sqlite.endings import Ending, end
 from cherga.brokers.sqlite.held import select_held
+from cherga.brokers.sqlite.orphans import cancel_recorded
+from cherga.brokers.sqlite.rates import forget_old
 from cherga.brokers.sqlite.releases import release_ended, release_recorded
 from cherga.brokers.sqlite.rows import CANCELLED, FAILED, READY, SCHEDULED, SUCCEEDED
 from cherga.brokers.sqlite.write import Write
@@ -25,7 +28,7 @@ _TO_DO = """
 select
     exists (select 1 from jobs indexed by jobs_due where state = 1 and run_at <= ?1)
     or exists (select 1 from jobs indexed by jobs_expiring where expires_at is not null and state <= 3 and expires_at <= ?1)
-    or exists (select 1 from releases)
+    or exists (select 1 from releases) or exists (select 1 from orphans)
 """
 
 _DUE = """
@@ -60,7 +63,7 @@ def has_work(db: apsw.Connection, now: float) -> bool:
 
 def find_next(db: apsw.Connection, now: float) -> float | None:
     """In how many seconds there is something to promote; None while nothing is scheduled."""
-    if db.execute("select exists (select 1 from releases)").get:
+    if db.execute("select exists (select 1 from releases) or exists (select 1 from orphans)").get:
         return 0.0
 
     due = db.execute("select min(run_at) from jobs indexed by jobs_due where state = 1").get
@@ -68,14 +71,14 @@ def find_next(db: apsw.Connection, now: float) -> float | None:
 
 
 def promote(write: Write, limit: int) -> Promoted:
-    """Due jobs become ready, expired ones are cancelled, recorded releases are carried out."""
-    count = _expire(write, limit) + _promote_due(write, limit) + release_recorded(write, limit)
+    """Due jobs become ready, expired ones are cancelled, what is recorded for dependants and children is carried out."""
+    count = _expire(write, limit) + _promote_due(write, limit) + release_recorded(write, limit) + cancel_recorded(write, limit)
     release_ended(write)
-    return Promoted(count, find_next(write.db, write.now))
+    return Promoted(count, find_next(write.db, write.now), write.now)
 
 
 def prune(write: Write, limit: int) -> int:
-    """Delete final jobs past their time, then those over the caps; never one that an unfinished job waits for."""
+    """Delete final jobs past their time, then those over the caps; never one that an unfinished job, or a group, needs."""
     rows: list[Any] = []
 
     for state in (SUCCEEDED, FAILED, CANCELLED):
@@ -86,6 +89,8 @@ def prune(write: Write, limit: int) -> int:
     write.run("delete from uniques where expires is not null and expires <= ?", (write.now,))
     write.run("delete from forgotten where at < ?", (write.now - TOKENS_KEPT,))
     write.run("delete from past_sessions where ended < ?", (write.now - SESSIONS_KEPT,))
+    forget_old(write)
+    remove_empty(write)
     return pruned
 
 
@@ -150,6 +155,7 @@ def _delete(write: Write, rows: list[Any]) -> None:
     sequences = _write_numbers([sequence for _, sequence, _, _ in rows]).decode()
     write.run("delete from jobs where sequence in (select value from json_each(?))", (sequences,))
     write.run("delete from events where sequence in (select value from json_each(?))", (sequences,))
+    write.run("delete from edges where child in (select value from json_each(?))", (sequences,))  # those of groups
     write.run("delete from releases where parent in (select value from json_each(?))", (sequences,))
 
     for _, _, lane, state in rows:

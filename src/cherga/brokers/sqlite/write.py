@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import apsw
+import msgspec
 
 from cherga.brokers.sqlite.bells import Bells
-from cherga.brokers.sqlite.lanes import Lanes
+from cherga.brokers.sqlite.declared import LastRules
+from cherga.brokers.sqlite.lanes import HELD, KEYED, Lanes
+from cherga.brokers.sqlite.rows import BLOCKED, READY, RUNNING
 from cherga.rules.settings import BrokerSettings
 
 CHUNKS = (256, 64, 16, 4, 1)
@@ -19,18 +22,24 @@ to give way again, which with a step a row would cost a batch many times its own
 class Write:
     """An open write transaction."""
 
-    __slots__ = ("_tally", "bells", "db", "ended", "lanes", "now", "settings", "uptime")
+    __slots__ = ("_keyed", "_tally", "bells", "db", "ended", "given_up", "lanes", "now", "rules", "settings", "uptime")
 
-    def __init__(self, db: apsw.Connection, lanes: Lanes, settings: BrokerSettings, now: float, uptime: float) -> None:
+    def __init__(
+        self, db: apsw.Connection, lanes: Lanes, rules: LastRules, settings: BrokerSettings, now: float, uptime: float
+    ) -> None:
         self.db = db
         self.lanes = lanes
+        self.rules = rules
         self.settings = settings
         self.now = now
         self.uptime = uptime
         self.bells = Bells()
-        self.ended: list[int] = []
-        """Sequences of jobs that ended in this transaction and that others wait for."""
+        self.ended: dict[int, int] = {}
+        """Sequences and final states of jobs that ended in this transaction and that others may wait for."""
+        self.given_up: list[bytes] = []
+        """Ids of jobs whose unfinished children are to be cancelled since this transaction."""
         self._tally: dict[tuple[int, int], int] = {}
+        self._keyed: dict[tuple[str, str, tuple[str, ...]], int] = {}
 
     def run(self, sql: str, bindings: Sequence[Any] = ()) -> int:
         """Execute, and return how many rows it changed (whatever that is for a statement that changes none)."""
@@ -79,14 +88,54 @@ class Write:
         """The difference noted so far for a state, in all lanes."""
         return sum(difference for (_, at), difference in self._tally.items() if at == state)
 
+    def noted_waiting(self) -> list[tuple[int, int]]:
+        """The differences noted so far for the jobs that wait, with their lanes."""
+        return [(lane, difference) for (lane, state), difference in self._tally.items() if state <= BLOCKED]
+
+    def lane(self, queue: str, task: str, limits: tuple[str, ...] = ()) -> int:
+        """The number of this lane. One with limit keys may be gone in the next transaction, but not in this one."""
+        if not limits:
+            return self.lanes.number(self.db, queue, task)
+
+        key = (queue, task, limits)
+        number = self._keyed.get(key)
+
+        if number is None:
+            number = self._keyed[key] = self.lanes.number(self.db, queue, task, limits)
+
+        return number
+
+    def freed(self) -> dict[int, int]:
+        """How many fewer run than before, by lane."""
+        return {lane: -number for (lane, state), number in self._tally.items() if state == RUNNING and number < 0}
+
     def flush_counts(self) -> None:
         """Write the noted differences; the last thing before the commit."""
         rows = [(lane, state, difference) for (lane, state), difference in self._tally.items() if difference]
         self.run_chunks(_COUNT, "(?, ?, ?)", _COUNT_TAIL, (), rows)
+        touched = [lane for lane, state in self._tally if state == READY and KEYED <= lane < HELD]
 
+        if touched:
+            self.refresh_heads(touched)
+
+    def refresh_heads(self, lanes: Sequence[int]) -> None:
+        """Note anew at these lanes, where they have limit keys, what the best of their ready jobs is."""
+        self.run(_REFRESH, (_write_numbers(lanes).decode(),))
+
+
+_REFRESH = f"""
+update lanes set head = new.head from (
+    select value as number,
+        (select rank from jobs indexed by jobs_ready where state = 2 and lane = value order by rank limit 1) as head
+    from json_each(?)
+) as new
+where lanes.number = new.number and lanes.number between {KEYED} and {HELD - 1} and lanes.head is not new.head
+"""
 
 _COUNT = "insert into counters (lane, state, count) values "
 _COUNT_TAIL = " on conflict (lane, state) do update set count = count + excluded.count"
+
+_write_numbers = msgspec.json.Encoder().encode
 
 _statements: dict[tuple[str, str, str, int], str] = {}
 

@@ -1,0 +1,274 @@
+"""Deciding what becomes of groups whose jobs hold unique keys or wait for others, without writing anything.
+
+The groups of one push are planned one after the other, each seeing those before it, and stored together (``groups.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cherga.brokers.sqlite.newcomers import find_kept, first_state, waiting_state
+from cherga.brokers.sqlite.room import Room
+from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, FIRST_FINAL, READY, RUNNING, SCHEDULED, STATES, SUCCEEDED
+from cherga.brokers.sqlite.uniques import Holder, find_holders, shadow
+from cherga.brokers.sqlite.write import Write
+from cherga.words.job import Edge, EdgePolicy, NewJob, OnConflict, PushAnswer, PushedJob, Unique, UniqueWhile
+
+
+class Refused(Exception):
+    """The group cannot be stored; the message says why."""
+
+
+class Standing(Struct):
+    """Where a job stands that others of the push may wait for or find. ``sequence`` 0: not stored yet.
+
+    Two ids may share one: then the second names the holder of its unique key, which is told below.
+    """
+
+    id: UUID
+    state: int
+    sequence: int = 0
+    awaited: bool = False
+    key: str = ""
+    hold: UniqueWhile = UniqueWhile.UNFINISHED
+    task: str = ""
+
+
+class Plan(Struct):
+    """A job to store, where it will stand, and for whom it will wait."""
+
+    job: NewJob
+    standing: Standing
+    behind: Standing | None = None
+    """The running holder of its key, whose successor it is."""
+    parents: list[tuple[Standing, EdgePolicy]] = []
+    pending: int = 0
+    upstream: Standing | None = None
+    """The ended job because of which this one is cancelled at once."""
+    together: bool = False
+    """Its children are to be cancelled with it."""
+
+    @property
+    def unique(self) -> Unique | None:
+        """How it will hold its key."""
+        unique, state = self.job.unique, self.standing.state
+        over = state == CANCELLED or (state >= FIRST_FINAL and unique is not None and unique.hold is not UniqueWhile.PERIOD)
+        return None if over else unique
+
+
+class Batch:
+    """What is known when a push is planned, and what was planned so far."""
+
+    def __init__(self, write: Write, groups: Sequence[Sequence[NewJob]], room: Room | None = None) -> None:
+        self._room = room
+        jobs = [job for group in groups for job in group]
+        kept = find_kept(write, {job.id for job in jobs} | {edge.parent for job in jobs for edge in job.edges})
+        keys = {job.unique.key for job in jobs if job.unique is not None}
+        self.now = write.now
+        self.standings = {id: Standing(id, state, sequence) for id, (sequence, state) in kept.items()}
+        self.keys = self._stand(find_holders(write, keys | {shadow(key) for key in keys}))
+        self.plans: dict[UUID, Plan] = {}
+        self.replacements: dict[UUID, tuple[Standing, NewJob]] = {}
+        """Stored holders, by their ids, and what takes their place."""
+
+    def plan(self, group: Sequence[NewJob]) -> PushAnswer:
+        """Plan to store the group, or answer why not."""
+        draft = Draft(self)
+
+        try:
+            draft.plan(group)
+            self._make_room(draft)
+        except Refused as refusal:
+            return PushAnswer(refused=str(refusal))
+
+        self._accept(draft)
+        return PushAnswer(tuple([draft.answer(job) for job in group]))
+
+    def _stand(self, holders: Mapping[str, Holder]) -> dict[str, Standing]:
+        return {key: self._stand_for(holder) for key, holder in holders.items()}
+
+    def _stand_for(self, holder: Holder) -> Standing:
+        """The job has one standing, whether it is met as a holder or as a parent."""
+        standing = self.standings.setdefault(holder.id, Standing(holder.id, holder.state, holder.sequence))
+        standing.key, standing.hold, standing.task = holder.key, holder.hold, holder.task
+        return standing
+
+    def _make_room(self, draft: Draft) -> None:
+        """Find room in the queues, without dropping a job that the group needs."""
+        if self._room is None:
+            return
+
+        plans = draft.plans.values()
+        queues = [plan.job.queue for plan in plans if plan.standing.state < RUNNING]
+        needed = [parent for plan in plans for parent, _ in plan.parents] + [standing for standing, _ in draft.replacements]
+        refusal = self._room.make(queues, [standing.sequence for standing in needed])
+
+        if refusal is not None:
+            raise Refused(refusal)
+
+    def _accept(self, draft: Draft) -> None:
+        self.standings.update(draft.standings)
+        self.plans.update(draft.plans)
+        self.keys.update((plan.standing.key, plan.standing) for plan in draft.plans.values() if plan.unique is not None)
+
+        for standing, job in draft.replacements:
+            if standing.state < FIRST_FINAL:
+                self._replace(standing, job)
+
+    def _replace(self, standing: Standing, job: NewJob) -> None:
+        plan = self.plans.get(standing.id)
+        pending = standing.state == BLOCKED
+        standing.state = waiting_state(job, self.now, int(pending))
+
+        if plan is None:
+            self.replacements[standing.id] = (standing, job)
+        else:
+            plan.job = replace(job, id=plan.job.id, edges=plan.job.edges)
+
+
+class Draft:
+    """One group being planned. Nothing of it counts before it is accepted."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self.standings: dict[UUID, Standing] = {}
+        self.plans: dict[UUID, Plan] = {}
+        self.replacements: list[tuple[Standing, NewJob]] = []
+        self._keys: dict[str, Standing] = {}
+
+    def plan(self, group: Sequence[NewJob]) -> None:
+        """Decide about each job; ``Refused`` says what hinders."""
+        for job in group:
+            if self._find(job.id) is None:
+                self._place(job)
+
+        for plan in self._parents_first():
+            self._decide(plan)
+
+    def answer(self, job: NewJob) -> PushedJob:
+        """Who stands for this job of the group: itself, or the holder of its key."""
+        standing = self.standings.get(job.id) or self._batch.standings[job.id]
+        return PushedJob(standing.id, STATES[standing.state], existing=standing.id != job.id)
+
+    def _find(self, id: UUID) -> Standing | None:
+        return self.standings.get(id) or self._batch.standings.get(id)
+
+    def _place(self, job: NewJob) -> None:
+        if job.unique is None:
+            self._add(job, "")
+            return
+
+        key = job.unique.key
+        holder = self._holder(shadow(key)) or self._holder(key)
+
+        if holder is None:
+            self._add(job, key)
+        else:
+            self._meet(job, job.unique, holder)
+
+    def _holder(self, key: str) -> Standing | None:
+        return self._keys.get(key) or self._batch.keys.get(key)
+
+    def _add(self, job: NewJob, key: str, behind: Standing | None = None) -> None:
+        hold = UniqueWhile.UNFINISHED if job.unique is None else job.unique.hold
+        standing = Standing(job.id, BLOCKED, key=key, hold=hold, task=job.task)
+        self.standings[job.id] = standing
+        self.plans[job.id] = Plan(job, standing, behind)
+
+        if key:
+            self._keys[key] = standing
+
+    def _meet(self, job: NewJob, unique: Unique, holder: Standing) -> None:
+        """The key is held: what the enqueue wants then."""
+        if unique.conflict is OnConflict.REFUSE:
+            raise Refused(f"the unique key {unique.key!r} is held by job {holder.id}")
+
+        if unique.conflict is OnConflict.LATEST and holder.state == RUNNING and _until_the_end(unique, holder):
+            _check_task(job, unique, holder)
+            self._add(job, shadow(unique.key), holder)
+            return
+
+        self.standings[job.id] = holder
+
+        if unique.conflict is not OnConflict.EXISTING and holder.state in {SCHEDULED, READY, BLOCKED}:
+            _check_task(job, unique, holder)
+            self.replacements.append((holder, job))
+
+    def _parents_first(self) -> list[Plan]:
+        """A job that ends the moment it is stored decides about those that wait for it."""
+        graph = {plan.standing.id: self._planned_parents(plan) for plan in self.plans.values() if plan.job.edges}
+        waited_for = {id for parents in graph.values() for id in parents}
+        free = [plan for id, plan in self.plans.items() if id not in graph and id not in waited_for]
+
+        try:
+            order = list(TopologicalSorter(graph).static_order())
+        except CycleError as error:
+            raise Refused(f"the jobs wait for each other in a circle: {', '.join(map(str, error.args[1]))}") from None
+
+        return free + [self.plans[id] for id in order]
+
+    def _planned_parents(self, plan: Plan) -> list[UUID]:
+        parents = [self._find_parent(plan.job, edge).id for edge in plan.job.edges]
+        return [id for id in parents if id in self.plans]
+
+    def _decide(self, plan: Plan) -> None:
+        plan.parents = self._find_parents(plan)
+        plan.pending = sum(parent.state < FIRST_FINAL for parent, _ in plan.parents)
+        broken = [(parent, policy) for parent, policy in plan.parents if _breaks(parent, policy)]
+        plan.upstream = broken[0][0] if broken else None
+        plan.together = any(policy is EdgePolicy.TOGETHER for _, policy in broken)
+        plan.standing.state = CANCELLED if broken else first_state(plan.job, self._batch.now, plan.pending)
+
+        if plan.standing.state != CANCELLED:
+            for parent, _ in plan.parents:
+                parent.awaited = True
+
+    def _find_parents(self, plan: Plan) -> list[tuple[Standing, EdgePolicy]]:
+        """Each parent once, with the stricter policy where two edges name it."""
+        if not plan.job.edges and plan.behind is None:
+            return []
+
+        found: dict[UUID, tuple[Standing, EdgePolicy]] = {}
+
+        if plan.behind is not None:
+            found[plan.behind.id] = (plan.behind, EdgePolicy.ENDED)
+
+        for edge in plan.job.edges:
+            standing = self._find_parent(plan.job, edge)
+
+            if standing.id not in found or _STRICTNESS[edge.policy] > _STRICTNESS[found[standing.id][1]]:
+                found[standing.id] = (standing, edge.policy)
+
+        return list(found.values())
+
+    def _find_parent(self, job: NewJob, edge: Edge) -> Standing:
+        standing = self._find(edge.parent)
+
+        if standing is None:
+            raise Refused(f"job {job.id} waits for job {edge.parent}, which is neither kept nor in the same group")
+
+        return standing
+
+
+_STRICTNESS = {EdgePolicy.ENDED: 0, EdgePolicy.SUCCEEDED: 1, EdgePolicy.TOGETHER: 2}
+
+
+def _breaks(parent: Standing, policy: EdgePolicy) -> bool:
+    return policy is not EdgePolicy.ENDED and parent.state >= FIRST_FINAL and parent.state != SUCCEEDED
+
+
+def _until_the_end(unique: Unique, holder: Standing) -> bool:
+    return UniqueWhile.PERIOD not in (unique.hold, holder.hold)
+
+
+def _check_task(job: NewJob, unique: Unique, holder: Standing) -> None:
+    if job.task != holder.task:
+        raise Refused(
+            f"the unique key {unique.key!r} is held by job {holder.id} of task {holder.task!r}, "
+            f"which a job of task {job.task!r} cannot replace"
+        )
