@@ -126,7 +126,9 @@ def _store(store: Store, job: NewJob, plan: _Plan, now: float) -> None:
     unfinished = {parent: policy for parent, policy in policies.items() if not _has_ended(store, parent)}
     ended = policies.keys() - unfinished.keys()
     missed = {policies[parent] for parent in ended if not satisfied(policies[parent], store.rows[parent].state)}
-    store.kinship.tie(job.id, policies)
+
+    if policies:
+        store.kinship.tie(job.id, policies)
 
     if missed:
         end_upstream(store, row, missed, now)
