@@ -56,6 +56,8 @@ ALARMS: list[tuple[type[MemoryBroker], Case, dict[str, Any]]] = [
     (broken_limits.KeepingSlots, Suite.test_a_dead_session_gives_its_slots_back, {"started": None, "orderly": False}),
     (broken_limits.CountingEachClaim, Suite.test_slots_over_several_claims_add_up, {}),
     (broken_limits.CountingEachClaim, Suite.test_rivals_never_exceed_a_limit_together, {}),
+    (broken_limits.CountingEachClaim, Suite.test_a_random_run_keeps_every_limit, {"seed": 0}),
+    (broken_limits.KeepingSlots, Suite.test_a_random_run_keeps_every_limit, {"seed": 0}),
     (broken_limits.LumpingValues, Suite.test_a_claim_fills_the_slots_of_every_value, {}),
     (broken_limits.PreferringCode, Suite.test_an_override_goes_before_the_code, {}),
     (broken_limits.StoppingAtTheFirstClosed, Suite.test_a_limit_that_is_reached_hides_no_other_job, {}),

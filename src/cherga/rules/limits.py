@@ -66,6 +66,8 @@ class Allowances:
         self._starts = starts
         self._now = now
         self._taken: Counter[str] = Counter()
+        self._before: dict[str, int] = {}
+        """The room that each limit had before this claim, looked up once."""
         self.again_in: float | None = None
         """Seconds until the first of the rates that stood in the way lets another start."""
 
@@ -74,7 +76,7 @@ class Allowances:
         if not names:
             return NO_LIMIT
 
-        return max(0, min((min(self._slots(name), self._rate_room(name)) for name in names)))
+        return max(0, min(self._left(name) for name in names))
 
     def take(self, names: Collection[str]) -> None:
         """One job that counts for all these limits starts."""
@@ -92,6 +94,15 @@ class Allowances:
     def logs(self) -> dict[str, Starts]:
         """The logs of the rates under which this claim has taken jobs, with these starts."""
         return {name: self._log(name, rate) for name in self._taken if (rate := self._rate(name)) is not None}
+
+    def _left(self, name: str) -> int:
+        before = self._before.get(name)
+
+        if before is None:
+            taken = self._taken[name]
+            before = self._before[name] = min(self._slots(name), self._rate_room(name)) + taken
+
+        return NO_LIMIT if before >= NO_LIMIT else before - self._taken[name]
 
     def _slots(self, name: str) -> int:
         """How many may start as far as ``max_running`` goes."""

@@ -28,6 +28,7 @@ THEMES = (
     "cancelling",
     "capping",
     "claiming",
+    "crowds",
     "dependants",
     "families",
     "following",
@@ -48,7 +49,9 @@ THEMES = (
     "sessions",
     "settling",
     "sharing",
+    "slots",
     "stage",
+    "turns",
     "uniqueness",
     "waking",
 )

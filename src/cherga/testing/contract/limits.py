@@ -1,17 +1,14 @@
-"""Limits on how many jobs run at the same time, and taking turns under them."""
+"""Limits on how many jobs run at the same time: which rules hold, and for what."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import pytest
 
-from cherga.doors.broker import FullBroker
-from cherga.testing.contract.stage import TASKS, Stage, ids, new_job, new_jobs, settlement, together
-from cherga.words.job import Charge, ClaimedJob, ClaimWish, Death, Definition, JobFilter, JobState, NewJob, PauseScope
+from cherga.testing.contract.stage import Stage, ids, new_job, new_jobs
+from cherga.words.job import ClaimedJob, Definition, JobFilter, JobState, NewJob, PauseScope
 from cherga.words.limits import LIMIT, OVERRIDE, LimitRule, LimitUse
 
 KEY = "key:user"
@@ -39,25 +36,25 @@ class Limiting:
 
     def test_each_value_of_a_key_has_slots_of_its_own(self, stage: Stage) -> None:
         set_limit(stage, KEY, max_running=2)
-        stage.push_each(*_of_keys(5, A, B, C))
-        assert _running_keys(stage, stage.claim()) == {A: 2, B: 2, C: 2}
+        stage.push_each(*jobs_of(5, A, B, C))
+        assert count_keys(stage, stage.claim()) == {A: 2, B: 2, C: 2}
 
     def test_a_claim_fills_the_slots_of_every_value(self, stage: Stage) -> None:
         set_limit(stage, KEY, max_running=2)
-        stage.push_each(*_of_keys(2, A, B, C))
+        stage.push_each(*jobs_of(2, A, B, C))
         assert [len(stage.claim(2)) for _ in range(4)] == [2, 2, 2, 0]
 
     def test_a_value_with_a_rule_of_its_own_goes_by_that(self, stage: Stage) -> None:
         set_limit(stage, KEY, max_running=1)
         set_limit(stage, B, max_running=3)
-        stage.push_each(*_of_keys(5, A, B))
-        assert _running_keys(stage, stage.claim()) == {A: 1, B: 3}
+        stage.push_each(*jobs_of(5, A, B))
+        assert count_keys(stage, stage.claim()) == {A: 1, B: 3}
 
     def test_an_override_for_all_values_leaves_a_rule_for_one_value(self, stage: Stage) -> None:
         set_limit(stage, B, max_running=3)
         set_limit(stage, KEY, OVERRIDE, max_running=1)
-        stage.push_each(*_of_keys(5, A, B))
-        assert _running_keys(stage, stage.claim()) == {A: 1, B: 3}
+        stage.push_each(*jobs_of(5, A, B))
+        assert count_keys(stage, stage.claim()) == {A: 1, B: 3}
 
     def test_a_key_with_values_counts_across_tasks_and_queues(self, stage: Stage) -> None:
         set_limit(stage, KEY, max_running=2)
@@ -71,7 +68,7 @@ class Limiting:
         stage.push_each(*(new_job(queue="q", limit_keys=(key,)) for key in (A, B, C) for _ in range(5)))
         jobs = stage.claim()
         assert len(jobs) == 3
-        assert max(_running_keys(stage, jobs).values()) <= 2
+        assert max(count_keys(stage, jobs).values()) <= 2
         stage.push_each(*new_jobs(5, queue="p"))
         assert [job.queue for job in stage.claim()] == ["p"]
 
@@ -82,13 +79,13 @@ class Limiting:
         assert len(stage.claim()) == 1
         stage.push_each(*new_jobs(4, limit_keys=(A,)))
         assert len(stage.claim(3)) == 3
-        assert _running(stage, A, B) == [4, 1]
+        assert running_under(stage, A, B) == [4, 1]
 
     def test_a_key_named_twice_counts_once(self, stage: Stage) -> None:
         set_limit(stage, A, max_running=2)
         stage.push_each(*new_jobs(4, limit_keys=(A, A)))
         assert len(stage.claim()) == 2
-        assert _running(stage, A) == [2]
+        assert running_under(stage, A) == [2]
 
     def test_a_name_with_a_bar_is_no_value_of_another(self, stage: Stage) -> None:
         set_limit(stage, "queue:a", max_running=0)
@@ -96,7 +93,7 @@ class Limiting:
         assert ids(stage.claim()) == [job.id]
 
     def test_what_is_without_a_rule_is_without_a_limit(self, stage: Stage) -> None:
-        stage.push_each(*_of_keys(20, A, B))
+        stage.push_each(*jobs_of(20, A, B))
         assert len(stage.claim()) == 40
 
     def test_slots_over_several_claims_add_up(self, stage: Stage) -> None:
@@ -155,109 +152,7 @@ class Limiting:
         job = stage.pushed()
         stage.pass_time(11)
         assert ids(stage.claim()) == [job.id]
-        assert _running(stage, "task:export") == [1]
-
-    # --- slots that come back
-
-    @pytest.mark.parametrize(
-        ("to", "fields"),
-        [
-            (JobState.SUCCEEDED, {}),
-            (JobState.SUCCEEDED, {"keep": 0}),
-            (JobState.FAILED, {}),
-            (JobState.CANCELLED, {}),
-            (JobState.SCHEDULED, {"delay": 60}),
-            (JobState.SCHEDULED, {"delay": 60, "charge": Charge.REFUND}),
-            (JobState.READY, {"charge": Charge.REFUND}),
-            (JobState.READY, {"charge": Charge.INTERRUPTION}),
-        ],
-    )
-    def test_a_settlement_gives_the_slot_back(self, stage: Stage, to: JobState, fields: dict[str, Any]) -> None:
-        set_limit(stage, A, max_running=1)
-        stage.push_each(*new_jobs(3, limit_keys=(A,)))
-
-        for _ in range(3):
-            (job,) = stage.claim()
-            assert stage.claim() == []
-            stage.write(job, to, **fields)
-            assert _running(stage, A) == [0]
-
-    def test_a_refused_settlement_gives_no_slot_back(self, stage: Stage) -> None:
-        set_limit(stage, "task:export", max_running=1)
-        old = stage.started()
-        stage.write(old, JobState.READY)
-        stage.pushed()
-        (job,) = stage.claim(1)
-        stage.broker.settle([settlement(old)])
-        assert stage.claim() == []
-        stage.write(job)
-        stage.broker.settle([settlement(job)])  # a repeated call
-        assert len(stage.claim()) == 1
-
-    @pytest.mark.parametrize("started", [None, frozenset()])
-    @pytest.mark.parametrize("orderly", [True, False])
-    def test_a_dead_session_gives_its_slots_back(self, stage: Stage, started: frozenset[int] | None, orderly: bool) -> None:
-        set_limit(stage, A, max_running=2)
-        stage.push_each(*new_jobs(4, limit_keys=(A,)))
-        assert len(stage.claim()) == 2
-        assert len(stage.broker.reap([Death("worker.1", started, orderly)])) == 2
-        assert _running(stage, A) == [0]
-        assert len(stage.claim(session="worker.2")) == 2
-        assert stage.claim(session="worker.3") == []
-
-    def test_a_lease_that_runs_out_gives_its_slots_back(self, stage: Stage) -> None:
-        set_limit(stage, "task:export", max_running=1)
-        stage.started()
-        last = stage.pushed()
-        stage.sweep_past_the_lease()
-        assert ids(stage.claim(session="worker.2")) == [last.id]
-
-    def test_a_job_marked_to_be_cancelled_keeps_its_slot_until_it_ends(self, stage: Stage) -> None:
-        set_limit(stage, "task:export", max_running=1)
-        job = stage.started()
-        stage.pushed()
-        stage.broker.move([job.id], JobState.CANCELLED)
-        assert stage.claim() == []
-        stage.write(job, JobState.CANCELLED)
-        assert len(stage.claim()) == 1
-
-    def test_what_a_running_job_tells_changes_no_slots(self, stage: Stage) -> None:
-        set_limit(stage, A, max_running=2)
-        job = stage.started(limit_keys=(A,))
-        stage.broker.heartbeat(["worker.1"])
-        stage.register()
-        stage.broker.move([job.id], JobState.CANCELLED)
-        assert _running(stage, A, "task:export") == [1]
-
-    def test_a_job_run_again_counts_again(self, stage: Stage) -> None:
-        set_limit(stage, A, max_running=1)
-        job = stage.started(limit_keys=(A,))
-        stage.write(job, JobState.FAILED)
-        stage.broker.move([job.id], JobState.READY)
-        stage.push_each(*new_jobs(2, limit_keys=(A,)))
-        assert len(stage.claim()) == 1
-        assert _running(stage, A) == [1]
-
-    def test_a_suspect_counts_like_any_other(self, stage: Stage) -> None:
-        suspect = stage.make_suspect(limit_keys=(A,))
-        stage.pass_time(1000)
-        stage.tidy()
-        set_limit(stage, A, max_running=1)
-        other = stage.pushed(limit_keys=(A,))
-        (job,) = stage.claim(alone=True)
-        assert job.id == suspect.id
-        assert stage.claim() == []
-        stage.write(job)
-        assert ids(stage.claim()) == [other.id]
-
-    def test_a_suspect_at_its_limit_does_not_ask_for_an_empty_worker(self, stage: Stage) -> None:
-        stage.make_suspect()
-        stage.pass_time(1000)
-        stage.tidy()
-        assert stage.ask().suspects
-        set_limit(stage, "task:export", max_running=0)
-        answer = stage.ask(alone=True)
-        assert (answer.jobs, answer.suspects) == ([], False)
+        assert running_under(stage, "task:export") == [1]
 
     # --- changing rules
 
@@ -338,7 +233,7 @@ class Limiting:
         stage.claim(1)
         stage.broker.close()
         stage.broker.open()
-        assert _running(stage, A) == [1]
+        assert running_under(stage, A) == [1]
         assert len(stage.claim()) == 1
 
     @pytest.mark.parametrize("value", ["черга", "a'b\"c;--", "a|b", "", "x" * 500])
@@ -346,28 +241,6 @@ class Limiting:
         set_limit(stage, KEY, max_running=1)
         stage.push_each(*new_jobs(2, limit_keys=(f"{KEY}|{value}",)), *new_jobs(2, limit_keys=(f"{KEY}|other",)))
         assert len(stage.claim()) == 2
-
-    # --- rivals
-
-    def test_rivals_never_exceed_a_limit_together(self, stage: Stage) -> None:
-        set_limit(stage, "task:export", max_running=7)
-        set_limit(stage, KEY, max_running=3)
-        stage.push(*(new_job(limit_keys=(key,)) for key in (A, B, C) for _ in range(30)))
-        brokers = [stage.broker, stage.connect()]
-        wishes = [ClaimWish(session=stage.register(f"worker.{n}"), limit=5, tasks=TASKS) for n in range(6)]
-        answers = together(*(partial(brokers[n % 2].claim, wish) for n, wish in enumerate(wishes)))
-        jobs = [job for answer in answers for job in answer.jobs]
-        assert len(jobs) == 7
-        assert max(_running_keys(stage, jobs).values()) <= 3
-
-    def test_rivals_that_work_through_a_limited_queue_finish_it(self, stage: Stage) -> None:
-        set_limit(stage, "queue:q", max_running=2)
-        stage.push(*(new_job(queue="q", limit_keys=(key,)) for key in (A, B) for _ in range(20)))
-        brokers = [stage.broker, stage.connect()]
-        works = [partial(_work, brokers[n % 2], stage.register(f"worker.{n}")) for n in range(4)]
-        most = max(together(*works))
-        assert most <= 2
-        assert {row.state for row in stage.broker.find(JobFilter(queue="q"))} == {JobState.SUCCEEDED}
 
     # --- looking
 
@@ -414,75 +287,6 @@ class Limiting:
         stage.write(stage.claim_one(), JobState.READY)
         assert stage.row(job).limit_keys == (B, A)
 
-    def test_pruning_what_has_ended_forgets_no_slot(self, stage: Stage) -> None:
-        set_limit(stage, KEY, max_running=1)
-        stage.push_each(*_of_keys(2, A, B))
-        first, _ = stage.claim()
-        stage.write(first, keep=1)
-        stage.pass_time(2)
-        stage.broker.prune()
-        assert len(stage.claim()) == 1
-        assert _running(stage, A, B) == [1, 1]
-
-
-class TakingTurns:
-    """Jobs of one queue and task that differ in their limit keys."""
-
-    def test_a_rare_key_comes_second_at_the_latest(self, stage: Stage) -> None:
-        set_limit(stage, "task:export", max_running=1)
-        stage.push_each(*new_jobs(100, limit_keys=(A,)))
-        rare = stage.pushed(limit_keys=(B,))
-        assert rare.id in _one_by_one(stage, 2)
-
-    def test_a_rare_key_comes_second_at_the_latest_in_one_claim(self, stage: Stage) -> None:
-        stage.push_each(*new_jobs(100, limit_keys=(A,)))
-        rare = stage.pushed(limit_keys=(B,))
-        assert rare.id in ids(stage.claim(2))
-
-    def test_keys_take_turns_over_several_claims(self, stage: Stage) -> None:
-        jobs = {job.id: job.limit_keys[0] for key in (A, B, C) for job in _pushed(stage, 9, limit_keys=(key,))}
-        order = [jobs[id] for id in _one_by_one(stage, 9)]
-        assert [sorted(order[n : n + 3]) for n in (0, 3, 6)] == [[A, B, C]] * 3
-
-    def test_a_key_that_comes_again_and_again_does_not_push_ahead(self, stage: Stage) -> None:
-        _pushed(stage, 10, limit_keys=(A,))
-        rival = None
-        served: list[UUID] = []
-
-        for _ in range(8):
-            rival = rival or stage.pushed(limit_keys=(B,)).id
-            served += _one_by_one(stage, 1)
-            rival = None if served[-1] == rival else rival
-
-        keys = [row.limit_keys for row in stage.broker.get(served) if row]
-        assert keys.count((A,)) >= 3
-
-    def test_turns_do_not_change_the_order_within_a_key(self, stage: Stage) -> None:
-        jobs = _of_keys(6, A, B)
-        stage.push_each(*jobs)
-        claimed = stage.claim()
-        order = {key: [job.id for job in jobs if job.limit_keys == (key,)] for key in (A, B)}
-        assert {key: [id for id in ids(claimed) if id in order[key]] for key in order} == order
-
-    def test_a_higher_priority_goes_before_any_turn(self, stage: Stage) -> None:
-        stage.push_each(*new_jobs(3, limit_keys=(A,), priority=1), *new_jobs(3, limit_keys=(B,)))
-        assert [_keys(stage, job) for job in stage.claim(4)] == [(A,)] * 3 + [(B,)]
-
-    def test_jobs_without_keys_take_turns_with_those_that_have_one(self, stage: Stage) -> None:
-        stage.push_each(*new_jobs(50, limit_keys=(A,)))
-        plain = stage.pushed()
-        assert plain.id in ids(stage.claim(2))
-
-    def test_tasks_and_queues_keep_to_the_order_of_pushes(self, stage: Stage) -> None:
-        jobs = [new_job(task, queue=queue) for _ in range(3) for queue in "pq" for task in ("mail", "export")]
-        stage.push_each(*jobs)
-        assert ids(stage.claim(7)) == ids(jobs[:7])
-
-    def test_a_key_at_its_limit_loses_its_turn_to_the_others(self, stage: Stage) -> None:
-        set_limit(stage, A, max_running=1)
-        stage.push_each(*new_jobs(10, limit_keys=(A,)), *new_jobs(3, limit_keys=(B,)))
-        assert sorted(_keys(stage, job) for job in stage.claim(10)) == [(A,)] + [(B,)] * 3
-
 
 def set_limit(stage: Stage, name: str, kind: str = LIMIT, version: int = 0, **rule: Any) -> None:
     """Declare a rule."""
@@ -498,49 +302,22 @@ def _definition(name: str, kind: str, version: int, **rule: Any) -> Definition:
     return Definition(kind, name, msgspec.msgpack.encode(LimitRule(**rule)), version)
 
 
-def _pushed(stage: Stage, count: int, **fields: Any) -> list[NewJob]:
-    jobs = new_jobs(count, **fields)
-    stage.push_each(*jobs)
-    return jobs
-
-
-def _of_keys(count: int, *keys: str) -> list[NewJob]:
+def jobs_of(count: int, *keys: str) -> list[NewJob]:
+    """So many new jobs of each key."""
     return [new_job(limit_keys=(key,)) for key in keys for _ in range(count)]
 
 
-def _keys(stage: Stage, job: ClaimedJob) -> tuple[str, ...]:
+def keys_of(stage: Stage, job: ClaimedJob) -> tuple[str, ...]:
+    """The limit keys of a job."""
     return stage.row(job).limit_keys
 
 
-def _running_keys(stage: Stage, jobs: list[ClaimedJob]) -> dict[str, int]:
-    keys = [key for job in jobs for key in _keys(stage, job)]
+def count_keys(stage: Stage, jobs: list[ClaimedJob]) -> dict[str, int]:
+    """How many of these jobs there are of each key."""
+    keys = [key for job in jobs for key in keys_of(stage, job)]
     return {key: keys.count(key) for key in sorted(set(keys))}
 
 
-def _running(stage: Stage, *names: str) -> list[int]:
+def running_under(stage: Stage, *names: str) -> list[int]:
+    """How many jobs run under each of these limits, as the broker tells."""
     return [use.running for use in stage.broker.limits(names)]
-
-
-def _one_by_one(stage: Stage, count: int) -> list[UUID]:
-    """Claim and finish this many jobs, one at a time."""
-    taken: list[UUID] = []
-
-    for _ in range(count):
-        (job,) = stage.claim(1)
-        stage.write(job)
-        taken.append(job.id)
-
-    return taken
-
-
-def _work(broker: FullBroker, session: str) -> int:
-    """Run jobs until none is left; return the most that were seen to run under the limit of queue ``q``."""
-    most = 0
-
-    while broker.find(JobFilter(queue="q", unfinished=True), 1):
-        for job in broker.claim(ClaimWish(session=session, limit=3, tasks=TASKS)).jobs:
-            (use,) = broker.limits(["queue:q"])
-            most = max(most, use.running)
-            broker.settle([settlement(job)])
-
-    return most

@@ -9,6 +9,7 @@ import pytest
 from cherga.testing.contract.cancelling import Cancelling, Retrying
 from cherga.testing.contract.capping import Capping
 from cherga.testing.contract.claiming import Claiming
+from cherga.testing.contract.crowds import Crowds
 from cherga.testing.contract.dependants import Dependants
 from cherga.testing.contract.families import CancellingFamilies, Parenting
 from cherga.testing.contract.following import Reporting
@@ -16,7 +17,7 @@ from cherga.testing.contract.groups import Grouping, Together
 from cherga.testing.contract.harness import BrokerHarness
 from cherga.testing.contract.histories import Histories
 from cherga.testing.contract.inspecting import Inspecting
-from cherga.testing.contract.limits import Limiting, TakingTurns
+from cherga.testing.contract.limits import Limiting
 from cherga.testing.contract.lives import Lives
 from cherga.testing.contract.malformed import Malformed
 from cherga.testing.contract.ordering import Ordering
@@ -29,7 +30,9 @@ from cherga.testing.contract.scheduling import Scheduling
 from cherga.testing.contract.sessions import Deaths, Leases, Suspects
 from cherga.testing.contract.settling import Settling
 from cherga.testing.contract.sharing import Declaring, Sharing, Ticking
+from cherga.testing.contract.slots import Slots
 from cherga.testing.contract.stage import Stage
+from cherga.testing.contract.turns import TakingTurns
 from cherga.testing.contract.uniqueness import Uniqueness
 from cherga.testing.contract.waking import Waking
 
@@ -58,9 +61,11 @@ class BrokerContract(
     Pausing,
     PausingArguments,
     Limiting,
+    Slots,
     TakingTurns,
     Rating,
     Capping,
+    Crowds,
     Pruning,
     Inspecting,
     Declaring,
