@@ -8,33 +8,38 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
-from cherga.brokers.sqlite.lanes import Lane
+from cherga.brokers.sqlite.declared import STORED_RULES, Rules
+from cherga.brokers.sqlite.holds import bring_back, concerns
+from cherga.brokers.sqlite.lanes import KEYED, Lane
+from cherga.brokers.sqlite.offers import Picker, Stand, find_stands
 from cherga.brokers.sqlite.taken import fail_malformed, read_taken
 from cherga.brokers.sqlite.uniques import release_queued
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import ClaimAnswer, ClaimedJob, ClaimWish
+from cherga.words.job import ClaimAnswer, ClaimedJob, ClaimWish, PauseScope
 
 NOTHING = ClaimAnswer([])
 
 ANY_READY = "select exists (select 1 from jobs indexed by jobs_ready where state = 2)"
 
-_LOOK = """
+_LOOK = f"""
 with recursive
     filled (lane) as (
         select min(lane) from jobs indexed by jobs_ready where state = 2
         union all
         select (select min(lane) from jobs indexed by jobs_ready where state = 2 and lane > filled.lane)
-        from filled where lane is not null
+        from filled where lane < {KEYED}
     )
 select
     (select number from sessions where id = ? and death is null),
     (select json_group_array(json(scope)) from pauses),
     (select json_group_array(lane) from filled where lane is not null),
-    exists (select 1 from uniques indexed by uniques_queued where hold = 'queued')
+    exists (select 1 from uniques indexed by uniques_queued where hold = 'queued'),
+    {STORED_RULES}
 """
 
 _HEADS_OF_ONE = """
@@ -66,7 +71,7 @@ update jobs set
 where sequence in (select value from json_each(?3))
 """
 
-_read_scopes = msgspec.json.Decoder(list[tuple[str | None, str | None]]).decode
+_read_scopes = msgspec.json.Decoder(list[tuple[str | None, ...]]).decode
 _read_numbers = msgspec.json.Decoder(list[int]).decode
 _write_numbers = msgspec.json.Encoder().encode
 
@@ -76,9 +81,35 @@ class Look(Struct, frozen=True):
 
     session: int
     lanes: dict[int, Lane]
-    """The lanes with ready jobs that are not paused, by number."""
+    """The lanes with ready jobs that are not paused, by number; of those with limit keys none."""
+    keyed: bool
+    """Whether jobs with limit keys are ready, or held by a pause with arguments."""
+    scopes: list[PauseScope]
+    """What is paused."""
+    rules: Rules
     queued_keys: bool
     """Whether any job holds a unique key only while it is queued."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether any pause is for certain arguments."""
+        return any(scope.arguments is not None for scope in self.scopes)
+
+
+class Choice(Protocol):
+    """What gives a claim the jobs to take, best first."""
+
+    def pick(self, limit: int, queue: str | None = None, suspect: bool = False) -> list[int]:
+        """Sequences of at most ``limit`` jobs that were not picked before."""
+        ...
+
+    def suspect_waits(self) -> bool:
+        """Whether a suspect is left that could run."""
+        ...
+
+    def finish(self) -> float | None:
+        """Write down what else is to be kept; seconds until a rate lets another job go, if one is held up by that."""
+        ...
 
 
 def claim(write: Write, wish: ClaimWish, plain: dict[int, int]) -> ClaimAnswer:
@@ -91,34 +122,52 @@ def claim(write: Write, wish: ClaimWish, plain: dict[int, int]) -> ClaimAnswer:
     if look is None:
         return NOTHING
 
-    known = {number: lane for number, lane in look.lanes.items() if lane.task in wish.tasks}
-    unknown = frozenset(lane.task for lane in look.lanes.values() if lane.task not in wish.tasks)
-    suspects = {number: lane for number, lane in known.items() if lane.suspect}
-    others = {number: lane for number, lane in known.items() if not lane.suspect}
-    chosen = _choose(write, wish, suspects, min(1, wish.limit)) if wish.alone else []
-    chosen = chosen or _choose(write, wish, others, wish.limit)
+    lanes = {number: lane for number, lane in look.lanes.items() if lane.task in wish.tasks}
+    stands = _open_stands(write, wish, look) if look.keyed else []
+    unknown = frozenset(lane.task for lane in [*look.lanes.values(), *stands] if lane.task not in wish.tasks)
+    choice = _make_choice(write, look, lanes, [lane for lane in stands if lane.task in wish.tasks], wish.limit)
+    chosen = choice.pick(min(1, wish.limit), suspect=True) if wish.alone else []
+    chosen = chosen or _choose(write, wish, choice)
+    again_in = choice.finish()
     jobs = _take(write, look, chosen, plain) if chosen else []
-    return ClaimAnswer(jobs, _still_waiting(write, suspects), unknown)
+    return ClaimAnswer(jobs, choice.suspect_waits(), unknown, again_in)
 
 
 def _look(write: Write, wish: ClaimWish) -> Look | None:
-    session, scopes, numbers, queued_keys = write.row(_LOOK, (wish.session,))
+    found = _find_ready(write, wish)
+
+    if found is None or not found.keyed or not bring_back(write, found.scopes, wish.limit):
+        return found
+
+    return _find_ready(write, wish)
+
+
+def _find_ready(write: Write, wish: ClaimWish) -> Look | None:
+    session, paused, numbers, queued_keys, rules = write.row(_LOOK, (wish.session,))
 
     if session is None:
         return None
 
-    paused = frozenset(_read_scopes(scopes))
-    lanes: dict[int, Lane] = {}
+    scopes = [PauseScope(*scope) for scope in _read_scopes(paused)]
+    found = _read_numbers(numbers)
+    keyed = bool(found) and found[-1] >= KEYED
+    lanes = _open_lanes(write, wish, scopes, found[:-1] if keyed else found)
+    return Look(session, lanes, keyed, scopes, write.rules.read(rules), bool(queued_keys))
 
-    for number in _read_numbers(numbers):
+
+def _open_lanes(write: Write, wish: ClaimWish, scopes: Sequence[PauseScope], numbers: Sequence[int]) -> dict[int, Lane]:
+    lanes: dict[int, Lane] = {}
+    write.lanes.trim()
+
+    for number in numbers:
         lane = write.lanes.get(write.db, number)
 
         if lane is None:
             _fail_lane(write, number)
-        elif _is_open(lane, wish, paused):
+        elif _is_open(lane, wish, scopes):
             lanes[number] = lane
 
-    return Look(session, lanes, bool(queued_keys))
+    return lanes
 
 
 def _fail_lane(write: Write, number: int) -> None:
@@ -127,56 +176,90 @@ def _fail_lane(write: Write, number: int) -> None:
         fail_malformed(write, sequence)
 
 
-def _is_open(lane: Lane, wish: ClaimWish, paused: frozenset[tuple[str | None, str | None]]) -> bool:
+def _is_open(lane: Lane, wish: ClaimWish, paused: Sequence[PauseScope]) -> bool:
     if wish.queues and lane.queue not in wish.queues:
         return False
 
-    if not paused:
-        return True
-
-    scopes = {(None, None), (lane.queue, None), (None, lane.task), (lane.queue, lane.task)}
-    return paused.isdisjoint(scopes)
+    return not any(scope.arguments is None and concerns(scope, lane) for scope in paused)
 
 
-def _choose(write: Write, wish: ClaimWish, lanes: dict[int, Lane], limit: int) -> list[int]:
+def _open_stands(write: Write, wish: ClaimWish, look: Look) -> list[Lane]:
+    return [lane for lane in find_stands(write) if _is_open(lane, wish, look.scopes)]
+
+
+def _make_choice(write: Write, look: Look, lanes: dict[int, Lane], stands: Sequence[Lane], limit: int) -> Choice:
+    """The plain choice, unless limits, turns or pauses with arguments have a say."""
+    if not stands and not look.holds and not (look.rules.in_force and any(map(look.rules.names, lanes.values()))):
+        return PlainChoice(write, lanes)
+
+    by_stand = {lane: Stand(lane, keyed=True) for lane in stands}
+
+    for number, lane in lanes.items():
+        place = Lane(lane.queue, lane.task, (), lane.suspect)
+        by_stand.setdefault(place, Stand(place)).plain.append(number)
+
+    return Picker(write, look.rules, look.scopes, list(by_stand.values()), limit)
+
+
+def _choose(write: Write, wish: ClaimWish, choice: Choice) -> list[int]:
     """Sequences of the jobs to take, best first."""
-    if not lanes or limit <= 0:
+    if wish.limit <= 0:
         return []
 
     if not wish.queues:
-        return _heads(write, lanes, limit)
-
-    by_queue = [[number for number, lane in lanes.items() if lane.queue == queue] for queue in wish.queues]
+        return choice.pick(wish.limit)
 
     if any(wish.weights):
-        return _choose_by_weight(write, lanes, by_queue, wish.weights, limit)
+        return _choose_by_weight(write, wish, choice)
 
-    return _choose_in_order(write, by_queue, limit)
+    return _choose_in_order(wish, choice)
 
 
-def _choose_in_order(write: Write, by_queue: Sequence[Sequence[int]], limit: int) -> list[int]:
+def _choose_in_order(wish: ClaimWish, choice: Choice) -> list[int]:
     chosen: list[int] = []
 
-    for numbers in by_queue:
-        if len(chosen) < limit:
-            chosen += _heads(write, numbers, limit - len(chosen))
+    for queue in wish.queues:
+        if len(chosen) < wish.limit:
+            chosen += choice.pick(wish.limit - len(chosen), queue)
 
     return chosen
 
 
-def _choose_by_weight(
-    write: Write, lanes: dict[int, Lane], by_queue: Sequence[Sequence[int]], weights: Sequence[int], limit: int
-) -> list[int]:
+def _choose_by_weight(write: Write, wish: ClaimWish, choice: Choice) -> list[int]:
     """Each queue gets its share of the limit, and the others what it cannot use; best first among all that are chosen."""
-    shared: dict[int, None] = {}
+    chosen: list[int] = []
 
-    for numbers, share in zip(by_queue, share_out(limit, weights), strict=True):
-        shared.update(dict.fromkeys(_heads(write, numbers, share)))
+    for queue, share in zip(wish.queues, share_out(wish.limit, wish.weights), strict=True):
+        chosen += choice.pick(share, queue)
 
-    if len(shared) < limit:
-        shared.update(dict.fromkeys(_heads(write, lanes, 2 * limit)))
+    if len(chosen) < wish.limit:
+        chosen += choice.pick(wish.limit - len(chosen))
 
-    return _in_order(write, list(shared)[:limit])
+    return _in_order(write, chosen)
+
+
+class PlainChoice:
+    """Whatever is best among these lanes."""
+
+    def __init__(self, write: Write, lanes: dict[int, Lane]) -> None:
+        self._write = write
+        self._lanes = lanes
+        self._picked: set[int] = set()
+
+    def pick(self, limit: int, queue: str | None = None, suspect: bool = False) -> list[int]:
+        """Sequences of at most ``limit`` jobs that were not picked before."""
+        numbers = [number for number, lane in self._lanes.items() if lane.suspect == suspect and queue in {None, lane.queue}]
+        found = _heads(self._write, numbers, limit + len(self._picked))
+        fresh = [sequence for sequence in found if sequence not in self._picked][:limit] if self._picked else found
+        self._picked.update(fresh)
+        return fresh
+
+    def suspect_waits(self) -> bool:
+        """Whether a suspect is left."""
+        return _still_waiting(self._write, [number for number, lane in self._lanes.items() if lane.suspect])
+
+    def finish(self) -> None:
+        """Nothing else is to be kept."""
 
 
 def share_out(limit: int, weights: Sequence[int], chance: Callable[[int], int] = random.randrange) -> list[int]:

@@ -12,6 +12,7 @@ from cherga.brokers.sqlite.endings import Ending, Return, end, put_back
 from cherga.brokers.sqlite.held import Held, select_held
 from cherga.brokers.sqlite.leases import BOOT_ID, read_info
 from cherga.brokers.sqlite.lifelines import Lifelines
+from cherga.brokers.sqlite.rates import take_start_back
 from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CANCELLED, FAILED
 from cherga.brokers.sqlite.sweeps import Sweep, note_sweep
@@ -118,6 +119,7 @@ def _free(write: Write, held: Held, death: Death, worker: str) -> None:
 
 def _free_unharmed(write: Write, held: Held) -> None:
     refunded = held.charged(Charge.REFUND)
+    take_start_back(write, held.lane)
 
     if held.cancel:
         end(write, refunded, Ending(to=CANCELLED, reason=Reason.ASKED))

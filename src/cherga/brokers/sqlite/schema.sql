@@ -59,8 +59,11 @@ create table lanes (
     limits text not null,               -- JSON array of limit keys
     suspect integer not null,
     turn integer not null default 0,    -- for lanes with limit keys: when it was last served, the lowest is next
+    head integer,                       -- for lanes with limit keys: the best rank of those ready here, null when there is none
     unique (queue, task, limits, suspect)
 ) strict;
+
+create index lanes_ready on lanes (suspect, queue, task, head, turn) where head is not null;
 
 -- How many jobs stand where; every transaction that moves jobs writes its differences here. Lane 0, state 0 holds the last
 -- number given to a job or to a place in a lane (here, because these rows share the page that is written anyway).

@@ -10,12 +10,14 @@ import apsw
 
 from cherga.brokers.sqlite.address import Address
 from cherga.brokers.sqlite.connection import Readers, Watch, connect
+from cherga.brokers.sqlite.declared import LastRules
 from cherga.brokers.sqlite.doorbell import Doorbell
 from cherga.brokers.sqlite.faults import translated
 from cherga.brokers.sqlite.folder import LiveFolder
 from cherga.brokers.sqlite.forks import find_turn, forks_kept_out
 from cherga.brokers.sqlite.lanes import Lanes
 from cherga.brokers.sqlite.lifelines import Lifelines
+from cherga.brokers.sqlite.limits import ring_freed_slots
 from cherga.brokers.sqlite.place import check_identity, check_space, prepare
 from cherga.brokers.sqlite.schema import set_up
 from cherga.brokers.sqlite.write import Write
@@ -33,6 +35,7 @@ class Store:
         self.pid = os.getpid()
         self.turn = find_turn(self.path)
         self.lanes = Lanes()
+        self.rules = LastRules()
         self.plain: dict[int, int] = {}
         """The lanes of plain jobs claimed here, by claim token, until they are settled."""
         self._synchronous = ""
@@ -62,9 +65,10 @@ class Store:
             self._db.execute("begin immediate")
 
             try:
-                write = Write(self._db, self.lanes, self.settings, SystemClock.now() + offset, SystemClock.uptime() + offset)
+                write = self._begin(offset)
                 yield write
                 write.flush_counts()
+                ring_freed_slots(write)
                 self._db.execute("commit")
             except BaseException:
                 self._undo()
@@ -107,6 +111,10 @@ class Store:
             raise
 
         check_identity(self.path, self.identity)
+
+    def _begin(self, offset: float) -> Write:
+        now, uptime = SystemClock.now() + offset, SystemClock.uptime() + offset
+        return Write(self._db, self.lanes, self.rules, self.settings, now, uptime)
 
     def _set_synchronous(self, level: str) -> None:
         if level != self._synchronous:
