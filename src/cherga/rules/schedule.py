@@ -2,7 +2,8 @@
 
 A cron text is read in its time zone, and each tick is kept as an instant. Where clocks are put forward, a time of day that
 does not exist that day fires at the first instant after the gap; where they are put back, a time of day that comes twice
-fires the first time alone. Schedules by the hour or more often follow the passing time. (Debian's cron has these rules.)
+fires the first time alone. Texts whose minute or hour begins with ``*``, and those of six fields, follow the passing time:
+in an hour that is left out they do not fire, in one that comes twice they fire twice. (Debian's cron has these rules.)
 ``every`` counts from 1970, whatever the clocks on the wall do.
 """
 
@@ -12,14 +13,12 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
-from itertools import islice
-from zoneinfo import ZoneInfo, available_timezones
+from importlib import import_module
+from itertools import islice, takewhile
+from types import ModuleType
 
-from cronsim import CronSim, CronSimError
 from msgspec import Struct
 
-from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError
 from cherga.words.schedule import CatchUp, Schedule
 
@@ -27,8 +26,7 @@ SHORTEST = 0.1
 """Seconds between two ticks at least."""
 GRACE = 60.0
 """A tick that is at most so many seconds late has not been missed yet."""
-LOOK_BACK = 4 * 3600.0
-"""Seconds; more than clocks are ever put forward or back."""
+UTC_NAME = "UTC"
 
 
 class Firing(Struct, frozen=True):
@@ -45,11 +43,12 @@ def check_timing(cron: str | None, every: float | None, timezone: str) -> None:
     if (cron is None) == (every is None):
         raise ConfigError(f"expected cron or every, one of them, got cron={cron!r} and every={every!r}")
 
-    _zone(timezone)
+    if timezone != UTC_NAME:
+        _cron().zone(timezone)
 
     if every is not None:
         _check_every(every)
-    elif cron is not None and next(_cron_ticks(cron, timezone, 0.0), None) is None:
+    elif next(_cron().ticks_after(cron, timezone, 0.0), None) is None:
         raise ConfigError(f"expected a cron text that some day comes true, got {cron!r}: no such time in fifty years")
 
 
@@ -61,6 +60,11 @@ def following(schedule: Schedule, after: float) -> float | None:
 def upcoming(schedule: Schedule, after: float, count: int) -> list[float]:
     """The next ticks after this instant, at most ``count``."""
     return list(islice(_ticks(schedule, after), count))
+
+
+def moment_of(tick: float, timezone: str) -> datetime:
+    """The tick on the clock of that zone."""
+    return datetime.fromtimestamp(tick, UTC if timezone == UTC_NAME else _cron().zone(timezone))
 
 
 def plan(schedule: Schedule, due: float, now: float) -> list[Firing]:
@@ -81,37 +85,31 @@ def plan(schedule: Schedule, due: float, now: float) -> list[Firing]:
 
 def _missed(schedule: Schedule, due: float, now: float, most: int) -> list[float]:
     """The latest ticks from ``due`` to ``now``, at least one, at most ``most``; never by going through years of them."""
-    start = max(due, _look_back(schedule, now, most))
+    start = max(due, _look_back(schedule, now, most, due))
     ticks = deque([due] if start == due else [], maxlen=most)
-
-    for tick in _ticks(schedule, start):
-        if tick > now:
-            break
-
-        ticks.append(tick)
-
+    ticks.extend(takewhile(lambda tick: tick <= now, _ticks(schedule, start)))
     return list(ticks) or [due]
 
 
-def _look_back(schedule: Schedule, now: float, most: int) -> float:
+def _look_back(schedule: Schedule, now: float, most: int, due: float) -> float:
     """An instant before the latest ``most`` ticks."""
     if schedule.every is not None:
         return now - schedule.every * (most + 1)
 
-    earlier = _iterate(schedule.cron or "", schedule.timezone, now, reverse=True)
-    ticks = list(islice(earlier, most))
-    return ticks[-1] - LOOK_BACK if len(ticks) == most else 0.0
+    found: float = _cron().look_back(schedule.cron, schedule.timezone, now, most, due)
+    return found
 
 
 def _ticks(schedule: Schedule, after: float) -> Iterator[float]:
     if schedule.every is not None:
         return _interval_ticks(schedule.every, after)
 
-    return _cron_ticks(schedule.cron or "", schedule.timezone, after)
+    found: Iterator[float] = _cron().ticks_after(schedule.cron, schedule.timezone, after)
+    return found
 
 
 def _interval_ticks(every: float, after: float) -> Iterator[float]:
-    number = math.floor(after / every)
+    number = math.floor(after / every) - 1  # the quotient may have been rounded up to a tick that is still to come
 
     while True:
         number += 1
@@ -121,42 +119,11 @@ def _interval_ticks(every: float, after: float) -> Iterator[float]:
             yield tick
 
 
-def _cron_ticks(cron: str, timezone: str, after: float) -> Iterator[float]:
-    return (tick for tick in _iterate(cron, timezone, after) if tick > after)
-
-
-def _iterate(cron: str, timezone: str, start: float, reverse: bool = False) -> Iterator[float]:
-    moment = datetime.fromtimestamp(start, _zone(timezone))
-
-    try:
-        found = CronSim(cron, moment, reverse=reverse)
-    except CronSimError as error:
-        raise ConfigError(
-            f"expected cron to be five fields (minute hour day month weekday) or six with seconds first, got {cron!r}: {error}"
-        ) from None
-
-    return (tick.timestamp() for tick in found)
-
-
-@lru_cache(maxsize=64)
-def _zone(name: str) -> ZoneInfo:
-    if name == "UTC":
-        return ZoneInfo("UTC")
-
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError, TypeError):
-        known = available_timezones()
-        raise ConfigError(
-            f"expected timezone to be a name like 'Europe/Kyiv', got {name!r}{nearest(str(name), known)}"
-        ) from None
-
-
 def _check_every(every: float) -> None:
     if isinstance(every, bool) or not math.isfinite(every) or every < SHORTEST:
         raise ConfigError(f"expected every to be {SHORTEST} seconds or more, got {every!r}")
 
 
-def moment_of(tick: float, timezone: str) -> datetime:
-    """The tick on the clock of that zone."""
-    return datetime.fromtimestamp(tick, UTC).astimezone(_zone(timezone))
+def _cron() -> ModuleType:
+    # Opened by name: most applications have no schedule and need not load it.
+    return import_module("cherga.rules.cron")
