@@ -17,6 +17,8 @@ from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.options import Duration, nearest
 from cherga.rules.schedule import check_timing, following, moment_of
+from cherga.rules.settings import Settings
+from cherga.rules.times import span
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
 from cherga.words.job import Definition, JobHead, NewJob
@@ -52,6 +54,8 @@ class ScheduleSource(Protocol):
     def submitter(self) -> Submitter: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def settings(self) -> Settings: ...
     def send(self, jobs: list[NewJob], /) -> list[Job[Any]]: ...
 
 
@@ -118,7 +122,7 @@ class Scheduled:
     def when(self) -> str:
         """The timing, for people."""
         schedule = self.schedule
-        return f"every {schedule.every:g} s" if schedule.every is not None else f"{schedule.cron} ({schedule.timezone})"
+        return f"every {span(schedule.every)}" if schedule.every is not None else f"{schedule.cron} ({schedule.timezone})"
 
     @property
     def next_at(self) -> datetime | None:
@@ -227,10 +231,15 @@ class Schedules:
         if before is not None and before.from_code:
             raise ConfigError(f"schedule {name} is declared in the code; choose another name")
 
-        version = found[0].version if found else 0
+        version = max(found[0].version if found else 0, self._source.settings.code_version)
         kept = schedule if before is None else replace(schedule, paused=before.paused)
-        self._source.broker.define([definition_of(name, kept, version)])
-        return self._handle(definition_of(name, kept, version), kept, self._source.broker.ticks())
+        made = definition_of(name, kept, version)
+        self._source.broker.define([made])
+
+        if all(one.version > version for one in self._source.broker.definitions(SCHEDULE, [name])):
+            raise ConfigError(f"schedule {name} belongs to code of a higher version than {version}; choose another name")
+
+        return self._handle(made, kept, self._source.broker.ticks())
 
     def _handle(self, stored: Definition, schedule: Schedule, dues: Mapping[str, float | None]) -> Scheduled:
         return Scheduled(stored.name, schedule, stored.version, dues.get(stored.name), self._source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
@@ -28,6 +28,7 @@ class Scheduler:
         self._broker = broker
         self._read: dict[bytes, Schedule | None] = {}
         self._told: set[str] = set()
+        self._written: dict[str, tuple[Definition, float]] = {}
 
     def round(self, now: float) -> float | None:
         """Fire what is due at ``now`` of the broker's clock; seconds until the next tick, None when there is none."""
@@ -37,7 +38,11 @@ class Scheduler:
             return None
 
         dues = self._broker.ticks()
-        nexts = [self._fire(one.name, schedule, dues, now) for one, schedule in self._schedules(stored)]
+        nexts = [self._fire(one, schedule, dues, now) for one, schedule in self._schedules(stored)]
+
+        if self._written and self._amend(now):
+            return 0.0
+
         return min((max(0.0, due - now) for due in nexts if due is not None), default=None)
 
     def _schedules(self, stored: list[Definition]) -> list[tuple[Definition, Schedule]]:
@@ -54,36 +59,70 @@ class Scheduler:
 
         return found
 
-    def _fire(self, name: str, schedule: Schedule, dues: Mapping[str, float | None], now: float) -> float | None:
+    def _fire(self, one: Definition, schedule: Schedule, dues: Mapping[str, float | None], now: float) -> float | None:
         """Fire a schedule as often as it is due; return when it is due next."""
         try:
-            if name not in dues:
-                return self._begin(name, schedule, now)
+            if one.name not in dues:
+                return self._begin(one, schedule, now)
 
-            due = dues[name]
+            due = dues[one.name]
             firings = [] if due is None else plan(schedule, due, now)
         except ConfigError as error:  # such as a time zone that this machine does not know
-            self._tell(name, str(error))
+            self._tell(one.name, str(error))
             return None
 
         for firing in firings:
-            group = [] if firing.tick is None else [tick_job(name, schedule, firing.tick)]
+            group = [] if firing.tick is None else [tick_job(one.name, schedule, firing.tick)]
 
-            if not self._broker.tick(name, firing.due, firing.following, group):
+            if not self._write(one, firing.due, firing.following, group):
                 return now  # another was first: read again
 
             due = firing.following
 
         return due
 
-    def _begin(self, name: str, schedule: Schedule, now: float) -> float | None:
+    def _begin(self, one: Definition, schedule: Schedule, now: float) -> float | None:
         """A schedule that nobody has seen yet is due first at the next tick from now."""
         first = following(schedule, now)
 
         if first is not None:
-            self._broker.tick(name, first, first, [])
+            self._write(one, first, first, [])
 
         return first
+
+    def _write(self, one: Definition, due: float, then: float | None, group: Sequence[NewJob]) -> bool:
+        written = self._broker.tick(one.name, due, then, group)
+
+        if written and then is not None:
+            self._written[one.name] = one, then
+
+        return written
+
+    def _amend(self, now: float) -> bool:
+        """Whoever changed a timing since it was read had its next due time forgotten, and this round has set one.
+
+        That one belongs to the old timing, and may lie far behind the next tick of the new one. After this look nobody's
+        change can be overwritten any more: it forgets what was written.
+        """
+        written, self._written = self._written, {}
+        amended = False
+
+        for new in self._broker.definitions(SCHEDULE, list(written)):
+            old, due = written[new.name]
+
+            if new.stamp != old.stamp:
+                amended |= self._broker.tick(new.name, due, self._first(new, now), [])
+
+        return amended
+
+    def _first(self, one: Definition, now: float) -> float | None:
+        schedule = read_schedule(one)
+
+        try:
+            return None if schedule is None else following(schedule, now)
+        except ConfigError as error:
+            self._tell(one.name, str(error))
+            return None
 
     def _tell(self, name: str, why: str) -> None:
         """Once for each schedule: it is looked at often."""
