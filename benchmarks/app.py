@@ -42,6 +42,8 @@ def open_nothing() -> Iterator[None]:
 
 
 FEATURES: dict[str, Any] = {"echo": True, "middlewares_before": [Before], "middlewares_after": [After]}
+KEYS = 100
+LIMITED: dict[str, Any] = {"max_running": 8, "key": lambda number: number % KEYS}
 NEEDED: Any = Depends(open_nothing)
 
 
@@ -62,6 +64,9 @@ def make(broker_url: str | None = None) -> QueueTasks:
     for function in (noop, anoop, stamp):
         made.task(function)
 
+    made.task(name="unique", unique=True)(noop)
+    made.task(name="keyed", **LIMITED)(noop)
+    made.task(name="limited", unique=True, **LIMITED)(noop)
     made.task(**FEATURES)(featured)
     made.task(**FEATURES)(afeatured)
     return made

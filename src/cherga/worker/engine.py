@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from cherga.client.app import QueueTasks
 from cherga.client.signals import Event, Signal
+from cherga.client.task import Task
 from cherga.rules.settings import SHORTEST_INTERVAL
 from cherga.version import __version__
 from cherga.words.errors import ConfigError
@@ -23,6 +24,7 @@ from cherga.words.job import Cancel, JobState, Reason, Report, SessionInfo, Task
 from cherga.words.outcomes import Cancelled, Interrupted, Outcome
 from cherga.worker.assignment import Assignment
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
+from cherga.worker.collecting import Collector, Collectors, Desk
 from cherga.worker.deadlines import NEVER, Deadlines
 from cherga.worker.executor import Executor, timed_out
 from cherga.worker.host import WorkerHost
@@ -58,6 +60,7 @@ class Parts(Struct, frozen=True):
     settler: type[Settler] = Settler
     threads: type[ThreadRunner] = ThreadRunner
     loop: type[LoopRunner] = LoopRunner
+    collector: type[Collector] = Collector
 
 
 class Engine:
@@ -87,7 +90,10 @@ class Engine:
         self._threads = self.parts.threads(self.executor, shares.threads, ahead, self._ring, shares.spare_threads)
         self._loop = self.parts.loop(self.executor, shares.loop, ahead, self._ring, shares.spare_loop)
         self.executor.lend_with(Lending(lambda: app.broker, self.executor.running, self._threads, self._loop))
-        self._claimer = Claimer(app.broker, self._lanes(), self.executor, slots, self._plan())
+        desk = Desk(self.executor, self._deadlines, app.clock)
+        self._collectors = Collectors(app, self.parts.collector, desk, self._runner_of)
+        more = self._collectors.new_lanes
+        self._claimer = Claimer(app.broker, self._lanes(), self.executor, slots, self._plan(), more)
         self._drained = threading.Event()
 
     @staticmethod
@@ -123,8 +129,26 @@ class Engine:
         """Somebody asked to cancel a running job."""
         assignment = self.executor.running.find(cancel.token)
 
-        if assignment is not None and assignment.verdict is None:
+        if assignment is None:
+            self._cancel_in_batch(cancel.token)
+        elif assignment.verdict is None:
             self._end(assignment, Cancelled("", Reason.ASKED))
+
+    def _cancel_in_batch(self, token: int) -> None:
+        """The others of the batch go on; a call that is left without jobs is ended."""
+        call = None if self._collectors.cancel(token) else self.executor.running.call_of(token)
+        member = call and call.open.get(token)
+
+        if call is None or member is None or call.verdict or token in call.outcomes:
+            return
+
+        verdict = member.verdict = Cancelled("", Reason.ASKED)
+
+        if settles_now(self.app.broker, member, verdict):
+            self.executor.abandon_one(call, member)
+
+        if all(each.verdict for each in list(call.open.values())):
+            self._end(call, verdict)
 
     def renew(self) -> None:
         """The session was lost: what it had may run elsewhere, so it is stopped here; go on as a new session.
@@ -141,6 +165,8 @@ class Engine:
 
     def exhausted(self) -> bool:
         """No job that this worker could run is running anywhere, or ready and neither paused nor stopped; for burst mode."""
+        taken = self._claimer.taken
+
         if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open:
             return False
 
@@ -148,7 +174,12 @@ class Engine:
             return False
 
         states = {row.state for row in self.app.broker.counts() if self._concerns(row)}
-        return JobState.RUNNING not in states and (JobState.READY not in states or self._claimer.dried_up())
+
+        if JobState.RUNNING in states:
+            return False
+
+        # What was claimed since the first look may hold every slot of a limit: then nothing to take means nothing.
+        return JobState.READY not in states or (self._claimer.dried_up() and self._claimer.taken == taken)
 
     def _concerns(self, row: TaskCount) -> bool:
         known = row.task in self.app.tasks or row.task in self.app.aliases
@@ -253,8 +284,9 @@ class Engine:
             if assignment.deadline <= now:
                 self._tell_stuck(assignment)
 
+        due = self._collectors.flush(now)
         watched = (*self.executor.running.all(), *self.executor.overdue.values())
-        return min((assignment.deadline for assignment in watched), default=NEVER)
+        return min((due, *(assignment.deadline for assignment in watched)))
 
     def _end(self, assignment: Assignment, verdict: Outcome) -> None:
         """Fix what the attempt ends as, and end it as far as that is possible.
@@ -290,6 +322,9 @@ class Engine:
             self._stuck()
 
     # --- wiring
+
+    def _runner_of(self, task: Task[..., object]) -> ThreadRunner | LoopRunner:
+        return self._loop if task.is_async else self._threads
 
     def _lanes(self) -> list[Lane]:
         return [Lane(self._threads, Names(self.app, is_async=False)), Lane(self._loop, Names(self.app, is_async=True))]
