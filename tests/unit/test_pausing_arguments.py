@@ -19,7 +19,7 @@ def test_the_same_arguments_have_the_same_text() -> None:
     assert write_arguments({"b": 1, "a": "x"}) == write_arguments({"a": "x", "b": 1}) == '{"a":"x","b":1}'
 
 
-@pytest.mark.parametrize("value", [[1], {"a": 1}, b"x", object()])
+@pytest.mark.parametrize("value", [[1], {"a": 1}, b"x", object(), float("nan"), float("inf")])
 def test_only_plain_values_can_be_paused_by(value: object) -> None:
     with pytest.raises(ConfigError, match="argument 'user'"):
         write_arguments({"user": value})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ def write_arguments(arguments: Mapping[str, Any]) -> str:
         raise ConfigError("expected at least one argument to pause by, got none")
 
     for name, value in arguments.items():
-        if not isinstance(value, str | int | float | bool | None):
+        if not isinstance(value, str | int | float | bool | None) or (isinstance(value, float) and not isfinite(value)):
             raise ConfigError(f"expected argument {name!r} to be text, a number, True, False or None, got {value!r}")
 
     return _write(dict(arguments)).decode()
