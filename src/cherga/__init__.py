@@ -1,6 +1,7 @@
 """Cherga: background jobs inside your application's own context. Everything public stands here."""
 
 from cherga.client.app import QueueTasks
+from cherga.client.batches import Batch
 from cherga.client.bound import AsyncTask, SyncTask
 from cherga.client.context import Context, ctx
 from cherga.client.current import get_current_job
@@ -60,6 +61,7 @@ __all__ = [
     "AsyncTask",
     "Attempt",
     "Backoff",
+    "Batch",
     "BrokerError",
     "BrokerFull",
     "BrokerSettings",

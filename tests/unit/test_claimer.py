@@ -71,6 +71,8 @@ class Shelf:
     def let_go(self) -> list[Assignment]:
         return []
 
+    def hurry(self) -> None: ...
+
     def take_back(self) -> list[Assignment]:
         taken, self.held = self.held, []
         return taken

@@ -12,6 +12,7 @@ PUBLIC = [
     "AsyncTask",
     "Attempt",
     "Backoff",
+    "Batch",
     "BrokerError",
     "BrokerFull",
     "BrokerSettings",

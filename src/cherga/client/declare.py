@@ -15,7 +15,7 @@ from cherga.client.limits import task_rule
 from cherga.client.order import Order, on_crash, order_with
 from cherga.client.pipeline import executor_of
 from cherga.client.schedules import NO_ID, TIMING, make_schedule
-from cherga.client.task import CalledTask, CoroutineTask, EchoTask, FunctionTask, Sender, Task, place_of
+from cherga.client.task import BatchTask, CalledTask, CoroutineTask, EchoTask, FunctionTask, Sender, Task, place_of
 from cherga.rules import options as check
 from cherga.rules.decide import Policy
 from cherga.rules.options import Duration
@@ -26,6 +26,7 @@ from cherga.words.schedule import Schedule
 
 if TYPE_CHECKING:
     from cherga.client.decorators import (
+        BatchDecorator,
         DecodedDecorator,
         EchoDecodedDecorator,
         EchoDecorator,
@@ -50,6 +51,8 @@ class TaskOptions(TypedDict, total=False):
     retry: int | Retry
     retry_on_exc: Iterable[type[BaseException]]
     max_time: Duration | None
+    batch: int
+    batch_wait: Duration
     unique: UniqueKey
     unique_while: str
     unique_for: Duration
@@ -124,6 +127,9 @@ def _schedule(task: Task[Any, Any], options: Mapping[str, Any]) -> Schedule | No
 
 
 def _kind(features: Features) -> type[Task[Any, Any]]:
+    if features.batch:
+        return BatchTask
+
     if features.echo:
         return EchoTask
 
@@ -149,6 +155,8 @@ class Declaring:
     def task(self, function: Callable[P, Iterator[Y]], /) -> CalledTask[P, list[Y], Iterator[Y]]: ...  # type: ignore[overload-overlap]
     @overload
     def task(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
+    @overload
+    def task(self, name_: str = ..., /, *, batch: int, batch_wait: Duration = ..., **options: Any) -> BatchDecorator: ...
     @overload
     def task(
         self, name_: str = ..., /, *, echo: Literal[True], decode: Callable[[Any], Awaitable[D]], **options: Any

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
+from cherga.client.batches import Batch
 from cherga.client.bound import AsyncTask, SyncTask
-from cherga.client.task import CalledTask, CoroutineTask, EchoTask, FunctionTask
+from cherga.client.task import BatchTask, CalledTask, CoroutineTask, EchoTask, FunctionTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Y = TypeVar("Y")
 H = TypeVar("H")
 D = TypeVar("D")
+T = TypeVar("T")
+C = TypeVar("C")
 
 Streaming = Generator[Y, Any, None]
 
@@ -48,6 +51,23 @@ class HandledDecorator(Protocol[H]):
     def __call__(self, function: Callable[P, Generator[Y, Any, R]], /) -> CalledTask[P, R, Generator[Y, Any, R]]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, R], /) -> CalledTask[P, list[H], R]: ...
+
+
+class BatchDecorator(Protocol):
+    """With ``batch``: T is what one job gives to the list, R what it gets of the list that is returned."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Batch[T], ...], Coroutine[Any, Any, list[R]]], /
+    ) -> BatchTask[T, R, Coroutine[Any, Any, list[R]]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Batch[T], ...], Coroutine[Any, Any, C]], /
+    ) -> BatchTask[T, Any, Coroutine[Any, Any, C]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Batch[T], ...], list[R]], /) -> BatchTask[T, R, list[R]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Batch[T], ...], C], /) -> BatchTask[T, Any, C]: ...
 
 
 class DecodedDecorator(Protocol[D]):

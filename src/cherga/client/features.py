@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
+from cherga.client.batches import Batching, batching_of
 from cherga.client.depends import Need, find_needs
 from cherga.client.fitting import fits
 from cherga.words.errors import ConfigError
@@ -22,6 +23,7 @@ CLOSE_ENOUGH = 0.75
 
 FOREIGN = {
     "autoretry_for": "retry_on_exc",
+    "batch_size": "batch",
     "bind": "echo",
     "job_timeout": "max_time",
     "max_attempts": "retry",
@@ -47,6 +49,7 @@ class Features(Struct, frozen=True, kw_only=True):
     generate_handler: Callable[[Any], Any] | None = None
     decode: Callable[[Any], Any] | None = None
     needs: tuple[Need, ...] = ()
+    batch: Batching | None = None
     extra: Mapping[str, Any] = {}
 
     @property
@@ -67,7 +70,7 @@ def features_of(function: Callable[..., Any], options: Mapping[str, Any], known:
     if _flag(options, "awaiting") and not is_async(function):
         raise ConfigError("expected awaiting=True on an async def function")
 
-    return Features(
+    features = Features(
         is_async=is_async(function),
         is_generator=is_generator,
         echo=_echo(function, options),
@@ -77,8 +80,31 @@ def features_of(function: Callable[..., Any], options: Mapping[str, Any], known:
         generate_handler=handler,
         decode=_one_argument(options.get("decode"), "decode"),
         needs=find_needs(function),
+        batch=batching_of(options),
         extra=_extra(options, known),
     )
+    _check_batch(features)
+    return features
+
+
+def _check_batch(features: Features) -> None:
+    """A call for many jobs has no one of them around which anything could stand."""
+    if features.batch is None:
+        return
+
+    if features.is_generator:
+        raise ConfigError("expected a function that returns for batch=…, got a generator (a function with yield)")
+
+    beside = {
+        "echo": features.echo,
+        "executor": features.executor,
+        "middlewares_before": features.before,
+        "middlewares_after": features.after,
+        "decode": features.decode,
+    }
+
+    if wrong := [name for name, value in beside.items() if value]:
+        raise ConfigError(f"expected no {wrong[0]} beside batch: one call serves many jobs")
 
 
 def is_async(function: Callable[..., Any]) -> bool:

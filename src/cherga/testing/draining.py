@@ -15,6 +15,7 @@ from cherga.client.app import QueueTasks
 from cherga.testing.watching import WatchedExecutor
 from cherga.words.clock import SystemClock
 from cherga.worker.assignment import Assignment
+from cherga.worker.collecting import HastyCollector
 from cherga.worker.embedded import EmbeddedWorker
 from cherga.worker.engine import Engine, Parts
 from cherga.worker.runners import LoopRunner, ThreadRunner
@@ -96,7 +97,7 @@ class HostedLoop(LoopRunner):
 class DrainEngine(Engine):
     """The engine of a worker, with runners that use the thread and the loop of the test."""
 
-    parts = Parts(executor=WatchedExecutor, threads=CallerRunner, loop=HostedLoop)
+    parts = Parts(executor=WatchedExecutor, threads=CallerRunner, loop=HostedLoop, collector=HastyCollector)
 
     @property
     def caller(self) -> CallerRunner:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from cherga.client.app import QueueTasks
 from cherga.client.applications import current_source
+from cherga.client.batches import Batching
 from cherga.client.context import Context, current
 from cherga.client.handle import Job
 from cherga.testing.waiting import wait_until
@@ -208,7 +209,15 @@ class InlineEngine(Engine):
                 return None
 
             if (assignment := self.executor.prepare(jobs[0])) is not None:
-                return assignment
+                return assignment if assignment.task.features.batch is None else self._batch_with(assignment)
+
+    def _batch_with(self, first: Assignment) -> Assignment:
+        """One call for this job and for what waits beside it."""
+        batching = cast(Batching, first.task.features.batch)
+        wish = ClaimWish(session=self.session.id, limit=batching.most - 1, tasks=frozenset({first.job.task}))
+        others = self.app.broker.claim(wish).jobs if not first.job.crashes else []
+        ready = [each for job in others if (each := self.executor.prepare(job)) is not None]
+        return self.executor.call_for([first, *ready])
 
     def _tasks(self) -> frozenset[str]:
         """Looked up each time: a test may declare tasks whenever it likes."""

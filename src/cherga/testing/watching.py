@@ -11,6 +11,7 @@ from cherga.words.errors import JobFailed
 from cherga.words.job import Charge, JobError, JobState, Reason, Settlement
 from cherga.words.outcomes import Outcome
 from cherga.worker.assignment import Assignment
+from cherga.worker.calls import Call
 from cherga.worker.executor import Executor
 
 JOBS_OWN = (Exception, SystemExit, asyncio.CancelledError)
@@ -35,7 +36,8 @@ class WatchedExecutor(Executor):
 
     def _raised(self, assignment: Assignment, error: BaseException) -> Outcome:
         if isinstance(error, JOBS_OWN):
-            self._raised_last[assignment.job.id] = error
+            members = assignment.undecided() if type(assignment) is Call else [assignment]
+            self._raised_last.update((member.job.id, error) for member in members)
         else:
             self.escaped = error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from cherga.client.context import Context
@@ -11,6 +12,9 @@ from cherga.client.task import Task
 from cherga.rules.decide import Policy
 from cherga.words.job import ClaimedJob, JobHead, JobState
 from cherga.words.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from cherga.worker.calls import Call
 
 
 class Wishes:
@@ -83,6 +87,8 @@ class Running:
 
     def __init__(self) -> None:
         self._by_token: dict[int, Assignment] = {}
+        self.calls: dict[int, Call] = {}
+        """Those that run many jobs, by their own tokens."""
 
     def add(self, assignment: Assignment) -> None:
         self._by_token[assignment.job.token] = assignment
@@ -93,6 +99,10 @@ class Running:
 
     def find(self, token: int) -> Assignment | None:
         return self._by_token.get(token)
+
+    def call_of(self, token: int) -> Call | None:
+        """The call that runs the job with this token among others."""
+        return next((call for call in list(self.calls.values()) if token in call.open), None)
 
     def all(self) -> list[Assignment]:
         return list(self._by_token.values())

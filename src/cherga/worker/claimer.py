@@ -50,10 +50,20 @@ class ClaimPlan(Struct, frozen=True, kw_only=True):
 class Claimer:
     """One thread. ``session`` names who claims; it may be replaced while the thread runs."""
 
-    def __init__(self, broker: Broker, lanes: list[Lane], executor: Executor, slots: SlotTable, plan: ClaimPlan) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        lanes: list[Lane],
+        executor: Executor,
+        slots: SlotTable,
+        plan: ClaimPlan,
+        more: Callable[[], list[Lane]] = list,
+    ) -> None:
         self.session = ""
         self._broker = broker
         self.lanes = lanes
+        self._more = more
+        self._served = lanes[-1]
         self._executor = executor
         self._slots = slots
         self._plan = plan
@@ -146,7 +156,9 @@ class Claimer:
 
         self._again_in = inf
         before = self.taken
+        self.lanes = self._in_turn()
         hungry = [lane for lane in self.lanes if self._supply(lane)]
+        self._ask_for_room(hungry)
 
         if self._solitude.asked:
             return self._may_go_on()
@@ -156,22 +168,39 @@ class Claimer:
         # They may have finished before they knew that they should ring.
         return any(lane.runner.room() > 0 for lane in hungry)
 
+    def _in_turn(self) -> list[Lane]:
+        """All lanes, new ones too. Some share slots: the one that got some last comes last."""
+        lanes = [*self.lanes, *self._more()]
+
+        if self._served in lanes:
+            lanes.remove(self._served)
+            lanes.append(self._served)
+
+        return lanes
+
     def _supply(self, lane: Lane) -> bool:
-        """Claim what the lane has room for. True when more may be ready than fit; the runner then rings at half."""
+        """Claim what the lane has room for. True when more may be ready than fit."""
         if self._solitude.asked:
             return False
 
         room = min(lane.runner.room(), self._plan.limit)
         count = self._claim(lane, room) if room > 0 else 0
-        more = count == room or room <= 0
-        lane.runner.refill_below = lane.runner.half if more else NOT_WAITED_FOR
 
-        return more
+        return count == room or room <= 0
+
+    def _ask_for_room(self, hungry: list[Lane]) -> None:
+        """The runners ring when these want more; several may share one."""
+        for lane in self.lanes:
+            lane.runner.refill_below = NOT_WAITED_FOR
+
+        for lane in hungry:
+            lane.runner.refill_below = lane.runner.half
 
     def _may_go_on(self) -> bool:
         """Before a suspect starts, and while it runs, nothing else is claimed."""
         for lane in self.lanes:
             lane.runner.refill_below = 0
+            lane.runner.hurry()
 
         if self.active() and self._solitude.lasts(self._clock.monotonic(), self._suspect_waits):
             return False
@@ -201,6 +230,7 @@ class Claimer:
 
         if answer.jobs:
             self.taken += len(answer.jobs)
+            self._served = lane
             prepare = self._executor.prepare
             lane.runner.submit([ready for job in answer.jobs if (ready := prepare(job)) is not None])
 

@@ -353,7 +353,7 @@ class Engine:
 
 
 class Names:
-    """The names of the tasks of one kind, aliases too, as they are now."""
+    """The names of the tasks of one kind, aliases too, as they are now; batch tasks have lanes of their own."""
 
     def __init__(self, app: QueueTasks, is_async: bool) -> None:
         self._app = app
@@ -365,11 +365,14 @@ class Names:
         tasks, aliases = self._app.tasks, self._app.aliases
 
         if (counted := (len(tasks), len(aliases))) != self._counted:
-            names = {name for name, task in list(tasks.items()) if task.is_async is self._is_async}
+            names = {name for name, task in list(tasks.items()) if self._means(task)}
             self._names = frozenset(names | {alias for alias, name in list(aliases.items()) if name in names})
             self._counted = counted
 
         return self._names
+
+    def _means(self, task: Task[..., object]) -> bool:
+        return task.is_async is self._is_async and task.features.batch is None
 
 
 def new_session(options: EngineOptions, app: QueueTasks) -> SessionInfo:

@@ -56,6 +56,10 @@ class Runner(Protocol):
         """Those that never started."""
         ...
 
+    def hurry(self) -> None:
+        """Start what waits for more than a slot: nothing more is claimed for now."""
+        ...
+
     def let_go(self) -> list[Assignment]:
         """The same, because they would wait too long; no more are wanted ahead until the pace is known again."""
         ...
@@ -134,8 +138,15 @@ class ThreadRunner:
         self.half = ahead // 2
         return len(self._slots) + self.lent + ahead - self.in_hand()
 
+    def free(self) -> int:
+        """Slots without a job; below 0 when more are in hand."""
+        return len(self._slots) + self.lent - self.in_hand()
+
     def waiting(self) -> int:
         return self._waiting.qsize()
+
+    def hurry(self) -> None:
+        """All start as soon as they can."""
 
     def let_go(self) -> list[Assignment]:
         self._pace.forget()
@@ -290,8 +301,15 @@ class LoopRunner:
         else:
             self._owed += 1
 
+    def free(self) -> int:
+        """Slots without a job; below 0 when more are in hand."""
+        return self._count + self.lent - self.in_hand()
+
     def waiting(self) -> int:
         return len(self._waiting)
+
+    def hurry(self) -> None:
+        """All start as soon as they can."""
 
     def let_go(self) -> list[Assignment]:
         self._pace.forget()

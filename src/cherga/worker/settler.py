@@ -14,6 +14,7 @@ from cherga.doors.broker import Broker
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.words.job import Report, Settled, Settlement
+from cherga.worker.calls import BatchContext
 from cherga.worker.slots import SlotTable
 
 logger = logging.getLogger("cherga.worker")
@@ -114,7 +115,7 @@ class Settler:
         return max(0.0, self._late[0].reported_at + self._interval - self._clock.monotonic())
 
     def _report(self, items: list[Item], final: bool) -> None:
-        touched = [item for item in items if type(item) is Context]
+        touched = [item for item in items if isinstance(item, Context)]
 
         if not (touched or self._late):
             return
@@ -122,7 +123,7 @@ class Settler:
         now = self._clock.monotonic()
         due = [context for context in (*self._late, *touched) if final or now - context.reported_at >= self._interval]
         self._late = deque(context for context in (*self._late, *touched) if context not in due)
-        reports = [report for context in due if (report := _report_of(context, now))]
+        reports = [report for context in due for report in _reports_of(context, now)]
 
         if reports:
             self._tell(reports)
@@ -188,7 +189,7 @@ class Settler:
             pause = min(LONGEST_PAUSE, pause * 2)
 
 
-def _report_of(context: Context, now: float) -> Report | None:
+def _reports_of(context: Context, now: float) -> list[Report]:
     # Marked as not queued before the values are read: what the job sets from here on is put down again.
     context.queued = False
     context.reported_at = now
@@ -196,10 +197,10 @@ def _report_of(context: Context, now: float) -> Report | None:
     events = context.take_events()
 
     if progress is None and meta is None and not events:
-        return None
+        return []
 
-    job = context.job
-    return Report(job.id, job.sequence, job.token, progress, meta, events)
+    jobs = context.jobs if type(context) is BatchContext else (context.job,)
+    return [Report(job.id, job.sequence, job.token, progress, meta, events) for job in jobs]
 
 
 def _log_refused(settlements: list[Settlement], answers: list[Settled]) -> None:

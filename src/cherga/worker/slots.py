@@ -6,6 +6,7 @@ It replaces messages per job: 8 bytes written at the start of user code and 8 at
     8   tick          int64, counted up by the engine: silence means that it hangs
     16  tokens        int64 each, one a slot: the claim token whose user code runs, 0 when idle
         ended         int64 each: tokens of work that must not run twice, the latest that ended, in a ring
+        batched       int64 each: tokens of jobs that run many in one call
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from collections import deque
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import accumulate
 from itertools import count as numbers
 from pathlib import Path
@@ -22,7 +26,8 @@ _HEAD = 16
 NEVER = float("inf")
 REMEMBERED = 1024
 """More than can have ended and not yet be written down."""
-
+BATCHED = 32_768
+"""Jobs that may stand in calls for many, at once and in one process."""
 
 SPARE_THREADS, SPARE_LOOP = 256, 1000
 """Slots that are lent, at most, by jobs which wait for other jobs."""
@@ -53,13 +58,15 @@ class SlotTable:
         self._lease = view[:8].cast("d")
         self._ticks = view[8:_HEAD].cast("q")
         self._tokens = view[_HEAD:ring].cast("q")
-        self._ended = view[ring : self.size(count)].cast("q")
+        batched = ring + 8 * REMEMBERED
+        self._ended = view[ring:batched].cast("q")
+        self._batched = view[batched : self.size(count)].cast("q")
         self._ends = numbers()
         self._tick = 0
 
     @staticmethod
     def size(count: int) -> int:
-        return _HEAD + 8 * (count + REMEMBERED)
+        return _HEAD + 8 * (count + REMEMBERED + BATCHED)
 
     @classmethod
     def private(cls, count: int) -> Self:
@@ -83,6 +90,11 @@ class SlotTable:
     def tick(self) -> int:
         return self._ticks[0]
 
+    @cached_property
+    def batches(self) -> BatchTable:
+        """The places of jobs that run many in one call."""
+        return BatchTable(self._batched)
+
     def beat(self) -> None:
         """Show that the engine still turns."""
         self._tick += 1
@@ -102,7 +114,37 @@ class SlotTable:
 
     def started(self) -> frozenset[int]:
         """The tokens under which user code runs, or ran when the process died, and those remembered."""
-        return frozenset(token for token in (*self._tokens, *self._ended) if token)
+        return frozenset(token for token in (*self._tokens, *self._ended, *self._batched) if token)
+
+
+class BatchTable:
+    """Places for claim tokens, taken and given back many at once. Safe from any thread."""
+
+    def __init__(self, tokens: memoryview[int]) -> None:
+        self._tokens = tokens
+        self._free = deque(range(len(tokens)))
+
+    @property
+    def left(self) -> int:
+        """Places that are free."""
+        return len(self._free)
+
+    def take(self, count: int) -> list[int]:
+        """So many places, no more than are left; those that were given back longest ago."""
+        return [self._free.popleft() for _ in range(count)]
+
+    def begin(self, places: Sequence[int], tokens: Iterable[int]) -> None:
+        """User code begins under these tokens."""
+        for place, token in zip(places, tokens, strict=True):
+            self._tokens[place] = token
+
+    def end(self, places: Sequence[int], remembered: frozenset[int] = frozenset()) -> None:
+        """Give the places back. Those remembered must not run again: they stay until their places are taken anew."""
+        for place in places:
+            if self._tokens[place] not in remembered:
+                self._tokens[place] = 0
+
+        self._free.extend(places)
 
 
 def shared_memory(count: int) -> int:

@@ -47,10 +47,10 @@ class Telling:
     def reports(self, reports: list[Report], running: Running) -> None:
         """Progress was stored."""
         for report in reports if self._on.progress.handlers else ():
-            assignment = running.find(report.token)
+            job = _job_of(report, running)
 
-            if report.progress is not None and assignment is not None:
-                self._progress(assignment.job, report.progress)
+            if report.progress is not None and job is not None:
+                self._progress(job, report.progress)
 
     def end(self, assignment: Assignment, settlement: Settlement) -> None:
         """The settlement is about to be put down; whoever waits for it hears of it once it is stored."""
@@ -124,6 +124,14 @@ class Telling:
         details = {"parent": parent.id, "parent_task": parent.task}
         error = JobError("EnqueueRefused", why)
         self._on.refused.send(Event("refused", child.id, child.task, error=error, worker=self._worker, details=details))
+
+
+def _job_of(report: Report, running: Running) -> ClaimedJob | None:
+    if (assignment := running.find(report.token)) is not None:
+        return assignment.job
+
+    call = running.call_of(report.token)
+    return call.open[report.token].job if call else None
 
 
 def _can_be_refused(child: NewJob) -> bool:

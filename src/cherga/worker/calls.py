@@ -1,0 +1,113 @@
+"""Calls for many jobs: one attempt of a batch task is one call, and each of its jobs ends by itself."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from math import inf
+
+from msgspec.structs import replace
+
+from cherga.client.context import Context
+from cherga.rules.decide import Policy
+from cherga.words.job import ClaimedJob, OnCrash
+from cherga.words.outcomes import Outcome
+from cherga.worker.assignment import Assignment
+
+
+class Call(Assignment):
+    """Stands for all its jobs while the function runs: its time is up, or it is interrupted, for all at once.
+
+    Its own ``job`` is the first one under a token that no broker knows.
+    """
+
+    __slots__ = ("members", "open", "outcomes", "places", "present")
+
+    def __init__(self, members: Sequence[Assignment], places: list[int]) -> None:
+        first = members[0]
+        super().__init__(replace(first.job, token=secrets.randbits(62) | 1), first.task, _policy(members))
+        self.members = members
+        self.open = {member.job.token: member for member in members}
+        """Those that nobody has settled yet."""
+        self.outcomes: dict[int, Outcome] = {}
+        """What is known of each job, whatever becomes of the call; by claim token."""
+        self.places = places
+        """Where the table in shared memory says that they run."""
+        self.present: list[Assignment] = []
+        """Those whose values the function received, in its order."""
+        self.feed = next((member.feed for member in members if member.feed is not None), None)
+
+    @property
+    def pending(self) -> bool:
+        """It waits for a slot."""
+        return self.slot < 0 and bool(self.open)
+
+    def take(self, member: Assignment) -> bool:
+        """Whether the caller is the one who settles this job: true once."""
+        return self.open.pop(member.job.token, None) is not None
+
+    def undecided(self) -> list[Assignment]:
+        """Those that end as the call does."""
+        return [each for token, each in list(self.open.items()) if each.verdict is None and token not in self.outcomes]
+
+    def end_of(self, member: Assignment, otherwise: Outcome) -> Outcome:
+        """What this job ends as when the call ends so."""
+        return member.verdict or self.outcomes.get(member.job.token) or otherwise
+
+    def once(self) -> frozenset[int]:
+        """Tokens of those that must not run twice."""
+        return frozenset(each.job.token for each in self.members if each.policy.on_crash is OnCrash.FAIL)
+
+
+class BatchContext(Context):
+    """``ctx`` in a batch: what it tells, it tells of every job; what it says of one job is that of the first."""
+
+    __slots__ = ("jobs",)
+
+    jobs: Sequence[ClaimedJob]
+
+
+class Verdicts:
+    """Takes down what a running batch says of its jobs."""
+
+    def __init__(
+        self, call: Call, returned: Callable[[object], Outcome], raised: Callable[[Assignment, BaseException], Outcome]
+    ) -> None:
+        self._call = call
+        self._returned = returned
+        self._raised = raised
+
+    def succeed(self, place: int, result: object) -> None:
+        self._call.outcomes[self._call.present[place].job.token] = self._returned(result)
+
+    def fail(self, place: int, error: BaseException) -> None:
+        member = self._call.present[place]
+        self._call.outcomes[member.job.token] = self._raised(member, error)
+
+    def share(self, results: Sequence[object]) -> None:
+        """Give each job its own, where nothing was said of it before. An exception fails it."""
+        for place, (member, result) in enumerate(zip(self._call.present, results, strict=True)):
+            if member.job.token in self._call.outcomes:
+                continue
+
+            if isinstance(result, BaseException):
+                self.fail(place, result)
+            else:
+                self.succeed(place, result)
+
+
+def misfit(value: object, jobs: int) -> str | None:
+    """Why a batch of so many jobs cannot return this; None when it can."""
+    if not isinstance(value, list | tuple):
+        return f"the result of a batch has to be None or a list: expected {jobs} results, got {type(value).__name__}"
+
+    if len(value) != jobs:
+        return f"the result of a batch has to be as long as the batch: expected {jobs} results, got {len(value)}"
+
+    return None
+
+
+def _policy(members: Sequence[Assignment]) -> Policy:
+    """The task's, with the shortest of the times that the jobs have."""
+    limit = min((inf if each.policy.max_time is None else each.policy.max_time for each in members), default=inf)
+    return replace(members[0].task.policy, max_time=None if limit == inf else limit, on_crash=OnCrash.RETRY)
