@@ -13,7 +13,8 @@ import pytest
 
 from cherga.brokers.sqlite import SQLiteBroker
 from cherga.brokers.sqlite.lanes import KEYED
-from cherga.brokers.sqlite.offers import HELD_BACK
+from cherga.brokers.sqlite.offers import HELD_BACK, HINDRANCES
+from cherga.brokers.sqlite.room import AHEAD
 from cherga.rules.pausing import write_arguments
 from cherga.words.job import (
     Charge,
@@ -22,12 +23,13 @@ from cherga.words.job import (
     ClaimWish,
     Death,
     Definition,
+    Edge,
     JobFilter,
     JobState,
     PauseScope,
     Settlement,
 )
-from cherga.words.limits import LIMIT, LimitRule, Rate
+from cherga.words.limits import LIMIT, LimitRule, Overflow, Rate
 from tests.sqlite_files import TASKS, claim, new_job, opened, push_each, raw, success
 
 SEVEN = PauseScope(None, "export", write_arguments({"user": 7}))
@@ -109,6 +111,33 @@ class TestHolding:
             broker.pause(SEVEN, False)
             assert claim(broker, limit=0) == []
             assert len(claim(broker)) == 3
+
+
+class TestManyAtOnce:
+    def test_a_push_of_many_into_a_full_queue_leaves_the_newest(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db", durability="process") as broker:
+            set_limit(broker, "queue:default", max_length=100, overflow=Overflow.DROP_OLDEST)
+            old = push_each(broker, 50, delay=60)
+            parent = push_each(broker, 1)[0]
+            broker.push([[new_job(edges=(Edge(parent.id),))]])
+            jobs = push_each(broker, 2 * AHEAD + 250)
+            assert {row.id for row in broker.find(JobFilter(unfinished=True), limit=200)} == {job.id for job in jobs[-100:]}
+            assert [row and row.state for row in broker.get([old[0].id, jobs[0].id])] == [JobState.CANCELLED] * 2
+
+    def test_the_first_of_many_rates_to_open_is_told(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db", durability="process") as broker:
+            set_limit(broker, "key:k", rate=Rate(1, 3600))
+
+            for _ in range(2):
+                push_keys(broker, HINDRANCES + 50)
+
+            claim(broker, limit=5)
+            broker.time_offset = 600
+            assert len(claim(broker)) == HINDRANCES + 45
+            broker.time_offset = 900
+            again_in = claim_answer(broker).again_in
+            assert again_in is not None
+            assert 2670 < again_in <= 2700
 
 
 class TestEmptyLanes:

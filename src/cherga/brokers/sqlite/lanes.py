@@ -58,7 +58,7 @@ class Lane(Struct, frozen=True):
     @property
     def names(self) -> tuple[str, ...]:
         """All limits that its jobs count for."""
-        return tuple(dict.fromkeys(limit_names(self.queue, self.task, self.limit_keys)))
+        return limit_names(self.queue, self.task, self.limit_keys)
 
 
 class _Stored(Struct, frozen=True, array_like=True):

@@ -125,6 +125,7 @@ def _use(name: str, rule: LimitRule, running: int, starts: Starts, now: float) -
 def _find_opened(write: Write, rules: Rules, freed: dict[int, int]) -> set[str]:
     """The limits that were reached before these slots were freed, and are not any more."""
     back: Counter[str] = Counter()
+    write.lanes.meet(write.db, freed)
 
     for number, count in freed.items():
         lane = write.lanes.get(write.db, number)

@@ -24,7 +24,11 @@ from cherga.rules.turns import Head, Offer, take_turns
 from cherga.words.job import PauseScope
 
 PAGE = 16
-"""Lanes read at a time, at least."""
+"""Lanes read at first, at least; each further page is larger."""
+
+HINDRANCES = 256
+"""Closed lanes of which a claim finds out when they will open. They are met in the order in which they were last served, so
+that those after them will hardly open sooner."""
 
 HELD_BACK = 2000
 """Jobs that one claim moves out of the way at most, because a pause with arguments means them."""
@@ -131,6 +135,7 @@ class Picker:
         self._turn = _NOT_YET
         self._served: dict[int, int] = {}
         self._held_back = 0
+        self._hindered = 0
 
     def pick(self, limit: int, queue: str | None = None, suspect: bool = False) -> list[int]:
         """Sequences of at most ``limit`` jobs that were not picked before."""
@@ -222,7 +227,8 @@ class Picker:
         """How many jobs may start under these limits; where none may, it is noted when one will."""
         room = self._allowances.room(names)
 
-        if room <= 0 and self._rules.rates:
+        if room <= 0 and self._rules.rates and self._hindered < HINDRANCES:
+            self._hindered += 1
             self._allowances.hinder(names)
 
         return room
@@ -233,11 +239,13 @@ class Picker:
             plain, stand.plain = stand.plain, []
             yield self._with_turns(plain)
 
+        size = max(PAGE, limit)
+
         while stand.after is not None:
-            size = max(PAGE, limit)
             place = (stand.lane.suspect, stand.lane.queue, stand.lane.task)
             rows = _read_lanes(self._write.value(_LANES, (*place, *stand.after, size)))
             stand.after = rows[-1] if len(rows) == size else None
+            size *= 4
             yield [(number, turn) for _, turn, number in rows]
 
     def _with_turns(self, numbers: Sequence[int]) -> list[tuple[int, int]]:

@@ -17,6 +17,9 @@ from cherga.rules.limits import queue_limit
 from cherga.words.job import NewJob, Reason
 from cherga.words.limits import LimitRule, Overflow
 
+AHEAD = 200
+"""Jobs that are looked up ahead, because the next groups of the push will need room too."""
+
 _WAITING = """
 select ifnull(sum(count), 0) from lanes cross join counters on counters.lane = lanes.number and counters.state <= 3
 where lanes.queue = ?
@@ -46,6 +49,7 @@ class Room:
         self._write = write
         self._rules: Rules = stored_rules(write)
         self._counts: dict[str, int] = {}
+        self._oldest: dict[str, list[int]] = {}
 
     def is_limited(self, group: Sequence[NewJob]) -> bool:
         """Whether any of the group's queues holds only so many."""
@@ -67,6 +71,7 @@ class Room:
 
         for queue, number in wanted.items():
             self._counts[queue] += number - missing[queue]
+            self._oldest[queue] = self._oldest.get(queue, [])[missing[queue] :]
 
         for sequence in dropped:
             self._drop(sequence)
@@ -96,6 +101,16 @@ class Room:
         if not number or rule is None or rule.overflow is not Overflow.DROP_OLDEST:
             return []
 
+        if spared:
+            self._oldest.clear()
+            return self._read_oldest(queue, number, spared)
+
+        if len(self._oldest.get(queue, ())) < number:
+            self._oldest[queue] = self._read_oldest(queue, number + AHEAD, ())
+
+        return self._oldest[queue][:number]
+
+    def _read_oldest(self, queue: str, number: int, spared: Collection[int]) -> list[int]:
         return _read_numbers(self._write.value(_OLDEST, (queue, number, _write_numbers(list(spared)).decode())))
 
     def _drop(self, sequence: int) -> None:
@@ -103,6 +118,7 @@ class Room:
 
         if held is not None and held.traits & AWAITED:
             self._counts.clear()  # its dependants may end with it
+            self._oldest.clear()
 
         if held is not None:
             end(self._write, held, Ending(to=CANCELLED, reason=Reason.DROPPED, message="the queue was full"))
