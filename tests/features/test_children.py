@@ -62,7 +62,7 @@ class TestUnawaited:
             children = stored(app)
             assert [child.result(5) for child in children] == [123, 123, 5]
 
-        assert {child.head.parent for child in children} == {child.head.root for child in children} == {parent.id}
+        assert {child.parent for child in children} == {child.root for child in children} == {parent.id}
         assert sorted(child.priority for child in children) == [0, 0, 9]
 
     def test_they_stand_there_at_the_instant_the_parent_has_succeeded(self, app: QueueTasks, is_async: bool) -> None:
@@ -278,8 +278,8 @@ def test_children_of_children_know_the_root(app: QueueTasks) -> None:
         root = grandparent.enqueue()
         child = wait_until(lambda: stored(app), "the grandchild is stored")[0]
 
-    assert child.head.root == root.id
-    assert child.head.parent == stored(app, "parent")[0].id
+    assert child.root == root.root == root.id
+    assert child.parent == stored(app, "parent")[0].id
 
 
 def test_a_task_that_nobody_here_has_declared_is_stored_with_what_workers_have_published(app: QueueTasks) -> None:

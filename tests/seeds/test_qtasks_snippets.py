@@ -56,7 +56,7 @@ def test_add_task_stores_the_subtask(app: QueueTasks, capsys: pytest.CaptureFixt
     child.result(5)
 
     assert capsys.readouterr().out == "subtask 123\n"
-    assert child.head.parent == parent.id
+    assert child.parent == parent.id
 
 
 def test_show_prints_its_own_id(app: QueueTasks, capsys: pytest.CaptureFixture[str]) -> None:

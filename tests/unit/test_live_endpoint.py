@@ -155,6 +155,9 @@ class Unreachable:
     def broker(self) -> Any:
         raise BrokerUnavailable("nobody answers")
 
+    def handle(self, row: Any) -> Any:
+        raise BrokerUnavailable("nobody answers")
+
     def result_type(self, task: str) -> Any:
         return Any
 

@@ -17,16 +17,18 @@ from msgspec.structs import replace
 
 from cherga.brokers import connect
 from cherga.client.applications import enter
-from cherga.client.children import Parent
+from cherga.client.children import Parent, adopted
+from cherga.client.context import current_parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, aliases_of, policy_of
 from cherga.client.dotted import DottedTasks
+from cherga.client.flow import NamedTask, Step
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
 from cherga.client.limits import NO_RULE, Limits, limit_name, rule_with
 from cherga.client.live import Stream, Watch
 from cherga.client.middleware import EnqueueMiddleware, Middleware, check_wrap, outgoing
-from cherga.client.order import Order, new_job, order_with, pack_head
+from cherga.client.order import Order, new_job, order_with
 from cherga.client.publish import PUBLISHED, publish
 from cherga.client.queue import Queue
 from cherga.client.router import Router
@@ -44,7 +46,7 @@ from cherga.rules.settings import check as check_settings
 from cherga.rules.signature import pack_unbound
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
-from cherga.words.job import GROUP_TASK, JobFilter, JobHead, JobRow, JobState, NewJob, PushAnswer
+from cherga.words.job import GROUP_TASK, JobFilter, JobRow, JobState, NewJob, PushAnswer
 from cherga.words.limits import LimitRule
 
 BROKER_URL = "CHERGA_BROKER_URL"
@@ -212,7 +214,11 @@ class QueueTasks(Declaring):
         return handles
 
     def _outgoing(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
-        """The jobs as the enqueue middleware wants them stored."""
+        """The jobs with the parent inside which they are enqueued, and as the enqueue middleware wants them stored."""
+        parent = current_parent(self)
+        return self._passed(jobs if parent is None else adopted(jobs, parent))
+
+    def _passed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
         return outgoing(jobs, self.enqueue_middlewares) if self.enqueue_middlewares else jobs
 
     def add_task(
@@ -243,12 +249,19 @@ class QueueTasks(Declaring):
 
         return job
 
+    def s(self, name: str, /, *args: Any, **kwargs: Any) -> Step[Any]:
+        """A step by name, for ``chain`` and ``group``; the task need not be declared here. See ``Task.s``."""
+        task = self.tasks.get(self.aliases.get(name, name))
+        return task.s(*args, **kwargs) if task else Step(NamedTask(name, self), self._published_order(name), args, kwargs)
+
     def build_child(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, of: Parent) -> NewJob:
-        """A job by name whose head names its parent."""
-        job = self._named_job(name, args, kwargs, priority)
-        head = msgspec.msgpack.decode(job.head, type=JobHead) if job.head else JobHead()
-        child = replace(job, head=pack_head(replace(head, parent=of.job_id, root=of.head.root or of.job_id)))
-        return self._outgoing((child,))[0]
+        """A job by name, as a child of the one that asks."""
+        (child,) = self.adopt((self._named_job(name, args, kwargs, priority),), of)
+        return child
+
+    def adopt(self, jobs: Sequence[NewJob], of: Parent) -> Sequence[NewJob]:
+        """The jobs as children of the one that asks, as the enqueue middleware wants them stored."""
+        return self._passed(adopted(jobs, of))
 
     def _named_job(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob:
         def change(order: Order) -> Order:
@@ -288,7 +301,7 @@ class QueueTasks(Declaring):
 
         now = self.clock.now()
         return [
-            Job(known.get(pushed.id) or _snapshot(job, pushed.id, pushed.state, now), self, pushed.existing)
+            self.handle(known.get(pushed.id) or _snapshot(job, pushed.id, pushed.state, now), pushed.existing)
             for job, pushed in zip(jobs, answer.jobs, strict=True)
         ]
 
@@ -297,9 +310,13 @@ class QueueTasks(Declaring):
         ids = _stale(answer)
         return {row.id: row for row in self.broker.get(ids) if row is not None} if ids else {}
 
-    def group_handle(self, job: Job[Any], callback: Job[Any] | None) -> GroupJob:
+    def group_handle(self, job: Job[Any], callback: Job[Any] | None) -> GroupJob[Any]:
         """The handle on a group, from the job that waits for its members."""
         return GroupJob(job.row, self, callback)
+
+    def handle(self, row: JobRow, existing: bool = False) -> Job[Any]:
+        """The handle on a stored job."""
+        return GroupJob(row, self, existing=existing) if row.task == GROUP_TASK else Job(row, self, existing)
 
     # --- scheduling
 
@@ -340,10 +357,7 @@ class QueueTasks(Declaring):
         """The job of that id, None when it is not kept. Raises ``ValueError`` for a text that is no UUID."""
         (row,) = self.broker.get([as_id(id)])
 
-        if row is None:
-            return None
-
-        return GroupJob(row, self) if row.task == GROUP_TASK else Job(row, self)
+        return None if row is None else self.handle(row)
 
     async def aget(self, id: UUID | str) -> Job[Any] | None:
         """The async twin of ``get``."""
@@ -366,7 +380,7 @@ class QueueTasks(Declaring):
         )
         # A job that was just enqueued does not know its place yet.
         below = (before.row.sequence or before.refresh().row.sequence) if before else None
-        return [Job(row, self) for row in self.broker.find(where, limit, below)]
+        return [self.handle(row) for row in self.broker.find(where, limit, below)]
 
     async def ajobs(self, **where: Any) -> list[Job[Any]]:
         """The async twin of ``jobs``."""
@@ -502,6 +516,7 @@ def _snapshot(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:
         head=job.head,
         unique=job.unique,
         limit_keys=job.limit_keys,
+        parent=job.parent,
         pending=len(job.edges),
         enqueued_at=now,
         run_at=job.run_at if job.delay is None else now + job.delay,

@@ -7,9 +7,11 @@ from typing import Any
 
 from cherga.client.children import Child
 from cherga.client.context import Context
+from cherga.client.flow import Part
 from cherga.client.sleeping import AsyncContext
 from cherga.client.task import Task
 from cherga.rules.retry import Retry
+from cherga.words.errors import ConfigError
 
 
 class BoundTask:
@@ -72,16 +74,25 @@ class BoundTask:
     def description(self) -> str | None:
         return self.task.description
 
-    def add_task(self, name: str, /, *args: Any, priority: int | None = None, **kwargs: Any) -> Child:
-        """A child of this job, stored in the same atomic write that completes the job.
+    def add_task(self, name: str | Part[Any], /, *args: Any, priority: int | None = None, **kwargs: Any) -> Child:
+        """A child of this job, or a whole ``chain`` or ``group``, stored in the same atomic write that completes the job.
 
         It is dropped when the attempt fails, so that a retry makes no second one. Awaiting the value returned (or calling
         its ``store()``) stores the child now instead, under an id that a retry finds again.
         """
+        if isinstance(name, Part):
+            _expect_nothing_else(name, args, kwargs, priority)
+            return self._context.children.add_flow(name)
+
         return self._context.children.add(name, args, kwargs, priority)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_name} of job {self._context.job_id}>"
+
+
+def _expect_nothing_else(flow: Part[Any], *given: Any) -> None:
+    if any(each not in ((), {}, None) for each in given):
+        raise ConfigError(f"expected add_task({flow!r}) alone: its arguments and options stand in its steps")
 
 
 class AsyncTask(BoundTask):

@@ -27,9 +27,11 @@ def cancel(source: CancelSource, ids: Sequence[UUID], message: str | None = None
     return touched
 
 
-def cancel_untold(source: CancelSource, ids: Sequence[UUID], message: str | None) -> tuple[list[UUID], list[Event]]:
-    """The same, with what there is to tell left to the caller."""
-    touched = source.broker.move(ids, JobState.CANCELLED, message)
+def cancel_untold(
+    source: CancelSource, ids: Sequence[UUID], message: str | None, family: bool = False
+) -> tuple[list[UUID], list[Event]]:
+    """The same, with what there is to tell left to the caller; ``family``: their children too."""
+    touched = source.broker.move(ids, JobState.CANCELLED, message, family)
     rows = source.broker.get(touched) if touched and source.on.cancelled.handlers else []
     return touched, [_event(row) for row in rows if row is not None and _ended_unbegun(row)]
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from cherga.client.applications import current_source
 from cherga.client.children import Children
 from cherga.rules.codec import decode, encode
 from cherga.rules.options import Duration, seconds
@@ -347,6 +348,11 @@ def current() -> Context:
         raise NoCurrentJob(
             "expected to be called inside a job, but none runs here; threads and callbacks that a job starts need ctx.bind"
         ) from None
+
+
+def current_parent(source: object) -> Context | None:
+    """The context of the job that runs here, if it is one of this application."""
+    return _current.get(None) if current_source() is source else None
 
 
 class CurrentContext:

@@ -6,17 +6,22 @@ job too (``GROUP_TASK``), which waits for its members, runs on no worker, and ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain as chained
+from typing import Any, Generic, Protocol, TypeVar, overload
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cherga.client.applications import current_application
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import new_id
-from cherga.client.order import Order, pack_head, shown
+from cherga.client.order import Order, new_job, pack_head, shown
+from cherga.rules import options as check
+from cherga.rules.codec import check_size
+from cherga.rules.signature import pack_unbound
 from cherga.words.errors import ConfigError
 from cherga.words.job import GROUP_TASK, Edge, EdgePolicy, JobHead, NewJob
 
@@ -31,7 +36,9 @@ class FlowSender(Protocol):
 
     def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
     async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
-    def group_handle(self, job: Job[Any], callback: Job[Any] | None) -> GroupJob: ...
+    @property
+    def max_payload(self) -> int: ...
+    def group_handle(self, job: Job[Any], callback: Job[Any] | None) -> GroupJob[Any]: ...
 
 
 class FlowTask(Protocol):
@@ -45,39 +52,91 @@ class FlowTask(Protocol):
     def build_fed(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob: ...
 
 
+class NamedTask:
+    """A task that is not declared here: whatever runs it will see whether the arguments fit."""
+
+    def __init__(self, name: str, sender: FlowSender) -> None:
+        self.name = check.name(name, "a task's name")
+        self.sender = sender
+
+    def build(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
+        """The job to push. Raises ``InvalidArguments``."""
+        what = f"arguments of task {self.name}"
+        payload = check_size(pack_unbound(self.name, args, kwargs), self.sender.max_payload, what)
+        return new_job(self.name, payload, order, None)
+
+    build_fed = build
+
+
 class Place(Struct, frozen=True):
     """Where a part of a flow stands: what it waits for, whose result it is fed, and of which group it is a member."""
 
     before: UUID | None = None
     fed: bool = False
+    key: str | None = None
+    """The unique key of the job in ``before``."""
     group: UUID | None = None
+    root: UUID | None = None
+    """The outermost group."""
     member: int | None = None
+    make_id: Callable[[], UUID] = new_id
 
     @property
     def edges(self) -> tuple[Edge, ...]:
         return () if self.before is None else (Edge(self.before),)
 
+    @property
+    def keys(self) -> dict[int, str]:
+        return {} if self.key is None else {0: self.key}
+
+
+class Plan(Struct, frozen=True):
+    """What a part comes to: the jobs to push, and the one that stands for the whole, which ends last and has the result."""
+
+    jobs: list[NewJob]
+    last: NewJob
+    group: UUID | None = None
+    """The job that waits for the members, where the part is a group."""
+
+    @property
+    def key(self) -> str | None:
+        """The unique key that another job may be found to hold in place of the last one."""
+        return self.last.unique.key if self.last.unique else None
+
 
 class Part(Generic[R]):
     """Something that can be a link of a chain or a member of a group."""
 
-    def plan(self, place: Place) -> tuple[list[NewJob], UUID]:
-        """The jobs to push, and the one that stands for the whole: it ends last, and has the result."""
+    def plan(self, place: Place) -> Plan:
+        """The jobs to push for this part."""
+        raise NotImplementedError
+
+    def senders(self) -> Iterator[FlowSender]:
+        """The applications of its tasks."""
         raise NotImplementedError
 
     def sender(self) -> FlowSender:
-        """The application of its tasks."""
-        raise NotImplementedError
+        """The one application of all its tasks. Raises ``ConfigError`` when they have several."""
+        found = list(dict.fromkeys(self.senders()))
+
+        if len(found) > 1:
+            raise ConfigError(f"expected all tasks of {self!r} to be of one application, got those of {found}")
+
+        return found[0] if found else current_application()  # an empty group has no tasks
+
+    def handle(self, plan: Plan, jobs: Sequence[Job[Any]]) -> Job[R]:
+        """The handle on the whole, once the jobs are stored."""
+        return _pick(plan, jobs, plan.last.id)
 
     def enqueue(self) -> Job[R]:
         """Store all jobs in one write; the handle is that of the last one. Raises as ``Task.enqueue`` does."""
-        jobs, last = self.plan(Place())
-        return _pick(self.sender().send(jobs), last)
+        plan, sender = self.plan(Place()), self.sender()
+        return self.handle(plan, sender.send(plan.jobs))
 
     async def aenqueue(self) -> Job[R]:
         """The async twin of ``enqueue``."""
-        jobs, last = self.plan(Place())
-        return _pick(await self.sender().asend(jobs), last)
+        plan, sender = self.plan(Place()), self.sender()
+        return self.handle(plan, await sender.asend(plan.jobs))
 
 
 class Step(Part[R]):
@@ -90,18 +149,21 @@ class Step(Part[R]):
         self.kwargs = kwargs
         self.takes = takes
 
-    def plan(self, place: Place) -> tuple[list[NewJob], UUID]:
-        id = self.order.id or new_id()
-        fed = place.fed and self.takes
+    def plan(self, place: Place) -> Plan:
         edges = (*self.order.edges, *place.edges)
-        head = replace(self.order.head, feed=place.before if fed else None, member=place.member, after=shown(edges))
-        order = replace(self.order, id=id, edges=edges, head=head, packed_head=pack_head(head))
-        job = (self.task.build_fed if fed else self.task.build)(order, self.args, self.kwargs)
-        return [replace(job, parent=place.group)], id
+        head = replace(self.order.head, root=place.root, member=place.member, after=shown(edges))
+        fed = place.fed and self.takes
 
-    def sender(self) -> FlowSender:
-        sender: FlowSender = self.task.sender
-        return sender
+        if fed:
+            head = replace(head, feed=place.before, keys=place.keys)
+
+        order = replace(self.order, id=self.order.id or place.make_id(), edges=edges, head=head, packed_head=pack_head(head))
+        job = (self.task.build_fed if fed else self.task.build)(order, self.args, self.kwargs)
+        job = replace(job, parent=place.group)
+        return Plan([job], job)
+
+    def senders(self) -> Iterator[FlowSender]:
+        yield self.task.sender
 
     def __repr__(self) -> str:
         return f"<Step {self.task.name}>"
@@ -111,101 +173,107 @@ class Chain(Part[R]):
     """Parts that run one after the other, each fed the result of the one before as its first argument."""
 
     def __init__(self, parts: Sequence[Part[Any]]) -> None:
-        self.parts = _parts(parts, "chain")
+        self.parts = parts
 
-        if not self.parts:
+        if not parts:
             raise ConfigError("expected a chain of at least one step, got none")
 
-    def plan(self, place: Place) -> tuple[list[NewJob], UUID]:
+    def plan(self, place: Place) -> Plan:
         jobs: list[NewJob] = []
         at = replace(place, member=None)
 
         for part in self.parts[:-1]:
-            added, end = part.plan(at)
-            jobs += added
-            at = replace(at, before=end, fed=True)
+            plan = part.plan(at)
+            jobs += plan.jobs
+            at = _behind(plan, at)
 
-        added, last = self.parts[-1].plan(replace(at, member=place.member))
-        return jobs + added, last
+        plan = self.parts[-1].plan(replace(at, member=place.member))
+        return Plan(jobs + plan.jobs, plan.last)
 
-    def sender(self) -> FlowSender:
-        return self.parts[0].sender()
+    def senders(self) -> Iterator[FlowSender]:
+        return chained.from_iterable(part.senders() for part in self.parts)
+
+    def __repr__(self) -> str:
+        return f"<Chain of {len(self.parts)}>"
 
 
 class Group(Part[list[R]]):
     """Parts that run side by side; ``then`` runs when they have ended, fed the list of their results."""
 
     def __init__(
-        self, parts: Iterable[Part[R]], then: Part[Any] | None = None, policy: EdgePolicy = EdgePolicy.SUCCEEDED
+        self, parts: Sequence[Part[R]], then: Part[Any] | None = None, policy: EdgePolicy = EdgePolicy.SUCCEEDED
     ) -> None:
-        self.parts = _parts(parts, "group")
-        self.then = _parts((then,), "then")[0] if then is not None else None
+        self.parts = parts
+        self.then = then
         self.policy = policy
 
-    def plan(self, place: Place) -> tuple[list[NewJob], UUID]:
+    def plan(self, place: Place) -> Plan:
         """With ``then`` it is this that stands for the whole."""
-        id = new_id()
-
         if self.then is None:
-            return self._plan_members(id, place), id
+            return self._plan_members(place)
 
-        jobs = self._plan_members(id, replace(place, member=None))
-        callback, last = self.then.plan(replace(place, before=id, fed=True))
-        return jobs + callback, last
+        plan = self._plan_members(replace(place, member=None))
+        callback = self.then.plan(replace(_behind(plan, place), member=place.member))
+        return Plan(plan.jobs + callback.jobs, callback.last, plan.group)
 
-    def enqueue(self) -> GroupJob:
+    def handle(self, plan: Plan, jobs: Sequence[Job[Any]]) -> GroupJob[R]:
+        callback = None if self.then is None else _pick(plan, jobs, plan.last.id)
+        return self.sender().group_handle(_pick(plan, jobs, plan.group), callback)
+
+    def enqueue(self) -> GroupJob[R]:
         """Store all jobs in one write, and return the one handle on them. Raises as ``Task.enqueue`` does."""
-        sender = self._known_sender()
-        id, jobs, last = self._plan_alone()
-        return _group_of(sender, sender.send(jobs), id, last)
+        plan, sender = self.plan(Place()), self.sender()
+        return self.handle(plan, sender.send(plan.jobs))
 
-    async def aenqueue(self) -> GroupJob:
+    async def aenqueue(self) -> GroupJob[R]:
         """The async twin of ``enqueue``."""
-        sender = self._known_sender()
-        id, jobs, last = self._plan_alone()
-        return _group_of(sender, await sender.asend(jobs), id, last)
+        plan, sender = self.plan(Place()), self.sender()
+        return self.handle(plan, await sender.asend(plan.jobs))
 
-    def sender(self) -> FlowSender:
-        return self._known_sender()
+    def senders(self) -> Iterator[FlowSender]:
+        return chained.from_iterable(part.senders() for part in (*self.parts, *_given(self.then)))
 
-    def _plan_alone(self) -> tuple[UUID, list[NewJob], UUID | None]:
-        id = new_id()
-        jobs = self._plan_members(id, Place())
+    def _plan_members(self, place: Place) -> Plan:
+        id = place.make_id()
+        inside = replace(place, group=id, root=place.root or id)
+        plans = [part.plan(replace(inside, member=member)) for member, part in enumerate(self.parts)]
 
-        if self.then is None:
-            return id, jobs, None
+        edges = tuple(Edge(plan.last.id, self.policy) for plan in plans) or place.edges
+        keys = {member: plan.key for member, plan in enumerate(plans) if plan.key is not None}
+        head = JobHead(root=place.root, member=place.member, after=shown(edges), keys=keys)
+        job = NewJob(id=id, task=GROUP_TASK, payload=NOTHING, edges=edges, parent=place.group, head=pack_head(head))
+        return Plan([*(job for plan in plans for job in plan.jobs), job], job, id)
 
-        callback, last = self.then.plan(Place(before=id, fed=True))
-        return id, jobs + callback, last
-
-    def _plan_members(self, id: UUID, place: Place) -> list[NewJob]:
-        jobs: list[NewJob] = []
-        ends: list[Edge] = []
-
-        for member, part in enumerate(self.parts):
-            added, end = part.plan(Place(place.before, place.fed, id, member))
-            jobs += added
-            ends.append(Edge(end, self.policy))
-
-        waits = tuple(ends) or place.edges
-        head = pack_head(JobHead(member=place.member, after=shown(waits)))
-        return [*jobs, NewJob(id=id, task=GROUP_TASK, payload=NOTHING, edges=waits, parent=place.group, head=head)]
-
-    def _known_sender(self) -> FlowSender:
-        for part in (*self.parts, *([] if self.then is None else [self.then])):
-            return part.sender()
-
-        raise ConfigError("expected a group with at least one member, or with then=…, to be enqueued; got an empty one")
+    def __repr__(self) -> str:
+        return f"<Group of {len(self.parts)}>"
 
 
+@overload
+def chain(first: Part[R], /) -> Chain[R]: ...
+@overload
+def chain(first: Part[Any], second: Part[R], /) -> Chain[R]: ...
+@overload
+def chain(first: Part[Any], second: Part[Any], third: Part[R], /) -> Chain[R]: ...
+@overload
+def chain(first: Part[Any], second: Part[Any], third: Part[Any], fourth: Part[R], /) -> Chain[R]: ...
+@overload
+def chain(*parts: Part[Any]) -> Chain[Any]: ...
 def chain(*parts: Part[Any]) -> Chain[Any]:
     """One after the other: ``chain(a.s(1), b.s())``. Each gets the result of the one before as its first argument (a step made
-    by ``si`` does not). When one fails, those behind it are cancelled (reason ``upstream``).
+    by ``si`` does not). When one fails, those behind it are cancelled (reason ``upstream``). Raises ``ConfigError``.
     """
-    return Chain(parts)
+    return Chain(_parts(parts, "chain"))
 
 
-def group(*parts: Part[R] | Iterable[Part[R]], then: Part[Any] | None = None, policy: str = "succeeded") -> Group[R]:
+@overload
+def group(parts: Iterable[Part[R]], /, *, then: Part[Any] | None = None, policy: str = "succeeded") -> Group[R]: ...
+@overload
+def group(*parts: Part[R], then: Part[Any] | None = None, policy: str = "succeeded") -> Group[R]: ...
+@overload
+def group(parts: Iterable[Part[Any]], /, *, then: Part[Any] | None = None, policy: str = "succeeded") -> Group[Any]: ...
+@overload
+def group(*parts: Part[Any], then: Part[Any] | None = None, policy: str = "succeeded") -> Group[Any]: ...
+def group(*parts: Any, then: Part[Any] | None = None, policy: str = "succeeded") -> Group[Any]:
     """Side by side: ``group(a.s(1), a.s(2))`` or ``group(a.s(n) for n in range(100))``.
 
     ``then`` is enqueued with it, and runs with the list of results when the members have ended: all with success
@@ -213,17 +281,25 @@ def group(*parts: Part[R] | Iterable[Part[R]], then: Part[Any] | None = None, po
     None). ``"together"``: the first failure also cancels the other members. Raises ``ConfigError``.
     """
     alone = parts[0] if len(parts) == 1 and not isinstance(parts[0], Part) else parts
-    return Group(alone, then, _policy(policy))  # type: ignore[arg-type]
+    return Group(_parts(alone, "group"), None if then is None else _part(then, "then"), _policy(policy))
 
 
 def _parts(parts: Any, what: str) -> list[Part[Any]]:
-    found = list(parts) if isinstance(parts, Iterable) and not isinstance(parts, str | bytes | Mapping) else [parts]
+    if not isinstance(parts, Iterable) or isinstance(parts, str | bytes | Mapping):
+        raise _unfit(parts, what)
 
-    for part in found:
-        if not isinstance(part, Part):
-            raise ConfigError(f"expected {what} to be given steps such as task.s(1), chains or groups, got {part!r}")
+    return [_part(part, what) for part in parts]
 
-    return found
+
+def _part(part: Any, what: str) -> Part[Any]:
+    if not isinstance(part, Part):
+        raise _unfit(part, what)
+
+    return part
+
+
+def _unfit(part: Any, what: str) -> ConfigError:
+    return ConfigError(f"expected {what} to be given steps such as task.s(1), chains or groups, got {part!r}")
 
 
 def _policy(value: str) -> EdgePolicy:
@@ -234,13 +310,18 @@ def _policy(value: str) -> EdgePolicy:
         raise ConfigError(f"expected policy to be one of {known}, got {value!r}") from None
 
 
-def _pick(jobs: Sequence[Job[Any]], id: UUID) -> Job[Any]:
-    """The handle of the job that stands for the whole; the last one, where a unique key gave another id."""
-    return next((job for job in jobs if job.id == id), jobs[-1])
+def _behind(plan: Plan, place: Place) -> Place:
+    """The place of what is fed by this."""
+    return replace(place, before=plan.last.id, fed=True, key=plan.key)
 
 
-def _group_of(sender: FlowSender, jobs: Sequence[Job[Any]], id: UUID, last: UUID | None) -> GroupJob:
-    return sender.group_handle(_pick(jobs, id), None if last is None else _pick(jobs, last))
+def _given(part: Part[Any] | None) -> tuple[Part[Any], ...]:
+    return () if part is None else (part,)
 
 
-__all__ = ["NOTHING", "Chain", "Group", "Part", "Step", "chain", "group"]
+def _pick(plan: Plan, jobs: Sequence[Job[Any]], id: UUID | None) -> Job[Any]:
+    """The handle of the job planned under that id, or of the one that stands in for it."""
+    return next(job for new, job in zip(plan.jobs, jobs, strict=True) if new.id == id)
+
+
+__all__ = ["NOTHING", "Chain", "Group", "NamedTask", "Part", "Place", "Plan", "Step", "chain", "group"]

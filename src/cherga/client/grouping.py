@@ -2,77 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
 
+from cherga.client.cancelling import cancel_untold, tell
 from cherga.client.handle import Job, Source
+from cherga.client.relatives import rows_of, total_progress_of
 from cherga.doors.broker import FullBroker
 from cherga.rules.codec import decode
-from cherga.rules.options import Duration
+from cherga.rules.options import Duration, text
 from cherga.words.errors import ResultExpired
-from cherga.words.job import GROUP_TASK, Family, JobFilter, JobHead, JobRow, JobState, Progress
+from cherga.words.job import GROUP_TASK, JobFilter, JobHead, JobRow, JobState, Progress
 
-PAGE = 500
+R = TypeVar("R")
 
 _read_head = msgspec.msgpack.Decoder(JobHead).decode
 
 
-class GroupJob(Job[list[Any]]):
+class GroupJob(Job[list[R]], Generic[R]):
     """The job that waits for all members; it has ended when they have. ``callback`` is the job of ``then``."""
 
     __slots__ = ("callback",)
 
-    def __init__(self, row: JobRow, source: Source, callback: Job[Any] | None = None) -> None:
-        super().__init__(row, source)
+    def __init__(self, row: JobRow, source: Source, callback: Job[Any] | None = None, existing: bool = False) -> None:
+        super().__init__(row, source, existing)
         self.callback = callback
 
     @property
-    def family(self) -> Family:
-        """How many members stand where, read live."""
-        return self._source.broker.families([self.id])[0]
-
-    @property
     def progress(self) -> Progress:
-        """How many members have ended, and how far the others are; read live."""
-        family = self.family
-        return Progress(family.done, float(family.total))
+        """How many jobs of the group have ended, with the share that is done of those that run; read live."""
+        return total_progress_of(self._source.broker, self._row) or Progress(0.0)
 
     def members(self) -> list[Job[Any]]:
-        """The jobs that stand for the members, in their order."""
-        return [Job(row, self._source) for row in member_rows(self._source.broker, self._row)]
+        """The jobs that stand for the members, in their order: of a chain its last one, of a group in it its ``GroupJob``."""
+        return [self._source.handle(row) for row in member_rows(self._source.broker, self._row)]
 
-    def results(self, timeout: Duration | None = None) -> list[Any]:
+    def results(self, timeout: Duration | None = None) -> list[R]:
         """Wait for the end, and return the members' results in their order; None for one that did not succeed.
 
         Raises as ``result`` does: ``JobCancelled`` when a member failed that the group's policy does not forgive.
         """
         self.await_end(timeout)
-        self._finished()
-        return gather(self._source.broker, self._row)
+        return self._finished()
 
-    def result(self, timeout: Duration | None = None) -> list[Any]:
+    def result(self, timeout: Duration | None = None) -> list[R]:
         """The same as ``results``."""
         return self.results(timeout)
 
     def cancel(self, message: str | None = None) -> bool:
-        """Cancel the group with every member that has not ended. False when all had."""
-        return bool(self._source.broker.move([self.id], JobState.CANCELLED, message, family=True))
+        """Cancel the group with every member that has not ended; those that run are asked to stop. False when all had."""
+        touched, events = cancel_untold(self._source, [self.id], _checked(message), family=True)
+        tell(self._source, events)
+        return bool(touched)
 
-    async def aresults(self, timeout: Duration | None = None) -> list[Any]:
+    async def aresults(self, timeout: Duration | None = None) -> list[R]:
         """The async twin of ``results``."""
         await self.aawait_end(timeout)
-        self._finished()
-        return await self._source.submitter.call(gather, self._source.broker, self._row)
+        return await self._source.submitter.call(self._finished)
 
-    async def aresult(self, timeout: Duration | None = None) -> list[Any]:
+    async def aresult(self, timeout: Duration | None = None) -> list[R]:
         """The same as ``aresults``."""
         return await self.aresults(timeout)
 
     async def acancel(self, message: str | None = None) -> bool:
         """The async twin of ``cancel``."""
-        return await self._source.submitter.call(self.cancel, message)
+        wish = (self._source, [self.id], _checked(message), True)
+        touched, events = await self._source.submitter.call(cancel_untold, *wish)
+        tell(self._source, events)
+        return bool(touched)
 
     async def amembers(self) -> list[Job[Any]]:
         """The async twin of ``members``."""
@@ -82,20 +81,21 @@ class GroupJob(Job[list[Any]]):
         """The async twin of ``progress``."""
         return await self._source.submitter.call(lambda: self.progress)
 
-    def _value(self) -> list[Any]:
-        """A group keeps no result of its own."""
-        return []
+    def _value(self) -> list[R]:
+        return [self._result_of(row) for row in member_rows(self._source.broker, self._row)]
 
-
-def gather(broker: FullBroker, row: JobRow) -> list[Any]:
-    """The results of a group's members in their order, groups inside it as lists; None for one that did not succeed."""
-    return [_result(broker, member) for member in member_rows(broker, row)]
+    def _result_of(self, row: JobRow) -> Any:
+        """As the member's own handle gives it, of the type that its task returns."""
+        return self._source.handle(row)._finished() if row.state is JobState.SUCCEEDED else None
 
 
 def result_of(broker: FullBroker, row: JobRow) -> Any:
-    """What the job hands on: its result, or those of its members. Raises ``ResultExpired`` when it is not kept."""
+    """What the job hands on, as plain data: its result, or those of its members, None for one that did not succeed.
+
+    Raises ``ResultExpired`` when it is not kept.
+    """
     if row.task == GROUP_TASK:
-        return gather(broker, row)
+        return [_result_if_any(broker, member) for member in member_rows(broker, row)]
 
     if row.result is None:
         raise ResultExpired(f"job {row.id} ({row.task}) {row.state}, but its result is not kept")
@@ -104,30 +104,32 @@ def result_of(broker: FullBroker, row: JobRow) -> Any:
 
 
 def member_rows(broker: FullBroker, group: JobRow) -> list[JobRow]:
-    """The rows of the members, in their order. They are kept as long as the group is."""
-    found = {place: row for row in _children(broker, group) if (place := _place(row)) is not None}
+    """The rows of the members, in their order, those too that stand in for one. They are kept as long as the group is."""
+    found = {place: row for row in rows_of(broker, JobFilter(parent=group.id)) if (place := _head(row).member) is not None}
+    missing = {place: key for place, key in _head(group).keys.items() if place not in found}
+
+    if missing:
+        found |= stand_ins(broker, group.id, missing)
+
     return [found[place] for place in sorted(found)]
 
 
-def _result(broker: FullBroker, row: JobRow) -> Any:
+def stand_ins(broker: FullBroker, waiting: UUID, keys: dict[int, str]) -> dict[int, JobRow]:
+    """The jobs that hold, or held, these unique keys, of those that the waiting job waits for."""
+    holders = {row.unique.key: row for row in rows_of(broker, JobFilter(awaited_by=waiting)) if row.unique}
+    return {place: holders[key] for place, key in keys.items() if key in holders}
+
+
+def _result_if_any(broker: FullBroker, row: JobRow) -> Any:
     return result_of(broker, row) if row.state is JobState.SUCCEEDED else None
 
 
-def _children(broker: FullBroker, group: JobRow) -> Iterator[JobRow]:
-    before: int | None = None
-
-    while True:
-        page = broker.find(JobFilter(parent=group.id), PAGE, before)
-        yield from page
-
-        if len(page) < PAGE:
-            return
-
-        before = page[-1].sequence
-
-
-def _place(row: JobRow) -> int | None:
+def _head(row: JobRow) -> JobHead:
     try:
-        return _read_head(row.head).member if row.head else None
+        return _read_head(row.head) if row.head else JobHead()
     except (msgspec.DecodeError, TypeError):
-        return None
+        return JobHead()
+
+
+def _checked(message: str | None) -> str | None:
+    return None if message is None else text(message, "message")

@@ -15,6 +15,7 @@ from cherga.client.applications import current_application
 from cherga.client.cancelling import cancel, cancel_untold, tell
 from cherga.client.explain import Explanation, explain
 from cherga.client.ids import as_id
+from cherga.client.relatives import children_of, family_of, own_progress, total_progress_of
 from cherga.client.signals import Signals
 from cherga.client.submit import Submitter
 from cherga.client.waiting import waiting_for
@@ -23,12 +24,11 @@ from cherga.rules.codec import decode, decoder
 from cherga.rules.options import Duration, seconds, text
 from cherga.words.clock import Clock, moment
 from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
-from cherga.words.job import Attempt, JobError, JobHead, JobRow, JobState, Progress, Reason
+from cherga.words.job import Attempt, Family, JobError, JobHead, JobRow, JobState, Progress, Reason
 
 R_co = TypeVar("R_co", covariant=True)
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
-_decode_progress = msgspec.msgpack.Decoder(Progress).decode
 _decode_attempts = msgspec.msgpack.Decoder(list[Attempt]).decode
 
 LONGEST_LOOK = 5.0
@@ -55,6 +55,7 @@ class Source(Protocol):
     def submitter(self) -> Submitter: ...
     @property
     def on(self) -> Signals: ...
+    def handle(self, row: JobRow) -> Job[Any]: ...
     def result_type(self, task: str) -> Any: ...
     def stream(self, id: UUID, after: int) -> Values: ...
 
@@ -91,7 +92,7 @@ class Job(Generic[R_co]):
         if row is None:
             raise JobNotFound(f"no job {id} is kept: it never existed, or its time was over")
 
-        return Job(row, source)
+        return source.handle(row)
 
     # --- the snapshot
 
@@ -143,6 +144,16 @@ class Job(Generic[R_co]):
         return self.head.tags
 
     @property
+    def parent(self) -> UUID | None:
+        """The id of the job inside which this one was enqueued, or of the group that it belongs to; it need not be kept."""
+        return self._row.parent
+
+    @property
+    def root(self) -> UUID:
+        """The id of the first job of the family: its own when nobody is its parent."""
+        return self.head.root or self._row.parent or self.id
+
+    @property
     def attempt(self) -> int:
         """Attempts counted so far."""
         return self._row.attempt
@@ -187,7 +198,7 @@ class Job(Generic[R_co]):
     @property
     def progress(self) -> Progress | None:
         """How far the job is; None before it says so."""
-        return _read(_decode_progress, self._row.progress, None)
+        return own_progress(self._row)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -260,6 +271,23 @@ class Job(Generic[R_co]):
     def is_running(self) -> bool:
         return self.refresh().status is JobState.RUNNING
 
+    @property
+    def family(self) -> Family:
+        """How many of its children stand where, and how many are ``done`` of the ``total``."""
+        return family_of(self._source.broker, self.id)
+
+    @property
+    def total_progress(self) -> Progress | None:
+        """How far the job is together with its children: each of them counts as one, and so does the job itself.
+
+        That of the job alone while it has no children; of a group that of its members alone.
+        """
+        return total_progress_of(self._source.broker, self.refresh().row)
+
+    def children(self) -> list[Job[Any]]:
+        """The jobs that were enqueued inside this one, or belong to this group, as far as they are kept; oldest first."""
+        return [self._source.handle(row) for row in children_of(self._source.broker, self.id)]
+
     # --- verbs
 
     def refresh(self) -> Job[R_co]:
@@ -302,7 +330,7 @@ class Job(Generic[R_co]):
         self.refresh()
         error = self.error
         words = None if error is None else f"{error.type}: {error.message}"
-        return explain(self._source, self._row, self.head, worker_of(self._row.session), words)
+        return explain(self._source, self._row, worker_of(self._row.session), words)
 
     async def arefresh(self) -> Job[R_co]:
         """The async twin of ``refresh``."""
@@ -323,6 +351,18 @@ class Job(Generic[R_co]):
     async def aretry(self) -> bool:
         """The async twin of ``retry``."""
         return await self._source.submitter.call(self.retry)
+
+    async def afamily(self) -> Family:
+        """The async twin of ``family``."""
+        return await self._source.submitter.call(family_of, self._source.broker, self.id)
+
+    async def atotal_progress(self) -> Progress | None:
+        """The async twin of ``total_progress``."""
+        return await self._source.submitter.call(lambda: self.total_progress)
+
+    async def achildren(self) -> list[Job[Any]]:
+        """The async twin of ``children``."""
+        return await self._source.submitter.call(self.children)
 
     async def aexplain(self) -> Explanation:
         """The async twin of ``explain``."""

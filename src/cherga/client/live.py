@@ -9,14 +9,16 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cherga.client.handle import Job, Source
+from cherga.client.handle import Source
 from cherga.client.ids import as_id
 from cherga.doors.broker import Listener, Topic
 from cherga.rules.codec import decode
 from cherga.words.errors import JobNotFound
-from cherga.words.job import EventKind, Followed, JobState, LiveEvent, Progress, Reason
+from cherga.words.job import GROUP_TASK, EventKind, Followed, JobState, LiveEvent, Progress, Reason
 
 LONGEST_LOOK = 5.0
+GROUP_LOOK = 0.5
+"""Seconds between two looks at a group: its members, not itself, tell how far it is."""
 PAGE = 100
 
 
@@ -29,6 +31,8 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
     final: bool
     reason: Reason | None = None
     progress: Progress | None = None
+    """How far the job itself is; of a group, how far its members are together."""
+    of_group: bool = False
     description: str | None = None
     message: str | None = None
     meta: dict[str, Any] = {}
@@ -49,7 +53,13 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
 
     def differs(self, seen: LiveUpdate | None) -> bool:
         """Whether the job has moved since the update seen before."""
-        return seen is None or self.position != seen.position or self.state is not seen.state
+        return seen is None or self.mark != seen.mark
+
+    @property
+    def mark(self) -> str:
+        """Another one whenever the job has moved."""
+        moved = f"{self.position}-{self.state.value}"
+        return f"{moved}-{self.progress.done:g}-{self.progress.total:g}" if self.of_group and self.progress else moved
 
     def public(self) -> dict[str, Any]:
         """What a browser gets, as plain JSON values. Tracebacks and arguments stay at home."""
@@ -128,7 +138,7 @@ class Watch:
     def _next(self, listener: Listener, seen: LiveUpdate | None) -> LiveUpdate:
         """Look at once for the first time and after a full page, else after something may have happened."""
         if seen is not None and not seen.full:
-            listener.wait(min(LONGEST_LOOK, self._pulse or LONGEST_LOOK))
+            listener.wait(min(GROUP_LOOK if seen.of_group else LONGEST_LOOK, self._pulse or LONGEST_LOOK))
 
         update = look(self._source, self._id, self._after)
         self._after = update.position
@@ -159,7 +169,7 @@ class Stream:
 
 
 def _update(followed: Followed, source: Source, after: int) -> LiveUpdate:
-    job: Job[Any] = Job(followed.job, source)
+    job = source.handle(followed.job)
     last = followed.events[-1].position if len(followed.events) >= PAGE else followed.job.position
 
     return LiveUpdate(
@@ -169,6 +179,7 @@ def _update(followed: Followed, source: Source, after: int) -> LiveUpdate:
         final=job.status.final,
         reason=job.reason,
         progress=job.progress,
+        of_group=job.task_name == GROUP_TASK,
         description=job.description,
         message=job.message,
         meta=job.meta,

@@ -86,7 +86,7 @@ class LiveEndpoint:
 
     def _tell(self, asked: Asked, update: LiveUpdate) -> Answer:
         mode = "stream" if self.seats.any_left(update.job_id, asked.max_streams) else "poll"
-        tag = f'W/"{update.position}-{update.state.value}-{mode}"'
+        tag = f'W/"{update.mark}-{mode}"'
         headers = {**_ALWAYS, "Content-Type": "application/json", "ETag": tag}
 
         if tag in [known.strip() for known in asked.if_none_match.split(",")]:
@@ -127,6 +127,9 @@ def _retry_ms(update: LiveUpdate, after: int) -> int:
     """How long a client that polls should wait: longer while nothing can happen, at once when there is another page."""
     if update.full:
         return 0
+
+    if update.of_group:
+        return NEXT_MS
 
     if update.state not in {JobState.READY, JobState.RUNNING}:
         return IDLE_MS

@@ -128,15 +128,17 @@ class JobHead(Struct, frozen=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     headers: dict[str, str] = {}
     """Trace, locale, tenant: what client middleware sends along."""
-    parent: UUID | None = None
     root: UUID | None = None
-    """The first job of the family, where that is not the parent itself."""
+    """The first job of the family; None for that itself."""
     after: tuple[UUID, ...] = ()
     """The jobs that its edges name, the first hundred at most: for whoever asks what it waits for."""
     feed: UUID | None = None
     """The job whose result becomes the first argument; for a group, the list of its members' results."""
     member: int | None = None
     """Its place among the members of its parent, which is a group."""
+    keys: dict[int, str] = {}
+    """Unique keys of the jobs whose results it is given: of its members by their places, or of ``feed`` under 0. A job that
+    held such a key stands in for the one that was not stored."""
     schedule: str | None = None
     tick: float | None = None
     codec: int = 1
@@ -477,6 +479,8 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     task: str | None = None
     owner: str | None = None
     parent: UUID | None = None
+    awaited_by: UUID | None = None
+    """The jobs that this one waits for; a group's also when they have ended."""
     limit: str | None = None
     """The name of a limit that the job counts for: its queue's, its task's, or one of its limit keys."""
     unfinished: bool = False

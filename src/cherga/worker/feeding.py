@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import msgspec
+
 from cherga.client.app import QueueTasks
-from cherga.client.grouping import result_of
+from cherga.client.grouping import result_of, stand_ins
 from cherga.client.task import Task
 from cherga.words.errors import ResultExpired
-from cherga.words.job import ClaimedJob
+from cherga.words.job import ClaimedJob, JobHead, JobRow
+
+_read_head = msgspec.msgpack.Decoder(JobHead).decode
 
 
 def fed_payload(app: QueueTasks, task: Task[..., object], job: ClaimedJob, feed: UUID) -> bytes:
@@ -16,9 +20,17 @@ def fed_payload(app: QueueTasks, task: Task[..., object], job: ClaimedJob, feed:
 
     Raises ``ResultExpired`` when that is not kept, ``InvalidArguments`` when it does not fit.
     """
+    return task.signature.feed(job.payload, result_of(app.broker, _feeding_row(app, job, feed)))
+
+
+def _feeding_row(app: QueueTasks, job: ClaimedJob, feed: UUID) -> JobRow:
+    """The job that feeds this one, or that held its unique key when both were to be stored."""
     (row,) = app.broker.get([feed])
+
+    if row is None and job.head is not None and (keys := _read_head(job.head).keys):
+        row = stand_ins(app.broker, job.id, keys).get(0)
 
     if row is None:
         raise ResultExpired(f"job {feed}, whose result job {job.id} ({job.task}) is to be given, is not kept any more")
 
-    return task.signature.feed(job.payload, result_of(app.broker, row))
+    return row

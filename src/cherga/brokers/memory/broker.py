@@ -198,7 +198,8 @@ class MemoryBroker:
 
     def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
         with self._held() as store:
-            fitting = [row for row in store.rows.values() if _fits(row, where) and (before is None or row.sequence < before)]
+            rows = _candidates(store, where)
+            fitting = [row for row in rows if _fits(row, where) and (before is None or row.sequence < before)]
 
         return nlargest(limit, fitting, key=lambda row: row.sequence)
 
@@ -259,6 +260,18 @@ def _store_named(name: str, namespace: str) -> Store:
 
     with _STORES_LOCK:
         return _STORES.setdefault((name, namespace), Store())
+
+
+def _candidates(store: Store, where: JobFilter) -> Iterable[JobRow]:
+    """The rows to look through: all, or where it is asked for relatives, these."""
+    if where.awaited_by is not None:
+        relatives = store.kinship.awaited_by(where.awaited_by)
+    elif where.parent is not None:
+        relatives = store.kinship.children.get(where.parent, ())
+    else:
+        return store.rows.values()
+
+    return [store.rows[id] for id in relatives if id in store.rows]
 
 
 def _fits(row: JobRow, where: JobFilter) -> bool:

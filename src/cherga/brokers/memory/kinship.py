@@ -42,6 +42,10 @@ class Kinship:
         for parent in self._edges[id]:
             self._kept_for.setdefault(parent, set()).add(id)
 
+    def awaited_by(self, id: UUID) -> Iterable[UUID]:
+        """Those that the job waits for, or is the group of."""
+        return self._edges.get(id, ())
+
     def is_kept(self, id: UUID) -> bool:
         """Whether the job must be kept for another."""
         return id in self._kept_for

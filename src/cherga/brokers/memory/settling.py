@@ -53,7 +53,7 @@ def settle(store: Store, settlement: Settlement, now: float) -> Settled:
     release_page(store, row.id, now)
     cancel_orphans(store, now)
 
-    if settlement.to.final and settlement.keep <= 0:
+    if settlement.to.final and settlement.keep <= 0 and not store.kinship.is_kept(row.id):
         store.forget(after)
 
     return Settled.WRITTEN

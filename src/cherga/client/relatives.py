@@ -1,0 +1,83 @@
+"""Jobs that asked for jobs: the children of one, and how far they are together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import msgspec
+
+from cherga.doors.broker import FullBroker
+from cherga.words.job import GROUP_TASK, Family, JobFilter, JobRow, JobState, Progress
+
+PAGE = 2000
+
+_decode_progress = msgspec.msgpack.Decoder(Progress).decode
+
+
+def family_of(broker: FullBroker, id: UUID) -> Family:
+    """How the children of this job stand."""
+    return broker.families([id])[0]
+
+
+def rows_of(broker: FullBroker, where: JobFilter) -> Iterator[JobRow]:
+    """All jobs that match, newest first, in pages."""
+    before: int | None = None
+
+    while True:
+        page = broker.find(where, PAGE, before)
+        yield from page
+
+        if len(page) < PAGE:
+            return
+
+        before = page[-1].sequence
+
+
+def children_of(broker: FullBroker, id: UUID) -> list[JobRow]:
+    """The rows of all children that are kept, oldest first."""
+    return list(rows_of(broker, JobFilter(parent=id)))[::-1]
+
+
+def total_progress_of(broker: FullBroker, row: JobRow) -> Progress | None:
+    """How far the job and its children are, each counting as one; that of the job alone where it has no children.
+
+    A group counts by its members alone, and so it does among the children of another job.
+    """
+    family = family_of(broker, row.id)
+    done = family.done + _done_in_groups(broker, row.id, family)
+
+    if row.task == GROUP_TASK:
+        return Progress(done, float(family.total))
+
+    own = own_progress(row)
+    return Progress(done + _share(row, own), family.total + 1.0, own.note if own else "") if family.total else own
+
+
+def own_progress(row: JobRow) -> Progress | None:
+    """What the job itself has told last."""
+    try:
+        return _decode_progress(row.progress) if row.progress else None
+    except (msgspec.DecodeError, TypeError):
+        return None
+
+
+def _done_in_groups(broker: FullBroker, id: UUID, family: Family) -> float:
+    """What the groups among the children add, which do not run themselves: the share of their members that is done."""
+    if not family.counts.get(JobState.BLOCKED):
+        return 0.0
+
+    open_groups = broker.find(JobFilter(parent=id, task=GROUP_TASK, states=frozenset({JobState.BLOCKED})), PAGE)
+    families = broker.families([row.id for row in open_groups])
+    return sum(_share_of(broker, row.id, inner) for row, inner in zip(open_groups, families, strict=True))
+
+
+def _share_of(broker: FullBroker, id: UUID, family: Family) -> float:
+    return (family.done + _done_in_groups(broker, id, family)) / family.total if family.total else 0.0
+
+
+def _share(row: JobRow, own: Progress | None) -> float:
+    if row.state.final:
+        return 1.0
+
+    return (own.percent or 0.0) / 100.0 if own and row.state is JobState.RUNNING else 0.0
