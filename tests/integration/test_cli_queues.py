@@ -40,7 +40,7 @@ def test_a_paused_queue_hands_out_nothing_until_it_is_resumed(shop: Shop) -> Non
         resumed = shop.look("queues", "resume", "default")
         assert job.result(10) == 2
 
-    assert (paused.rows, resumed.rows) == ([["default", "", "paused"]], [["default", "", "resumed"]])
+    assert (paused.rows, resumed.rows) == ([["default", "", "", "paused"]], [["default", "", "", "resumed"]])
     assert (paused.err, resumed.err) == ("", "")
 
 
@@ -57,6 +57,30 @@ def test_tasks_and_everything_can_be_paused_too(shop: Shop) -> None:
 
     assert shop.look("queues", "resume", "--all").code == 0
     assert shop.app.broker.paused() == []
+
+
+def test_a_task_is_paused_for_some_arguments_alone(shop: Shop) -> None:
+    paused = shop.look("queues", "pause", "--task", "add", "--arg", "a=1")
+    held, free = shop.app.add_task("add", 1), shop.app.add_task("add", 2)
+    listed = shop.look("queues", "list", "--json")
+
+    with shop.app.worker():
+        assert free.result(10) == 3
+        assert held.refresh().status is JobState.READY
+        assert shop.look("queues", "resume", "--task", "add", "--arg", "a=1").err == ""
+        assert held.result(10) == 2
+
+    assert paused.rows == [["", "add", '{"a":1}', "paused"]]
+    assert listed.data[0]["paused_arguments"] == [{"task": "add", "arguments": {"a": 1}}]
+    assert (listed.data[0]["paused"], listed.data[0]["paused_tasks"]) == (False, [])
+    assert "task add with a=1 is paused; cherga queues resume --task add --arg a=1" in listed.err
+
+
+def test_pausing_by_an_argument_that_the_task_does_not_have_offers_the_nearest(shop: Shop) -> None:
+    ran = shop.run("queues", "pause", "--task", "export", "--arg", "page=1")
+
+    assert ran.code == 0
+    assert "task export has no argument 'page'; did you mean 'pages'?" in ran.err
 
 
 def test_resuming_says_what_still_holds_the_queue_and_what_was_not_paused(shop: Shop) -> None:
@@ -81,6 +105,14 @@ def test_a_scope_that_makes_no_sense_is_refused(shop: Shop, args: tuple[str, ...
 
     assert ran.code == 2
     assert "expected the names of queues, --task, or --all alone" in ran.err
+
+
+def test_an_argument_alone_pauses_nothing(shop: Shop) -> None:
+    ran = shop.look("queues", "pause", "default", "--arg", "a=1")
+
+    assert ran.code == 2
+    assert "expected --arg only together with --task" in ran.err
+    assert shop.app.broker.paused() == []
 
 
 def test_emptying_a_queue_cancels_what_waits_and_leaves_what_runs(shop: Shop) -> None:

@@ -7,9 +7,25 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cherga.cli.times import iso, read_span, read_time
-from cherga.rules.times import DAY, HOUR, MINUTE, from_now, local, rough, span
+from cherga.rules.times import DAY, HOUR, MINUTE, exact, from_now, local, rough, span
 
 NOON = datetime(2031, 5, 17, 12, 0, 0, 250_000, UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.5, "0.5 s"),
+        (5, "5 s"),
+        (90, "90 s"),
+        (60, "1 min"),
+        (90 * MINUTE, "90 min"),
+        (36 * HOUR, "36 h"),
+        (DAY, "1 d"),
+    ],
+)
+def test_an_exact_duration_loses_nothing(seconds: float, text: str) -> None:
+    assert exact(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,6 @@ from cherga.words.clock import moment
 from cherga.words.job import GROUP_TASK, JobRow, OnConflict, PauseScope, SessionInfo, Unique, WorkerInfo
 from cherga.words.limits import LimitRule, LimitUse, Rate
 
-UNKNOWN = (
-    "no worker that listens to queue mail knows task send (did you mean 'sent'?); deploy its code to them, and see that they "
-    "import its module"
-)
 NOW = FakeClock().now()
 ID, OTHER, THIRD = (UUID(f"01970000-0000-7000-8000-00000000000{number}") for number in (1, 2, 3))
 READY = JobRow(
@@ -60,16 +56,16 @@ def test_nothing_stands_in_the_way_of_a_ready_job_that_a_worker_can_take() -> No
 @pytest.mark.parametrize(
     ("workers", "kind", "text"),
     [
-        ((), ObstacleKind.NO_WORKER, "no worker is alive; start one: cherga worker -A module:app"),
+        ((), ObstacleKind.NO_WORKER, "no worker is alive"),
         (
             (worker(queues=("low", "default")), worker(queues=("low",))),
             ObstacleKind.QUEUE,
-            "no worker listens to queue mail, only to default, low; start one for it: cherga worker -q mail",
+            "no worker listens to queue mail, only to default, low",
         ),
         (
             (worker(tasks=("sent",)),),
             ObstacleKind.TASK,
-            UNKNOWN,
+            "no worker that listens to queue mail knows task send (did you mean 'sent'?)",
         ),
         (
             (worker(tasks=("add",)), worker("knowing", queues=("low",))),
@@ -97,9 +93,13 @@ def test_a_worker_that_does_not_tell_its_tasks_may_know_every_one() -> None:
     ],
 )
 def test_a_pause_is_named_with_the_command_that_ends_it(scope: PauseScope, what: str, options: str) -> None:
-    assert obstacles(paused=[scope]) == [
-        (ObstacleKind.PAUSED, f"{what} is paused; to go on: cherga queues resume {options}"),
-    ]
+    found = only(paused=[scope])
+
+    assert (found.kind, found.text, found.remedy) == (
+        ObstacleKind.PAUSED,
+        f"{what} is paused",
+        f"cherga queues resume {options}",
+    )
     assert sentence(paused=[scope]) == f"it runs once {what} is resumed"
 
 
@@ -127,22 +127,18 @@ def test_a_limit_that_is_reached_tells_which_jobs_run_under_it() -> None:
 
     assert found.kind is ObstacleKind.LIMIT
     assert found.jobs == (OTHER,)
-    assert found.text == (
-        f"the limit of task send, key 7 is reached, 2 of 2 run: {OTHER} (send, running) and 1 more; to allow more: "
-        "cherga limits set --task send --key 7 --max-running 4"
-    )
+    assert found.text == f"the limit of task send, key 7 is reached, 2 of 2 run: {OTHER} (send, running) and 1 more"
+    assert found.remedy == "cherga limits set --task send --key 7 --max-running 4"
 
 
 def test_a_limit_of_none_and_one_with_room_are_told_apart() -> None:
     closed = LimitUse("queue:mail", LimitRule(max_running=0))
     roomy = LimitUse("task:send", LimitRule(max_running=2), running=1)
 
-    assert obstacles(limits=[closed, roomy]) == [
-        (
-            ObstacleKind.LIMIT,
-            "the limit of queue mail lets none run; to allow more: cherga limits set --queue mail --max-running 1",
-        )
-    ]
+    found = only(limits=[closed, roomy])
+
+    assert found.text == "the limit of queue mail lets none run"
+    assert found.remedy == "cherga limits set --queue mail --max-running 1"
 
 
 def test_a_rate_tells_when_the_next_job_may_start() -> None:
@@ -169,14 +165,15 @@ def test_a_group_needs_neither_workers_nor_an_open_queue() -> None:
     assert only(group, workers=(), paused=[PauseScope()]).kind is ObstacleKind.JOBS
 
 
-def test_the_successor_of_a_running_holder_waits_for_it_alone() -> None:
+def test_the_successor_of_a_running_holder_names_it_beside_the_jobs_it_waits_for() -> None:
     successor = replace(READY, state=JobState.BLOCKED, pending=1, unique=Unique("k", conflict=OnConflict.LATEST))
+    holder = replace(RUNNING, unique=Unique("k"))
+    told = f"job {OTHER} (send, running) holds the unique key; this one follows it with the newest arguments"
 
-    assert obstacles(successor, holder=RUNNING) == [
-        (
-            ObstacleKind.HOLDER,
-            f"job {OTHER} (send, running) holds the unique key and runs; this one follows it with the newest arguments",
-        )
+    assert obstacles(successor, upstream=[holder]) == [(ObstacleKind.HOLDER, told)]
+    assert obstacles(replace(successor, pending=2), upstream=[holder, replace(READY, id=THIRD)]) == [
+        (ObstacleKind.HOLDER, told),
+        (ObstacleKind.JOBS, f"it waits for 1 other job: {THIRD} (send, ready)"),
     ]
 
 
@@ -202,8 +199,8 @@ def test_a_job_that_only_waits_its_turn_counts_those_that_are_ready_too() -> Non
 
     assert found.kind is ObstacleKind.TURN
     assert found.text == (
-        "1 other job is ready in queue mail, and higher priorities and earlier jobs go first; 1 worker can take it, 1 of 4 slots "
-        "are busy"
+        "1 other job is ready in queue mail, and higher priorities and earlier jobs go first; 1 worker can take it, 1 of 4 "
+        "slots are busy"
     )
     assert obstacles(ready=5, paused=[PauseScope()])[0][0] is ObstacleKind.PAUSED
 
@@ -254,5 +251,5 @@ def test_an_explanation_reads_as_a_few_lines() -> None:
     found = find_obstacles(given)
 
     assert str(Explanation(ID, "send", JobState.READY, tell_when(given, found, "", None), found)) == (
-        "send is ready: it runs once queue mail is resumed\n- queue mail is paused; to go on: cherga queues resume mail"
+        "send is ready: it runs once queue mail is resumed\n- queue mail is paused; cherga queues resume mail"
     )

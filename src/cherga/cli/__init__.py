@@ -18,8 +18,10 @@ from cherga.words.errors import ChergaError
 
 COMMANDS = {
     "worker": Entry("cherga.cli.worker:worker", "Run jobs."),
-    "jobs": Entry("cherga.cli.jobs:jobs", "List, show, enqueue, retry, cancel and watch jobs."),
+    "jobs": Entry("cherga.cli.jobs:jobs", "List, show, explain, enqueue, retry, cancel and watch jobs."),
     "queues": Entry("cherga.cli.queues:queues", "List, pause, resume and empty queues."),
+    "schedules": Entry("cherga.cli.schedules:schedules", "List, add, change, pause, resume, run and delete schedules."),
+    "limits": Entry("cherga.cli.limits:limits", "List and change limits across all workers."),
     "workers": Entry("cherga.cli.workers:workers", "List the workers that are alive."),
     "prune": Entry("cherga.cli.prune:prune", "Delete finished jobs whose time is over."),
     "demo": Entry("cherga.cli.demo:demo", "Start the example application."),

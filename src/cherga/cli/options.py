@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import update_wrapper
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import click
 
 from cherga.cli.output import open_output
 from cherga.cli.target import Target, choose_target, open_app
+from cherga.words.errors import ConfigError
 
 Command = Callable[..., int | None]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,3 +44,12 @@ def with_app(function: Command) -> Command:
             return function(app=app, out=open_output(as_json), **rest)
 
     return update_wrapper(run, function)
+
+
+@contextmanager
+def reading_options() -> Iterator[None]:
+    """In the block a ``ConfigError`` is about what stands on the command line, not about a setting."""
+    try:
+        yield
+    except ConfigError as error:
+        raise click.UsageError(str(error), click.get_current_context()) from error

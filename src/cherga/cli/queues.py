@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -13,10 +13,10 @@ from msgspec import Struct
 from cherga.cli.jobs.bulk import CANCEL, move_matching
 from cherga.cli.lazy import Entry, LazyGroup, show_help
 from cherga.cli.options import with_app
-from cherga.cli.output import Cell, Column, Done, Listing, Output, note
+from cherga.cli.output import Cell, Column, Listing, Output
 from cherga.cli.parameters import NAME
 from cherga.client.app import QueueTasks
-from cherga.rules.options import nearest
+from cherga.rules.describe import describe_scope, scope_arguments, scope_options
 from cherga.words.job import JobFilter, JobState, PauseScope
 
 S = JobState
@@ -33,8 +33,8 @@ COLUMNS = (
 
 COMMANDS = {
     "list": Entry("cherga.cli.queues:list_queues", "List queues and how many jobs stand in them."),
-    "pause": Entry("cherga.cli.queues:pause", "Stop handing out jobs."),
-    "resume": Entry("cherga.cli.queues:resume", "Hand out jobs again."),
+    "pause": Entry("cherga.cli.pausing:pause", "Stop handing out jobs."),
+    "resume": Entry("cherga.cli.pausing:resume", "Hand out jobs again."),
     "empty": Entry("cherga.cli.queues:empty", "Cancel the jobs that wait in a queue."),
 }
 
@@ -64,11 +64,20 @@ class Standing(Struct, frozen=True):
     @property
     def paused_tasks(self) -> list[str]:
         """The tasks that are paused in it, by themselves or everywhere."""
-        return sorted({scope.task for scope in self.paused if scope.task is not None})
+        return sorted({scope.task for scope in self.paused if scope.task is not None and scope.arguments is None})
 
     @property
-    def pause_text(self) -> str:
-        return "yes" if self.closed else f"task {', '.join(self.paused_tasks)}" if self.paused_tasks else ""
+    def held(self) -> list[PauseScope]:
+        """The tasks that are paused for some arguments."""
+        return sorted({PauseScope(task=scope.task, arguments=scope.arguments) for scope in self.paused if scope.arguments})
+
+    @property
+    def pause_cell(self) -> Cell:
+        """``yes``, or which tasks; for people those too that are paused in part."""
+        tasks = [f"task {', '.join(self.paused_tasks)}"] if self.paused_tasks else []
+        parts = sorted({f"task {scope.task} in part" for scope in self.held})
+        text = "; ".join([*tasks, *map(describe_scope, self.held)])
+        return Cell("yes" if self.closed else text, shown="yes" if self.closed else "; ".join([*tasks, *parts]), style="yellow")
 
 
 @click.command("list")
@@ -87,7 +96,7 @@ def list_queues(app: QueueTasks, out: Output) -> None:
             rows=[_row(standing) for standing in standings],
             data=[_record(standing) for standing in standings],
             empty="no queues yet",
-            footer="everything is paused; cherga queues resume --all" if EVERYTHING in app.broker.paused() else None,
+            footer=_footer(app.broker.paused()),
         )
     )
 
@@ -117,9 +126,17 @@ def known_queues(app: QueueTasks) -> set[str]:
     }
 
 
+def _footer(paused: Sequence[PauseScope]) -> str | None:
+    """What the table cannot say, with the commands that end it."""
+    told = [scope for scope in paused if scope == EVERYTHING or scope.arguments]
+    return (
+        "\n".join(f"{describe_scope(scope)} is paused; cherga queues resume {scope_options(scope)}" for scope in told) or None
+    )
+
+
 def _row(standing: Standing) -> list[Cell]:
     counts = (_count(state, standing.counts[state]) for state in SHOWN)
-    return [Cell(standing.name, style="bold"), *counts, Cell(standing.pause_text, style="yellow")]
+    return [Cell(standing.name, style="bold"), *counts, standing.pause_cell]
 
 
 def _count(state: JobState, count: int) -> Cell:
@@ -128,77 +145,9 @@ def _count(state: JobState, count: int) -> Cell:
 
 def _record(standing: Standing) -> dict[str, Any]:
     counts = {state.value: standing.counts[state] for state in SHOWN}
-    return {"queue": standing.name, **counts, "paused": standing.closed, "paused_tasks": standing.paused_tasks}
-
-
-# --- pause and resume
-
-
-@click.command("pause")
-@click.argument("names", nargs=-1, type=NAME, metavar="[NAME]...")
-@click.option("--task", type=NAME, metavar="NAME", help="Only this task: in the queues named, or everywhere.")
-@click.option("--all", "everything", is_flag=True, help="Everything.")
-@with_app
-def pause(app: QueueTasks, out: Output, names: tuple[str, ...], task: str | None, everything: bool) -> None:
-    """Stop handing out jobs of these queues; what runs goes on, and enqueueing too."""
-    scopes = _scopes(names, task, everything)
-
-    for name in set(names) - known_queues(app):
-        note(f"no task, job or worker uses queue {name!r} yet{nearest(name, known_queues(app))}")
-
-    _set(app, scopes, True)
-    out.done(_pause_done("paused", scopes))
-
-
-@click.command("resume")
-@click.argument("names", nargs=-1, type=NAME, metavar="[NAME]...")
-@click.option("--task", type=NAME, metavar="NAME", help="Only this task: in the queues named, or everywhere.")
-@click.option("--all", "everything", is_flag=True, help="Everything, whatever it was paused by.")
-@with_app
-def resume(app: QueueTasks, out: Output, names: tuple[str, ...], task: str | None, everything: bool) -> None:
-    """Hand out jobs again: the reverse of the same pause command, and --all of every one."""
-    paused = app.broker.paused()
-    scopes = paused if everything and not (names or task) else _scopes(names, task, everything)
-
-    for scope in set(scopes) - set(paused):
-        note(f"{_describe(scope)} was not paused")
-
-    _set(app, scopes, False)
-
-    for scope in app.broker.paused():
-        if any(_covers(scope, resumed) for resumed in scopes):
-            note(f"{_describe(scope)} is still paused")
-
-    out.done(_pause_done("resumed", scopes))
-
-
-def _scopes(names: Sequence[str], task: str | None, everything: bool) -> list[PauseScope]:
-    if everything == bool(names or task):
-        raise click.UsageError("expected the names of queues, --task, or --all alone")
-
-    return [PauseScope(queue=name, task=task) for name in names] or [PauseScope(task=task)]
-
-
-def _set(app: QueueTasks, scopes: Iterable[PauseScope], paused: bool) -> None:
-    for scope in scopes:
-        app.broker.pause(scope, paused)
-
-
-def _covers(scope: PauseScope, other: PauseScope) -> bool:
-    return scope.queue in {None, other.queue} and scope.task in {None, other.task}
-
-
-def _pause_done(past: str, scopes: Sequence[PauseScope]) -> Done:
-    return Done(
-        f"{past} {', '.join(map(_describe, scopes))}" if scopes else "nothing was paused",
-        [[scope.queue or "", scope.task or "", past] for scope in scopes],
-        [{"queue": scope.queue, "task": scope.task, "paused": past == "paused"} for scope in scopes],
-    )
-
-
-def _describe(scope: PauseScope) -> str:
-    words = (f"task {scope.task}" if scope.task else "", f"queue {scope.queue}" if scope.queue else "")
-    return " in ".join(word for word in words if word) or "everything"
+    held = [{"task": scope.task, "arguments": scope_arguments(scope)} for scope in standing.held]
+    paused = {"paused": standing.closed, "paused_tasks": standing.paused_tasks, "paused_arguments": held}
+    return {"queue": standing.name, **counts, **paused}
 
 
 # --- empty

@@ -75,10 +75,10 @@ def make_limit_key(wish: LimitKey, task: str, signature: Signature, args: tuple[
     """The limit that one job counts for, ``key:<task>|<value>``."""
     if callable(wish):
         value = _called(wish, task, "key", args, kwargs)
-        return f"key:{task}|{_shown(str(value))}"
+        return f"key:{task}|{shown_value(str(value))}"
 
     values = signature.arguments(args, kwargs, wish)
-    return f"key:{task}|{_shown(','.join(str(value) for value in values))}"
+    return f"key:{task}|{shown_value(','.join(str(value) for value in values))}"
 
 
 def check_names(task: str, option: str, names: Iterable[str], signature: Signature) -> None:
@@ -108,7 +108,8 @@ def _called(function: Callable[..., Any], task: str, option: str, args: tuple[An
         raise InvalidArguments(f"task {task}: {option} cannot be made of these arguments: {error}") from error
 
 
-def _shown(value: str) -> str:
+def shown_value(value: str) -> str:
+    """A limit key's value as it stands in the name of the limit."""
     return value if len(value) <= LONGEST_SHOWN else hashlib.blake2b(value.encode(), digest_size=16).hexdigest()
 
 

@@ -9,9 +9,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from cherga.client.keys import shown_value
 from cherga.client.submit import Submitter
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
+from cherga.rules.describe import EVERY_VALUE
 from cherga.rules.limits import effective_rules, queue_limit, rule_for, task_limit
 from cherga.rules.rates import read_rate
 from cherga.words.errors import ConfigError
@@ -21,8 +23,6 @@ from cherga.words.limits import LIMIT, OVERRIDE, LimitRule, LimitUse, Overflow
 NO_RULE = LimitRule()
 
 _pack = msgspec.msgpack.Encoder().encode
-
-EVERY_VALUE = "*"
 
 
 class LimitSource(Protocol):
@@ -40,7 +40,8 @@ def limit_name(queue: str | None = None, task: str | None = None, key: str | Non
     It is a queue's or a task's own, or that for one value of a task's ``key``; ``"*"`` names the rule for all values.
     """
     if key is not None and task is not None and queue is None:
-        return f"key:{task}" if key == EVERY_VALUE else f"key:{task}|{check.text(str(key), 'key')}"
+        task = check.name(task, "task")
+        return f"key:{task}" if key == EVERY_VALUE else f"key:{task}|{shown_value(check.text(str(key), 'key'))}"
 
     if (queue is None) == (task is None) or key is not None:
         raise ConfigError(f"expected queue, or task, or task and key, got queue={queue!r}, task={task!r}, key={key!r}")

@@ -18,7 +18,7 @@ from cherga.rules import options as check
 from cherga.rules.options import Duration, nearest
 from cherga.rules.schedule import check_timing, following, moment_of
 from cherga.rules.settings import Settings
-from cherga.rules.times import span
+from cherga.rules.times import exact
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
 from cherga.words.job import Definition, JobHead, NewJob
@@ -122,7 +122,7 @@ class Scheduled:
     def when(self) -> str:
         """The timing, for people."""
         schedule = self.schedule
-        return f"every {span(schedule.every)}" if schedule.every is not None else f"{schedule.cron} ({schedule.timezone})"
+        return f"every {exact(schedule.every)}" if schedule.every is not None else f"{schedule.cron} ({schedule.timezone})"
 
     @property
     def next_at(self) -> datetime | None:

@@ -18,6 +18,7 @@ from cherga.words.clock import moment
 from cherga.words.job import GROUP_TASK, JobRow, JobState, OnConflict, PauseScope, WorkerInfo
 from cherga.words.limits import LimitUse
 
+DEPLOY = "deploy its code to these workers, and see that they import its module"
 JOBS_NAMED = 3
 """Jobs that a sentence names; it counts the others."""
 
@@ -25,7 +26,7 @@ JOBS_NAMED = 3
 class ObstacleKind(StrEnum):
     """What can stand in a job's way."""
 
-    NO_WORKER = "no worker"
+    NO_WORKER = "no_worker"
     """None is alive."""
     QUEUE = "queue"
     """No worker listens to its queue."""
@@ -57,13 +58,15 @@ class Obstacle(Struct, frozen=True):
 
     kind: ObstacleKind
     text: str
-    """A sentence for people, with what to do about it."""
+    """A sentence for people."""
     once: str = ""
     """When it is out of the way, to be read after "it runs once"."""
     jobs: tuple[UUID, ...] = ()
     """Jobs that stand in the way, as far as they are known."""
     until: datetime | None = None
     """When it is out of the way by itself; for ``EXPIRY``, when it is too late."""
+    remedy: str = ""
+    """What a person can do about it: mostly a command."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -78,9 +81,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     running: Mapping[str, Sequence[JobRow]] = {}
     """Jobs that run under a limit that is reached, by its name, the first few."""
     upstream: Sequence[JobRow] = ()
-    """Unfinished jobs that it waits for, as far as they are known."""
-    holder: JobRow | None = None
-    """The running job that holds its unique key."""
+    """Unfinished jobs that it waits for, the first of them."""
     ready: int = 0
     """Other jobs that are ready in its queue."""
 
@@ -110,15 +111,14 @@ def _time(facts: Facts) -> Iterator[Obstacle]:
 
 
 def _jobs(facts: Facts) -> Iterator[Obstacle]:
-    """A job that runs with the newest arguments after its holder waits for that alone, however it was named."""
-    row, others, holder = facts.row, facts.upstream, facts.holder
-    latest = row.unique is not None and row.unique.conflict is OnConflict.LATEST
+    """Those that it waits for; the one whose successor it is, by itself."""
+    holder = _holder(facts)
+    others = [row for row in facts.upstream if row is not holder]
+    count = max(facts.row.pending - (holder is not None), len(others))
 
-    if latest and holder is not None:
-        text = f"job {_name(holder)} holds the unique key and runs; this one follows it with the newest arguments"
+    if holder is not None:
+        text = f"job {_name(holder)} holds the unique key; this one follows it with the newest arguments"
         yield Obstacle(ObstacleKind.HOLDER, text, "the job that holds its unique key has ended", (holder.id,))
-
-    count = max(row.pending - (1 if latest and holder is not None else 0), len(others))
 
     if count:
         named = f": {_names(others, count)}" if others else ""
@@ -127,13 +127,22 @@ def _jobs(facts: Facts) -> Iterator[Obstacle]:
         yield Obstacle(ObstacleKind.JOBS, text, ended, tuple(other.id for other in others))
 
 
+def _holder(facts: Facts) -> JobRow | None:
+    unique = facts.row.unique
+
+    if unique is None or unique.conflict is not OnConflict.LATEST:
+        return None
+
+    return next((row for row in facts.upstream if row.unique is not None and row.unique.key == unique.key), None)
+
+
 def _workers(facts: Facts) -> Iterator[Obstacle]:
     if facts.row.task == GROUP_TASK:
         return
 
     if not facts.workers:
-        text = "no worker is alive; start one: cherga worker -A module:app"
-        yield Obstacle(ObstacleKind.NO_WORKER, text, "a worker is alive")
+        command = "cherga worker -A module:app"
+        yield Obstacle(ObstacleKind.NO_WORKER, "no worker is alive", "a worker is alive", remedy=command)
     elif not (listening := _listening(facts)):
         yield _queue_without_worker(facts)
     elif not any(_knows(worker, facts.row.task) for worker in listening):
@@ -143,8 +152,9 @@ def _workers(facts: Facts) -> Iterator[Obstacle]:
 def _queue_without_worker(facts: Facts) -> Obstacle:
     queue = facts.row.queue
     queues = sorted({name for worker in facts.workers for name in worker.session.queues})
-    text = f"no worker listens to queue {queue}, only to {', '.join(queues)}; start one for it: cherga worker -q {queue}"
-    return Obstacle(ObstacleKind.QUEUE, text, f"a worker listens to queue {queue}")
+    text = f"no worker listens to queue {queue}, only to {', '.join(queues)}"
+    command = f"cherga worker -A module:app -q {queue}"
+    return Obstacle(ObstacleKind.QUEUE, text, f"a worker listens to queue {queue}", remedy=command)
 
 
 def _unknown_task(facts: Facts, listening: Sequence[WorkerInfo]) -> Obstacle:
@@ -156,17 +166,17 @@ def _unknown_task(facts: Facts, listening: Sequence[WorkerInfo]) -> Obstacle:
     if elsewhere:
         text += f"; {', '.join(elsewhere)} does, and listens to other queues"
     else:
-        text += f" ({nearest(task, known).removeprefix('; ')}); deploy its code to them, and see that they import its module"
+        text += f" ({nearest(task, known).removeprefix('; ')})"
 
-    return Obstacle(ObstacleKind.TASK, text, "a worker knows its task")
+    return Obstacle(ObstacleKind.TASK, text, "a worker knows its task", remedy="" if elsewhere else DEPLOY)
 
 
 def _paused(facts: Facts) -> Iterator[Obstacle]:
     for scope in sorted(facts.paused, key=describe_scope):
         if facts.row.task != GROUP_TASK and _covers(scope, facts.row):
             what = describe_scope(scope)
-            is_paused = f"{what} is paused; to go on: cherga queues resume {scope_options(scope)}"
-            yield Obstacle(ObstacleKind.PAUSED, is_paused, f"{what} is resumed")
+            command = f"cherga queues resume {scope_options(scope)}"
+            yield Obstacle(ObstacleKind.PAUSED, f"{what} is paused", f"{what} is resumed", remedy=command)
 
 
 def _limits(facts: Facts) -> Iterator[Obstacle]:
@@ -183,15 +193,17 @@ def _limits(facts: Facts) -> Iterator[Obstacle]:
 def _reached(use: LimitUse, most: int, facts: Facts) -> Obstacle:
     what = describe_limit(use.name)
     jobs = facts.running.get(use.name, ())
-    change = f"to allow more: cherga limits set {limit_options(use.name)} --max-running {max(1, most * 2)}"
+    command = f"cherga limits set {limit_options(use.name)} --max-running {max(1, most * 2)}"
 
     if most == 0:
-        return Obstacle(ObstacleKind.LIMIT, f"the limit of {what} lets none run; {change}", f"the limit of {what} lets it")
+        return Obstacle(
+            ObstacleKind.LIMIT, f"the limit of {what} lets none run", f"the limit of {what} lets it", remedy=command
+        )
 
     named = f": {_names(jobs, use.running)}" if jobs else ""
-    text = f"the limit of {what} is reached, {use.running:,} of {most:,} run{named}; {change}"
+    text = f"the limit of {what} is reached, {use.running:,} of {most:,} run{named}"
     ids = tuple(job.id for job in jobs)
-    return Obstacle(ObstacleKind.LIMIT, text, f"fewer than {most:,} run under the limit of {what}", ids)
+    return Obstacle(ObstacleKind.LIMIT, text, f"fewer than {most:,} run under the limit of {what}", ids, remedy=command)
 
 
 def _rate(use: LimitUse, at: float, facts: Facts) -> Obstacle:

@@ -36,6 +36,14 @@ def rough(seconds: float) -> str:
     return f"{whole} s"
 
 
+def exact(seconds: float) -> str:
+    """A duration in the largest unit that leaves no rest: ``90 s``, ``90 min``, ``36 h``, ``1 d``, ``0.5 s``."""
+    size, unit = next(
+        (pair for pair in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")) if seconds and seconds % pair[0] == 0), (1, "s")
+    )
+    return f"{seconds / size:g} {unit}"
+
+
 def from_now(then: float, now: float) -> str:
     """``in 5 min``, ``5 min ago``, or ``just now`` within a second."""
     if abs(then - now) < 1:

@@ -8,20 +8,19 @@ from typing import Any, cast
 import click
 import msgspec
 
+from cherga.cli.calls import ARG_HELP, FORCE_HELP, check_known, read_call
 from cherga.cli.exits import ExitCode
 from cherga.cli.jobs.following import follow
 from cherga.cli.options import with_app
-from cherga.cli.output import Done, Output, note
+from cherga.cli.output import Done, Output
 from cherga.cli.parameters import JOB_ID, SPAN, TIME
 from cherga.cli.records import job_record
-from cherga.cli.values import read_value
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.rules import options as check
 from cherga.rules.codec import check_size, encode_argument
 from cherga.rules.times import local
-from cherga.words.errors import UnknownTask
 from cherga.words.job import JobState, NewJob, Unique
 
 PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
@@ -30,7 +29,7 @@ PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 @click.command("enqueue")
 @click.argument("task")
 @click.argument("args", nargs=-1)
-@click.option("--arg", "named", multiple=True, metavar="KEY=VALUE", help="An argument by name; may be repeated.")
+@click.option("--arg", "named", multiple=True, metavar="KEY=VALUE", help=ARG_HELP)
 @click.option("--in", "run_in", type=SPAN, metavar="SPAN", help="Run after this long: 60, 90s, 5m, 2h, 1d.")
 @click.option("--at", "run_at", type=TIME, metavar="TIME", help="Run at this time, ISO 8601.")
 @click.option("--priority", type=click.IntRange(-100, 100), metavar="N", help="-100 to 100; higher runs first.")
@@ -39,7 +38,7 @@ PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 @click.option("--description", metavar="TEXT", help="A line for people.")
 @click.option("--unique", metavar="KEY", help="Nothing, while an unfinished job holds this key.")
 @click.option("--id", type=JOB_ID, metavar="ID", help="The job's id: enqueueing it twice is once.")
-@click.option("--force", is_flag=True, help="Also when no task of that name is known.")
+@click.option("--force", is_flag=True, help=FORCE_HELP)
 @click.option("--wait", is_flag=True, help="Follow the job until it ends, as watch does.")
 @click.option("--timeout", type=SPAN, metavar="SPAN", help="Wait at most this long, then exit code 8.")
 @with_app
@@ -62,7 +61,7 @@ def enqueue(
     if timeout is not None and not wait:
         raise click.UsageError("expected --timeout only together with --wait")
 
-    values, keywords = [read_value(text) for text in args], dict(map(_read_named, named))
+    values, keywords = read_call(args, named)
     job = _enqueue(app, task, values, keywords, _options(**wish), force)
 
     if not wait:
@@ -70,15 +69,6 @@ def enqueue(
         return ExitCode.OK
 
     return follow(app, out, job, timeout)
-
-
-def _read_named(text: str) -> tuple[str, Any]:
-    name, found, value = text.partition("=")
-
-    if not found or not name.isidentifier():
-        raise click.UsageError(f"expected --arg as KEY=VALUE, got {text!r}")
-
-    return name, read_value(value)
 
 
 def _options(run_in: float | None, run_at: datetime | None, **wish: Any) -> UsingOptions:
@@ -103,23 +93,14 @@ def _enqueue(
 
 def _published(app: QueueTasks, name: str, force: bool) -> Order:
     """What workers have published about a task whose code is not here."""
-    known = {definition.name: definition.data for definition in app.broker.definitions("task")}
+    check_known(app, name, force)
+    found = app.broker.definitions("task", [name])
 
-    if name not in known:
-        _check_known(name, {*app.tasks, *app.aliases, *known}, force)
+    if not found:
         return Order()
 
-    facts = msgspec.msgpack.decode(known[name], type=dict[str, Any])
+    facts = msgspec.msgpack.decode(found[0].data, type=dict[str, Any])
     return order_with(Order(), name, cast(UsingOptions, {key: facts[key] for key in PUBLISHED if key in facts}))
-
-
-def _check_known(name: str, known: set[str], force: bool) -> None:
-    """A typing error would leave a job that no worker ever runs."""
-    if known and not force:
-        raise UnknownTask(f"unknown task {name!r}{check.nearest(name, known)} (--force enqueues it all the same)")
-
-    if not known:
-        note(f"no worker has told this broker its tasks yet; {name} is taken as it is")
 
 
 def _named_job(app: QueueTasks, name: str, args: list[Any], kwargs: dict[str, Any], order: Order) -> NewJob:
