@@ -17,6 +17,7 @@ from cherga.words.job import (
     JobState,
     NewJob,
     OnConflict,
+    Promoted,
     PushAnswer,
     PushedJob,
     Settled,
@@ -207,3 +208,10 @@ class HeldUp(MemoryBroker):
             self._store.schedules[schedule] = due
 
         return fired
+
+
+class ByAnotherClock(MemoryBroker):
+    """Tells schedules the host's clock and not its own."""
+
+    def promote(self, limit: int = 1000) -> Promoted:
+        return replace(super().promote(limit), now=self._clock.now())

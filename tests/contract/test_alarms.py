@@ -109,6 +109,7 @@ ALARMS: list[tuple[type[MemoryBroker], Case, dict[str, Any]]] = [
     (broken_flow.KeepingDueTimes, Suite.test_a_new_stamp_forgets_the_due_time, {}),
     (broken_flow.KeepingDueTimes, Suite.test_a_schedule_that_is_taken_back_forgets_its_due_time, {"stamp": ""}),
     (broken_flow.ForgettingDueTimes, Suite.test_the_same_stamp_keeps_the_due_time, {}),
+    (broken_flow.ByAnotherClock, Suite.test_promote_tells_the_clock_that_decides_about_ticks, {}),
     (broken_flow.HeldUp, Suite.test_a_group_that_is_refused_does_not_hold_the_schedule_up, {}),
 ]
 

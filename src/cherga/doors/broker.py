@@ -45,7 +45,7 @@ class Topic:
     READY = "ready"
     """A job became ready, or something that was closed was opened."""
     DUE = "due"
-    """A job was scheduled, or dependants wait to be released: the next ``promote`` may be sooner than thought."""
+    """A job was scheduled, dependants wait to be released, or a schedule was declared: what is due next may be sooner."""
     CANCEL = "cancel"
     """A running job is to be cancelled: heartbeat now."""
 

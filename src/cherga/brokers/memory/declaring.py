@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cherga.brokers.memory.store import Store
+from cherga.doors.broker import Topic
 from cherga.words.job import Definition
 from cherga.words.schedule import SCHEDULE
 
@@ -17,8 +18,11 @@ def define(store: Store, definition: Definition) -> None:
 
     store.definitions[key] = definition
 
-    if definition.kind == SCHEDULE and _is_another(kept, definition):
-        store.schedules.pop(definition.name, None)
+    if definition.kind == SCHEDULE:
+        store.bells.strike(Topic.DUE)
+
+        if _is_another(kept, definition):
+            store.schedules.pop(definition.name, None)
 
 
 def _is_another(kept: Definition | None, definition: Definition) -> bool:

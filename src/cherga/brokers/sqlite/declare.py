@@ -35,8 +35,11 @@ def define(write: Write, definitions: Sequence[Definition]) -> None:
         if one.kind in {LIMIT, OVERRIDE}:
             write.bells.topics.add(Topic.READY)
 
-        if one.kind == SCHEDULE and (not one.data or (known is not None and known[0] != one.stamp)):
-            write.run("delete from ticks where schedule = ?", (one.name,))
+        if one.kind == SCHEDULE:
+            write.bells.topics.add(Topic.DUE)
+
+            if not one.data or (known is not None and known[0] != one.stamp):
+                write.run("delete from ticks where schedule = ?", (one.name,))
 
 
 def list_definitions(db: apsw.Connection, kind: str, names: Sequence[str]) -> list[Definition]:

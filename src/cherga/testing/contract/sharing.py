@@ -252,6 +252,13 @@ class Ticking:
         stage.broker.define([Definition("task", "nightly", b"", 1, "new")])
         assert stage.broker.ticks() == {"nightly": 200.0}
 
+    def test_promote_tells_the_clock_that_decides_about_ticks(self, stage: Stage) -> None:
+        enqueued_at = stage.row(stage.pushed()).enqueued_at
+        first = stage.broker.promote().now
+        stage.pass_time(5000)
+        assert enqueued_at <= first < enqueued_at + 100
+        assert 5000 <= stage.broker.promote().now - first < 5100
+
     def test_of_many_schedulers_one_fires(self, stage: Stage) -> None:
         brokers = [stage.broker, stage.connect()]
 

@@ -14,8 +14,9 @@ from cherga.doors.broker import FullBroker, Topic
 from cherga.testing.contract.limits import set_limit, take_back
 from cherga.testing.contract.stage import SOON, Stage, after, hush, ids, new_job, settlement
 from cherga.words.clock import SystemClock
-from cherga.words.job import ClaimedJob, Death, EventKind, JobState, PauseScope, Report
+from cherga.words.job import ClaimedJob, Death, Definition, EventKind, JobState, PauseScope, Report
 from cherga.words.limits import LIMIT, OVERRIDE
+from cherga.words.schedule import SCHEDULE
 
 Act = Callable[[Stage, FullBroker, ClaimedJob], object]
 """Something that one broker does to a running job, or beside it."""
@@ -158,6 +159,12 @@ class Waking:
         stage.pushed()
         _assert_heard(stage, Topic.READY, lambda: set_limit(stage, "task:export", kind, max_running=5))
         _assert_heard(stage, Topic.READY, lambda: take_back(stage, "task:export", kind))
+
+    @pytest.mark.parametrize("data", [b"x", b""])
+    def test_a_schedule_that_is_declared_wakes(self, stage: Stage, data: bytes) -> None:
+        stage.broker.define([Definition(SCHEDULE, "nightly", b"x", 1, "at six")])
+        _assert_heard(stage, Topic.DUE, lambda: stage.broker.define([Definition(SCHEDULE, "nightly", data, 1, "at seven")]))
+        _assert_heard(stage, Topic.DUE, lambda: stage.connect().define([Definition(SCHEDULE, "new", b"x")]))
 
     def test_a_listener_hears_all_its_topics(self, stage: Stage) -> None:
         job = stage.started()
