@@ -19,6 +19,11 @@ async def anoop(number: int) -> int:
     return number
 
 
+def count(results: list[int]) -> int:
+    """How many results a group has."""
+    return len(results)
+
+
 def stamp() -> int:
     """When the job's own code began, on the clock that the processes of a machine share."""
     return time.monotonic_ns()
@@ -61,7 +66,7 @@ def make(broker_url: str | None = None) -> QueueTasks:
     """The application on this broker, else on ``CHERGA_BROKER_URL``."""
     made = QueueTasks("bench", broker_url)
 
-    for function in (noop, anoop, stamp):
+    for function in (noop, anoop, count, stamp):
         made.task(function)
 
     made.task(name="unique", unique=True)(noop)
