@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import reveal_type
 
-from cherga import AsyncRouter, AsyncTask, Context, Depends, QueueTasks, SyncTask, ctx, shared_task
+from cherga import AsyncRouter, AsyncTask, Context, Depends, QueueTasks, SyncTask, chain, ctx, group, shared_task
 
 app = QueueTasks("cases")
 router = AsyncRouter()
@@ -214,3 +214,32 @@ reveal_type(shared_async.enqueue(1))  # is: Job[int]
 routed.enqueue("1")  # error
 shared.enqueue("1")  # error
 shared_async.enqueue()  # error
+
+
+# --- chains and groups
+
+
+reveal_type(plain.s(1))  # is: Step[float]
+reveal_type(plain.si(1, "x").enqueue())  # is: Job[float]
+reveal_type(plain.using(priority=3).s(1))  # is: Step[float]
+reveal_type(chain(shared.s(1), plain.s()))  # is: Chain[float]
+reveal_type(chain(shared.s(1), routed.s(), plain.s()).enqueue().result())  # is: float
+reveal_type(group(plain.s(1), plain.s(2)).enqueue())  # is: GroupJob[float]
+reveal_type(group(plain.s(number) for number in range(3)).enqueue().results())  # is: list[float]
+reveal_type(group([shared.s(1), routed.s(2)], then=plain.s()).enqueue().result())  # is: list[int]
+reveal_type(group(plain.s(1), coroutine.s(1)).enqueue().results())  # is: list[Any]
+reveal_type(group(chain(shared.s(1), plain.s()), plain.s(1)))  # is: Group[float]
+reveal_type(chain(group(plain.s(1), plain.s(2)), shared.s()).enqueue())  # is: Job[int]
+reveal_type(chain(plain.s(1), group(shared.s(), shared.s())).enqueue().result())  # is: list[int]
+reveal_type(app.s("by name", 1))  # is: Step[Any]
+
+
+async def awaiting_flows() -> None:
+    reveal_type(await (await chain(plain.s(1), coroutine.s()).aenqueue()).aresult())  # is: str
+    reveal_type(await (await group(plain.s(1)).aenqueue()).aresults())  # is: list[float]
+
+
+plain.si("1")  # error
+plain.si()  # error
+chain(plain, plain.s())  # error
+group(plain.s(1), then=plain)  # error
