@@ -40,7 +40,7 @@ def test_a_paused_queue_hands_out_nothing_until_it_is_resumed(shop: Shop) -> Non
         resumed = shop.look("queues", "resume", "default")
         assert job.result(10) == 2
 
-    assert (paused.rows, resumed.rows) == ([["default", "", "", "paused"]], [["default", "", "", "resumed"]])
+    assert (paused.rows, resumed.rows) == ([["default", "", "paused", ""]], [["default", "", "resumed", ""]])
     assert (paused.err, resumed.err) == ("", "")
 
 
@@ -70,7 +70,7 @@ def test_a_task_is_paused_for_some_arguments_alone(shop: Shop) -> None:
         assert shop.look("queues", "resume", "--task", "add", "--arg", "a=1").err == ""
         assert held.result(10) == 2
 
-    assert paused.rows == [["", "add", '{"a":1}', "paused"]]
+    assert paused.rows == [["", "add", "paused", '{"a":1}']]
     assert listed.data[0]["paused_arguments"] == [{"task": "add", "arguments": {"a": 1}}]
     assert (listed.data[0]["paused"], listed.data[0]["paused_tasks"]) == (False, [])
     assert "task add with a=1 is paused; cherga queues resume --task add --arg a=1" in listed.err

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from io import StringIO
 from typing import Any
+from unittest.mock import ANY
 from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from cherga import Explanation, Obstacle, ObstacleKind, QueueTasks
+from cherga.cli import limits, schedules
+from cherga.cli.jobs import why
 from cherga.cli.jobs.list import make_listing
 from cherga.cli.jobs.show import make_page
 from cherga.cli.output import Done
@@ -19,6 +24,7 @@ from cherga.client.live import LiveUpdate
 from cherga.rules.codec import encode
 from cherga.testing import FakeClock
 from cherga.words.job import Attempt, JobError, JobFilter, JobHead, JobRow, JobState, Progress, Reason
+from cherga.words.limits import LimitRule, LimitUse, Overflow, Rate
 
 ID = UUID("01970000-0000-7000-8000-000000000001")
 NOW = FakeClock().now()
@@ -135,6 +141,72 @@ def test_a_malformed_row_still_has_a_page() -> None:
     broken = replace(RUNNING, payload=b"\xc1", head=b"\xc1", progress=b"\xc1", meta=b"\xc1", attempts=b"\xc1", result=b"\xc1")
 
     assert str(ID) in shown(broken)
+
+
+EXPLAINED = Explanation(
+    ID,
+    "send",
+    JobState.READY,
+    "it runs once queue mail is resumed",
+    (Obstacle(ObstacleKind.PAUSED, "queue mail is paused", "queue mail is resumed", remedy="cherga queues resume mail"),),
+)
+
+
+def test_an_explanation_puts_what_helps_on_a_line_of_its_own() -> None:
+    paper, written = screen()
+    paper.page(why.make_page(job(replace(RUNNING, task="send", state=JobState.READY)), EXPLAINED))
+    lines = [" ".join(line.split()) for line in written.getvalue().splitlines()]
+
+    assert lines == [
+        "send ready",
+        "",
+        f"id {ID}",
+        "when it runs once queue mail is resumed",
+        "",
+        "obstacles",
+        "paused queue mail is paused",
+        "help cherga queues resume mail",
+    ]
+
+
+USES = [
+    LimitUse("task:export", LimitRule(max_running=2, rate=Rate(100, 60)), running=2, again_in=12),
+    LimitUse("key:a_task_with_quite_a_long_name_indeed", LimitRule(max_running=2)),
+    LimitUse("queue:mail", LimitRule(max_length=1000, overflow=Overflow.DROP_OLDEST)),
+]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_limits_fit_the_terminal_and_say_how_they_stand(width: int) -> None:
+    paper, written = screen(width)
+    paper.listing(limits.make_listing(USES, limits.Standing({"mail": 7}, frozenset({"task:export"}))))
+    lines = written.getvalue().splitlines()
+
+    assert max(map(len, lines)) <= width
+    assert [line.split()[0:2] for line in lines[1:]] == [["queue", "mail"], ["task", ANY], ["task", "export"]]
+    assert "7 of 1,000" in lines[1]
+    assert "2 each" in lines[2]
+    assert all(words in lines[3] for words in ("2 of 2", "100/m", "in 12 s", "run time"))
+    assert ("drops the oldest" in lines[1]) == (width >= 100)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_schedules_fit_the_terminal(width: int) -> None:
+    app = QueueTasks("shop", "memory://")
+    app.clock = FakeClock()
+
+    with closing(app):
+        app.schedule("nightly-report-of-everything", "send_the_report", ["all of it"], cron="0 3 * * *", timezone="Europe/Kyiv")
+        app.schedule("quick", "send", [7], every=90).pause()
+        paper, written = screen(width)
+        paper.listing(schedules.make_listing(app.schedules.all(), NOW))
+
+    lines = written.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "0 3 * * * (Europe/Kyiv)" in lines[1]
+    assert "in 60 min" in lines[1]
+    assert all(words in lines[2] for words in ("send(7)", "every 90 s", "yes"))
+    assert ("run time" in lines[2]) == (width >= 90)
 
 
 def followed(row: JobRow, **changes: Any) -> str:

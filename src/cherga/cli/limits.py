@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from cherga.cli.calls import known_tasks
 from cherga.cli.lazy import Entry, LazyGroup, show_help
@@ -66,16 +67,13 @@ def which_options(function: F) -> F:
 # --- list
 
 
-class _Standing:
+class Standing(Struct, frozen=True):
     """What is known beside the limits themselves."""
 
-    def __init__(self, app: QueueTasks) -> None:
-        counts = [count for count in app.broker.counts() if count.state in WAITING]
-        self.waiting: Counter[str] = Counter()
-        self.overridden = {definition.name for definition in app.broker.definitions(OVERRIDE)}
-
-        for count in counts:
-            self.waiting[count.queue] += count.count
+    waiting: Mapping[str, int]
+    """Jobs that wait in each queue."""
+    overridden: frozenset[str]
+    """Names of limits that were set at run time."""
 
     def origin(self, name: str) -> str:
         return "run time" if name in self.overridden else "code"
@@ -89,16 +87,28 @@ def list_limits(app: QueueTasks, out: Output) -> None:
     In a pipe: name, running jobs (3/5: of five), rate, seconds until the next start, waiting jobs (3/5), what happens when the
     queue is full, and "code" or "run time", with tabs between them. The rule for each value of a key shows no running jobs.
     """
-    uses, standing = sorted(app.limits.all(), key=_place), _Standing(app)
+    waiting: Counter[str] = Counter()
 
-    out.listing(
-        Listing(
-            columns=COLUMNS,
-            rows=[_row(use, standing) for use in uses],
-            data=[_record(use, standing) for use in uses],
-            empty="no limits yet; set one: cherga limits set --task NAME --max-running 5",
-        )
+    for count in app.broker.counts():
+        waiting[count.queue] += count.count if count.state in WAITING else 0
+
+    out.listing(make_listing(app.limits.all(), Standing(waiting, _overridden(app))))
+
+
+def make_listing(uses: Sequence[LimitUse], standing: Standing) -> Listing:
+    """The table of these limits."""
+    ordered = sorted(uses, key=_place)
+
+    return Listing(
+        columns=COLUMNS,
+        rows=[_row(use, standing) for use in ordered],
+        data=[_record(use, standing) for use in ordered],
+        empty="no limits yet; set one: cherga limits set --task NAME --max-running 5",
     )
+
+
+def _overridden(app: QueueTasks) -> frozenset[str]:
+    return frozenset(definition.name for definition in app.broker.definitions(OVERRIDE))
 
 
 def _place(use: LimitUse) -> tuple[bool, str, str]:
@@ -107,7 +117,7 @@ def _place(use: LimitUse) -> tuple[bool, str, str]:
     return "queue" not in parts, parts.get("queue") or parts.get("task", ""), parts.get("key", "")
 
 
-def _row(use: LimitUse, standing: _Standing) -> list[Cell]:
+def _row(use: LimitUse, standing: Standing) -> list[Cell]:
     rule = use.rule
 
     return [
@@ -137,13 +147,13 @@ def _next_start(use: LimitUse) -> Cell:
     return Cell("0" if use.rule.rate else "", shown="now" if use.rule.rate and not _for_each_value(use.name) else "")
 
 
-def _waiting(use: LimitUse, standing: _Standing) -> Cell:
+def _waiting(use: LimitUse, standing: Standing) -> Cell:
     queue, most = limit_parts(use.name).get("queue"), use.rule.max_length
 
     if queue is None or most is None:
         return Cell("")
 
-    return _share(standing.waiting[queue], most)
+    return _share(standing.waiting.get(queue, 0), most)
 
 
 def _when_full(rule: LimitRule) -> str:
@@ -161,7 +171,7 @@ def _for_each_value(name: str) -> bool:
     return name.startswith("key:") and "|" not in name
 
 
-def _record(use: LimitUse, standing: _Standing) -> dict[str, Any]:
+def _record(use: LimitUse, standing: Standing) -> dict[str, Any]:
     queue = limit_parts(use.name).get("queue")
 
     return {
@@ -169,7 +179,7 @@ def _record(use: LimitUse, standing: _Standing) -> dict[str, Any]:
         **_rule_record(use.rule),
         "running": use.running,
         "next_start_in": use.again_in or 0.0,
-        "waiting": None if queue is None else standing.waiting[queue],
+        "waiting": None if queue is None else standing.waiting.get(queue, 0),
         "set_by": standing.origin(use.name),
     }
 
@@ -237,7 +247,7 @@ def reset(app: QueueTasks, out: Output, queue: str | None, task: str | None, key
 
     with reading_options():
         name = limit_name(**which)
-        was_set = name in _Standing(app).overridden
+        was_set = name in _overridden(app)
         app.limits.reset(**which)
         use = app.limits.get(**which)
 

@@ -114,7 +114,7 @@ def _covers(scope: PauseScope, other: PauseScope) -> bool:
 def _pause_done(past: str, scopes: Sequence[PauseScope]) -> Done:
     return Done(
         f"{past} {', '.join(map(describe_scope, scopes))}" if scopes else "nothing was paused",
-        [[scope.queue or "", scope.task or "", scope.arguments or "", past] for scope in scopes],
+        [[scope.queue or "", scope.task or "", past, scope.arguments or ""] for scope in scopes],
         [_record(scope, past == "paused") for scope in scopes],
     )
 

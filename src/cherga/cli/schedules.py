@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import click
@@ -79,15 +79,16 @@ def list_schedules(app: QueueTasks, out: Output) -> None:
     In a pipe: name, task, timing, next tick, what becomes of missed ticks, "code" or "run time", and "yes" where it is paused,
     with tabs between them.
     """
-    found, now = app.schedules.all(), app.clock.now()
+    out.listing(make_listing(app.schedules.all(), app.clock.now()))
 
-    out.listing(
-        Listing(
-            columns=COLUMNS,
-            rows=[_row(scheduled, now) for scheduled in found],
-            data=[schedule_record(scheduled) for scheduled in found],
-            empty='no schedules yet; add one: cherga schedules add NAME TASK --cron "0 3 * * *"',
-        )
+
+def make_listing(found: Sequence[Scheduled], now: float) -> Listing:
+    """The table of these schedules."""
+    return Listing(
+        columns=COLUMNS,
+        rows=[_row(scheduled, now) for scheduled in found],
+        data=[schedule_record(scheduled) for scheduled in found],
+        empty='no schedules yet; add one: cherga schedules add NAME TASK --cron "0 3 * * *"',
     )
 
 
