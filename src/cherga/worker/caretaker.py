@@ -84,12 +84,12 @@ class Caretaker:
     def _promote(self) -> float | None:
         """Seconds until the next job or schedule is due; 0 when there may be more to do now."""
         promoted = self._broker.promote(PAGE)
+        next_tick = self._scheduler.round(promoted.now)
 
         if promoted.count >= PAGE:
             return 0.0
 
-        ticks = [promoted.next_in, self._scheduler.round(promoted.now)]
-        return min((seconds for seconds in ticks if seconds is not None), default=None)
+        return min((seconds for seconds in (promoted.next_in, next_tick) if seconds is not None), default=None)
 
     def _reap(self) -> None:
         with self._lock:
