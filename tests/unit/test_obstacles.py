@@ -129,6 +129,7 @@ def test_a_limit_that_is_reached_tells_which_jobs_run_under_it() -> None:
     assert found.jobs == (OTHER,)
     assert found.text == f"the limit of task send, key 7 is reached, 2 of 2 run: {OTHER} (send, running) and 1 more"
     assert found.remedy == "cherga limits set --task send --key 7 --max-running 4"
+    assert found.once == "fewer than 2 jobs run under the limit of task send, key 7"
 
 
 def test_a_limit_of_none_and_one_with_room_are_told_apart() -> None:

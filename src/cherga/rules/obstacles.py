@@ -202,8 +202,9 @@ def _reached(use: LimitUse, most: int, facts: Facts) -> Obstacle:
 
     named = f": {_names(jobs, use.running)}" if jobs else ""
     text = f"the limit of {what} is reached, {use.running:,} of {most:,} run{named}"
+    fewer = "no other job runs" if most == 1 else f"fewer than {most:,} jobs run"
     ids = tuple(job.id for job in jobs)
-    return Obstacle(ObstacleKind.LIMIT, text, f"fewer than {most:,} run under the limit of {what}", ids, remedy=command)
+    return Obstacle(ObstacleKind.LIMIT, text, f"{fewer} under the limit of {what}", ids, remedy=command)
 
 
 def _rate(use: LimitUse, at: float, facts: Facts) -> Obstacle:
