@@ -265,6 +265,15 @@ class Dependants:
         stage.tidy()
         assert stage.states(children) == [JobState.READY] * 150
 
+    def test_a_parent_that_is_kept_no_time_is_kept_until_its_dependant_has_ended(self, stage: Stage) -> None:
+        parent = new_job()
+        stage.push(parent, after(parent))
+        stage.write(stage.claim_one(), keep=0, result=b"\x07")
+        assert stage.row(parent).result == b"\x07"
+        stage.write(stage.claim_one())
+        stage.broker.prune()
+        assert stage.broker.get([parent.id]) == [None]
+
     def test_a_retry_of_the_parent_takes_no_release_back(self, stage: Stage) -> None:
         parent, children = _fan(stage, 150)
         stage.write(stage.claim_one())

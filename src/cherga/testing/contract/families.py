@@ -9,7 +9,7 @@ import pytest
 
 from cherga.doors.broker import Topic
 from cherga.testing.contract.stage import SOON, Stage, after, ids, new_job, new_jobs
-from cherga.words.job import Family, JobFilter, JobState, NewJob, Progress, Reason, Report
+from cherga.words.job import GROUP_TASK, Family, JobFilter, JobState, NewJob, Progress, Reason, Report, Unique
 
 PAGE = 100
 
@@ -50,6 +50,30 @@ class Parenting:
             JobFilter(parent=parent.id, owner="user:7"),
         ):
             assert ids(stage.broker.find(restriction)) == [mail.id]
+
+    def test_those_that_a_job_waits_for_are_found(self, stage: Stage) -> None:
+        first, second = new_jobs(2)
+        last = after(first, second)
+        stage.push(first, second, last, new_job())
+        awaited = JobFilter(awaited_by=last.id)
+        assert ids(stage.broker.find(awaited)) == [second.id, first.id]
+        assert stage.broker.find(JobFilter(awaited_by=first.id)) == []
+
+        for job in stage.claim(limit=2):
+            stage.write(job)
+
+        assert stage.state(last) is JobState.READY
+        assert ids(stage.broker.find(awaited)) == [second.id, first.id]
+
+    def test_who_stands_in_for_one_that_is_waited_for_is_found(self, stage: Stage) -> None:
+        key = Unique("only one")
+        holder, second = stage.pushed(unique=key), new_job(unique=key)
+        group = after(second, task=GROUP_TASK)
+        stage.push(second, group)
+        assert ids(stage.broker.find(JobFilter(awaited_by=group.id))) == [holder.id]
+        stage.write(stage.claim_one())
+        assert stage.state(group) is JobState.SUCCEEDED
+        assert ids(stage.broker.find(JobFilter(awaited_by=group.id))) == [holder.id]
 
     def test_a_job_without_children_has_an_empty_family(self, stage: Stage) -> None:
         job = stage.pushed()
