@@ -10,7 +10,7 @@ import sys
 import tempfile
 from functools import cache
 
-HEAVY = ("apsw", "click", "django", "flask", "psycopg", "redis", "rich", "sqlalchemy", "sqlite3")
+HEAVY = ("apsw", "click", "cronsim", "django", "flask", "psycopg", "redis", "rich", "sqlalchemy", "sqlite3", "zoneinfo")
 ROUNDS = 3
 
 

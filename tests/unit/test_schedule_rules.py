@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, takewhile
@@ -165,6 +168,14 @@ def test_a_tick_is_told_on_the_clock_of_its_zone() -> None:
 
     assert moment_of(tick, "Europe/Kyiv").isoformat() == "2026-07-01T09:00:00+03:00"
     assert moment_of(tick, "UTC").isoformat() == "2026-07-01T06:00:00+00:00"
+
+
+def test_zones_are_known_on_a_machine_without_zone_files() -> None:
+    program = "from cherga.rules.schedule import moment_of; print(moment_of(1782885600.0, 'Europe/Kyiv'))"
+    environment = {**os.environ, "PYTHONTZPATH": ""}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, env=environment)
+
+    assert done.stdout == "2026-07-01 09:00:00+03:00\n", done.stderr
 
 
 # --- what was missed
