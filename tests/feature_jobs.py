@@ -110,6 +110,17 @@ def deadly_once(number: int) -> int:
     return number
 
 
+@app.task(batch=3, batch_wait=0.2)
+def deadly_batch(numbers: list[int]) -> list[int]:
+    """Takes its process with it unless it is given one job alone."""
+    write(f"batch of {len(numbers)}")
+
+    if len(numbers) > 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return numbers
+
+
 @app.task(echo=True)
 def careful_parent(self: SyncTask) -> int:
     child: Job[int] = self.add_task("deadly_once", 7).store()

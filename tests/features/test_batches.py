@@ -136,7 +136,8 @@ def test_returning_none_succeeds_all_with_none(app: QueueTasks, is_async: bool) 
 @either
 def test_an_exception_in_the_list_fails_that_job_by_its_own_policy(app: QueueTasks, is_async: bool) -> None:
     def pick(numbers: Batch[int]) -> list[Any]:
-        return [ValueError("odd") if number % 2 and job.attempt == 1 else job.attempt for number, job in zip(numbers, numbers.jobs)]
+        attempts = [job.attempt for job in numbers.jobs]
+        return [ValueError("odd") if n % 2 and attempt == 1 else attempt for n, attempt in zip(numbers, attempts, strict=True)]
 
     task = declare(app, is_async, pick, retry=1)
 
@@ -156,7 +157,7 @@ def test_a_job_says_by_an_exception_how_it_wants_to_go_on(app: QueueTasks) -> No
     jobs = many(declare(app, False, lambda numbers: [wishes[number] for number in numbers], retry=1), 4)
 
     with app.worker():
-        wait_until(lambda: JobState.RUNNING not in states(jobs) and JobState.READY not in states(jobs), "the call has ended")
+        wait_until(lambda: not {JobState.RUNNING, JobState.READY} & set(states(jobs)), "the call has ended")
 
     assert states(jobs) == [JobState.SCHEDULED, JobState.SCHEDULED, JobState.CANCELLED, JobState.SUCCEEDED]
     assert [job.attempt for job in jobs] == [1, 0, 1, 1]
@@ -338,12 +339,29 @@ def test_a_batch_says_which_jobs_it_is_made_of(app: QueueTasks) -> None:
         assert [job.result(10) for job in jobs] == [str(job.id) for job in jobs]
 
 
+def test_what_a_batch_enqueues_is_nobodys_child(app: QueueTasks) -> None:
+    @app.task
+    def following(number: int) -> int:
+        return number
+
+    def index(numbers: Batch[int]) -> list[str]:
+        assert ctx.is_batch
+        return [str(following.enqueue(number).id) for number in numbers]
+
+    jobs = many(declare(app, False, index), 2)
+
+    with app.worker():
+        made = [app.get(job.result(10)) for job in jobs]
+
+    assert [job and job.row.parent for job in made] == [None, None]
+
+
 def test_what_the_worker_fills_in_stands_beside_the_list(app: QueueTasks) -> None:
     def session() -> Iterator[str]:
         yield "session"
 
     @app.task(batch=3, batch_wait=0)
-    def with_context(context: Context, numbers: list[int]) -> list[str]:
+    def with_context(numbers: list[int], context: Context) -> list[str]:
         return [context.task_name for _ in numbers]
 
     @app.task(batch=3, batch_wait=0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import reveal_type
 
-from cherga import AsyncRouter, AsyncTask, Context, Depends, QueueTasks, SyncTask, chain, ctx, group, shared_task
+from cherga import AsyncRouter, AsyncTask, Batch, Context, Depends, QueueTasks, SyncTask, chain, ctx, group, shared_task
 
 app = QueueTasks("cases")
 router = AsyncRouter()
@@ -243,3 +243,43 @@ plain.si("1")  # error
 plain.si()  # error
 chain(plain, plain.s())  # error
 group(plain.s(1), then=plain)  # error
+
+
+# --- batches
+
+
+@app.task(batch=100, batch_wait=0.5)
+def lengths(texts: list[str]) -> list[int]:
+    return [len(text) for text in texts]
+
+
+@app.task(batch=100)
+def one_by_one(texts: Batch[str], session: Session = Depends(open_session)) -> None:
+    texts.succeed(0, 7)
+    texts.fail(1, ValueError("no"))
+    texts.fail(2, "no")  # error
+
+
+@app.task("lengths_later", batch=100, retry=3)
+async def lengths_later(texts: list[str]) -> list[int]:
+    return [len(text) for text in texts]
+
+
+@app.task(batch=100)  # error
+def one_text(text: str) -> None: ...
+
+
+reveal_type(lengths.enqueue("a"))  # is: Job[int]
+reveal_type(lengths(["a"]))  # is: list[int]
+reveal_type(lengths.enqueue_many([("a",)]))  # is: list[Job[int]]
+reveal_type(lengths.using(priority=1).enqueue("a"))  # is: Job[int]
+reveal_type(one_by_one.enqueue("a"))  # is: Job[Any]
+reveal_type(one_by_one(["a"]))  # is: None
+reveal_type(lengths_later.enqueue("a"))  # is: Job[int]
+lengths.enqueue(1)  # error
+lengths.enqueue(["a"])  # error
+lengths.enqueue()  # error
+lengths.enqueue("a", "b")  # error
+lengths([1])  # error
+one_by_one.enqueue(1)  # error
+lengths_later.enqueue(1)  # error

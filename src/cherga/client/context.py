@@ -80,6 +80,9 @@ class Context:
         "wakers",
     )
 
+    is_batch = False
+    """One call for many jobs; what is said here of one job is said of the first."""
+
     def __init__(
         self, job: ClaimedJob, clock: Clock, reporter: Reporter, deadline: float | None = None, host: Host | None = None
     ) -> None:
@@ -351,8 +354,9 @@ def current() -> Context:
 
 
 def current_parent(source: object) -> Context | None:
-    """The context of the job that runs here, if it is one of this application."""
-    return _current.get(None) if current_source() is source else None
+    """The context of the job that runs here, if it is one of this application. Nobody knows which job of a batch enqueues."""
+    context = _current.get(None) if current_source() is source else None
+    return None if context is None or context.is_batch else context
 
 
 class CurrentContext:

@@ -64,6 +64,7 @@ class BatchContext(Context):
 
     __slots__ = ("jobs",)
 
+    is_batch = True
     jobs: Sequence[ClaimedJob]
 
 
