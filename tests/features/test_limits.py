@@ -10,9 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from cherga import ConfigError, EnqueueRefused, JobState, QueueTasks, Reason, ctx
-from cherga.rules.pausing import write_arguments
 from cherga.testing import wait_until
-from cherga.words.job import PauseScope
 
 
 class Gauge:
@@ -252,15 +250,32 @@ class TestPauses:
         def send(user: int, text: str = "") -> int:
             return user
 
-        scope = PauseScope(task="send", arguments=write_arguments({"user": 7}))
-        app.broker.pause(scope, True)
+        scope = app.pause(task="send", arguments={"user": 7})
+        assert app.paused() == [scope]
         held, free = send.enqueue(7, "hello"), send.enqueue(8)
 
         with app.worker():
             assert free.result(5) == 8
             assert held.refresh().status is JobState.READY
-            app.broker.pause(scope, False)
+            app.resume(task="send", arguments={"user": 7})
             assert held.result(5) == 7
+
+    @pytest.mark.parametrize("what", [{}, {"queue": "default"}, {"task": "send"}, {"queue": "default", "task": "send"}])
+    def test_what_is_paused_goes_on_when_it_is_resumed(self, app: QueueTasks, what: dict[str, str]) -> None:
+        send = app.task(name="send")(lambda user: user)
+        app.pause(**what)
+        job = send.enqueue(7)
+
+        with app.worker():
+            other = app.task(name="other", queue="other")(lambda: "free").enqueue()
+            assert not what or other.result(5) == "free"
+            assert job.refresh().status is JobState.READY
+            app.resume(**what)
+            assert job.result(5) == 7
+
+    def test_arguments_need_a_task(self, app: QueueTasks) -> None:
+        with pytest.raises(ConfigError, match="expected a task together with arguments"):
+            app.pause(arguments={"user": 7})
 
 
 class TestBadInput:

@@ -209,6 +209,6 @@ def test_the_applications_name_is_a_name(name: str) -> None:
 def test_an_application_says_what_it_is(app: QueueTasks) -> None:
     task = app.task(name="work")(lambda: None)
 
-    assert repr(app) == "<QueueTasks shop: 1 tasks>"
+    assert repr(app) == "<QueueTasks shop: 1 task>"
     assert repr(task) == "<Task work>"
     assert task.place.startswith(__file__)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from importlib import import_module
-from typing import Any, Literal, Protocol, Unpack, cast
+from typing import Any, Literal, Protocol, cast
 from uuid import UUID
 
 import msgspec
@@ -22,21 +22,18 @@ from cherga.client.context import current_parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, aliases_of, policy_of
 from cherga.client.dotted import DottedTasks
 from cherga.client.flow import NamedTask, Step
-from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
-from cherga.client.ids import as_id
-from cherga.client.limits import NO_RULE, Limits, limit_name, rule_with
-from cherga.client.live import Stream, Watch
+from cherga.client.looking import Looking
 from cherga.client.middleware import EnqueueMiddleware, Middleware, check_wrap, outgoing
 from cherga.client.order import Order, new_job, order_with
 from cherga.client.publish import PUBLISHED, publish
 from cherga.client.queue import Queue
 from cherga.client.router import Router
-from cherga.client.schedules import Scheduled, Schedules, Timing, make_schedule
 from cherga.client.signals import Event, Signals
 from cherga.client.state import S, State, StateHandle, name_of
+from cherga.client.steering import AnyTask, Steering
 from cherga.client.submit import Submitter
-from cherga.client.task import Prepared, Task
+from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.codec import check_size
@@ -46,7 +43,7 @@ from cherga.rules.settings import check as check_settings
 from cherga.rules.signature import pack_unbound
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
-from cherga.words.job import GROUP_TASK, JobFilter, JobRow, JobState, NewJob, PushAnswer
+from cherga.words.job import JobRow, JobState, NewJob, PushAnswer
 from cherga.words.limits import LimitRule
 
 BROKER_URL = "CHERGA_BROKER_URL"
@@ -60,7 +57,7 @@ class AfterSend(Protocol):
     async def asent(self, jobs: Sequence[Job[Any]]) -> None: ...
 
 
-class QueueTasks(Declaring):
+class QueueTasks(Declaring, Looking, Steering):
     """An application's tasks and its broker; one object serves sync and async code.
 
     ``name`` is the broker's namespace. ``broker_url`` defaults to the environment's ``CHERGA_BROKER_URL``, else to
@@ -82,8 +79,6 @@ class QueueTasks(Declaring):
         """What stands in for a dependency's function, in tests."""
         self.declared_limits: dict[str, LimitRule] = {}
         """Limits of queues, as ``limit`` declares them."""
-        self.limits = Limits(self)
-        self.schedules = Schedules(self)
         self.on = Signals()
         self.clock: Clock = SystemClock()
         self.job_logger = logging.getLogger("cherga.job")
@@ -159,13 +154,6 @@ class QueueTasks(Declaring):
         """Put a middleware around every enqueue of this application; the first one added is outermost."""
         self.enqueue_middlewares.append(check_wrap(wrap, "a middleware around enqueue"))
         return wrap
-
-    def limit(self, *, queue: str, **rule: Any) -> None:
-        """Declare a queue's limits: ``max_running``, ``rate``, ``max_length`` with ``overflow``. Raises ``ConfigError``.
-
-        Workers store it when they start; ``app.limits`` changes it at run time.
-        """
-        self.declared_limits[limit_name(queue=queue)] = rule_with(NO_RULE, **rule)
 
     # --- shared values
 
@@ -263,6 +251,13 @@ class QueueTasks(Declaring):
         """The jobs as children of the one that asks, as the enqueue middleware wants them stored."""
         return self._passed(adopted(jobs, of))
 
+    def prepare(self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> NewJob:
+        """The job that an enqueue of this task, or of the task of this name, would store."""
+        if not isinstance(task, str):
+            return task.prepare(args, kwargs)
+
+        return self._named_job(task, tuple(args), dict(kwargs or {}), None)
+
     def _named_job(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob:
         def change(order: Order) -> Order:
             return order if priority is None else replace(order, priority=check.priority(priority))
@@ -309,90 +304,6 @@ class QueueTasks(Declaring):
         """The rows of jobs that were there before: the sender cannot know what stands in them."""
         ids = _stale(answer)
         return {row.id: row for row in self.broker.get(ids) if row is not None} if ids else {}
-
-    def group_handle(self, job: Job[Any], callback: Job[Any] | None) -> GroupJob[Any]:
-        """The handle on a group, from the job that waits for its members."""
-        return GroupJob(job.row, self, callback)
-
-    def handle(self, row: JobRow, existing: bool = False) -> Job[Any]:
-        """The handle on a stored job."""
-        return GroupJob(row, self, existing=existing) if row.task == GROUP_TASK else Job(row, self, existing)
-
-    # --- scheduling
-
-    def schedule(
-        self,
-        name: str,
-        task: Task[Any, Any] | Prepared[Any, Any] | str,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        **timing: Unpack[Timing],
-    ) -> Scheduled:
-        """Enqueue the task with these arguments again and again: ``cron=…`` with ``timezone=…``, or ``every=…``.
-
-        A schedule of that name that was made before at run time is changed. It stays until it is deleted, whatever is
-        deployed. Raises ``ConfigError`` for a timing that is wrong, ``InvalidArguments`` for arguments that do not fit.
-        """
-        job = (
-            self._named_job(task, tuple(args), dict(kwargs or {}), None)
-            if isinstance(task, str)
-            else task.prepare(args, kwargs)
-        )
-        return self.schedules.store(name, make_schedule(job, timing))
-
-    async def aschedule(
-        self,
-        name: str,
-        task: Task[Any, Any] | Prepared[Any, Any] | str,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        **timing: Unpack[Timing],
-    ) -> Scheduled:
-        """The async twin of ``schedule``."""
-        return await self.submitter.call(self.schedule, name, task, args, kwargs, **timing)
-
-    # --- looking
-
-    def get(self, id: UUID | str) -> Job[Any] | None:
-        """The job of that id, None when it is not kept. Raises ``ValueError`` for a text that is no UUID."""
-        (row,) = self.broker.get([as_id(id)])
-
-        return None if row is None else self.handle(row)
-
-    async def aget(self, id: UUID | str) -> Job[Any] | None:
-        """The async twin of ``get``."""
-        return await self.submitter.call(self.get, id)
-
-    def jobs(
-        self,
-        *,
-        owner: str | None = None,
-        task: str | None = None,
-        queue: str | None = None,
-        states: Iterable[JobState | str] = (),
-        unfinished: bool = False,
-        limit: int = 100,
-        before: Job[Any] | None = None,
-    ) -> list[Job[Any]]:
-        """Jobs that match, newest first; ``before`` gives the page after that job."""
-        where = JobFilter(
-            states=frozenset(JobState(state) for state in states), queue=queue, task=task, owner=owner, unfinished=unfinished
-        )
-        # A job that was just enqueued does not know its place yet.
-        below = (before.row.sequence or before.refresh().row.sequence) if before else None
-        return [self.handle(row) for row in self.broker.find(where, limit, below)]
-
-    async def ajobs(self, **where: Any) -> list[Job[Any]]:
-        """The async twin of ``jobs``."""
-        return await self.submitter.call(self.jobs, **where)
-
-    def watch(self, id: UUID | str, after: int = 0) -> Watch:
-        """The job's live updates, for ``for`` and ``async for``; ends when the job is final."""
-        return Watch(self, id, after)
-
-    def stream(self, id: UUID | str, after: int = 0) -> Stream:
-        """The values that a job emits; see ``Job.stream``."""
-        return Stream(self, as_id(id), after)
 
     # --- the broker
 
@@ -466,11 +377,6 @@ class QueueTasks(Declaring):
     def publish(self) -> None:
         """Store what is declared here: tasks for senders by name, limits and schedules; what is no longer declared goes."""
         publish(self)
-
-    def result_type(self, task: str) -> Any:
-        """The type a task returns, as far as this process knows."""
-        known = self.tasks.get(self.aliases.get(task, task))
-        return known.result_type if known else Any
 
     def __repr__(self) -> str:
         count = len(self.tasks)

@@ -1,0 +1,88 @@
+"""Looking at stored jobs: what an application can be asked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from cherga.client.grouping import GroupJob
+from cherga.client.handle import Job
+from cherga.client.ids import as_id
+from cherga.client.live import Stream, Watch
+from cherga.client.signals import Signals
+from cherga.client.submit import Submitter
+from cherga.client.task import Task
+from cherga.doors.broker import FullBroker
+from cherga.words.clock import Clock
+from cherga.words.job import GROUP_TASK, JobFilter, JobRow, JobState
+
+
+class Looking(ABC):
+    """Gives an application the verbs that read jobs."""
+
+    tasks: Mapping[str, Task[Any, Any]]
+    aliases: Mapping[str, str]
+    submitter: Submitter
+    clock: Clock
+    on: Signals
+
+    @property
+    @abstractmethod
+    def broker(self) -> FullBroker:
+        """The broker, opened at the first use."""
+
+    def get(self, id: UUID | str) -> Job[Any] | None:
+        """The job of that id, None when it is not kept. Raises ``ValueError`` for a text that is no UUID."""
+        (row,) = self.broker.get([as_id(id)])
+
+        return None if row is None else self.handle(row)
+
+    async def aget(self, id: UUID | str) -> Job[Any] | None:
+        """The async twin of ``get``."""
+        return await self.submitter.call(self.get, id)
+
+    def jobs(
+        self,
+        *,
+        owner: str | None = None,
+        task: str | None = None,
+        queue: str | None = None,
+        states: Iterable[JobState | str] = (),
+        unfinished: bool = False,
+        limit: int = 100,
+        before: Job[Any] | None = None,
+    ) -> list[Job[Any]]:
+        """Jobs that match, newest first; ``before`` gives the page after that job."""
+        where = JobFilter(
+            states=frozenset(JobState(state) for state in states), queue=queue, task=task, owner=owner, unfinished=unfinished
+        )
+        # A job that was just enqueued does not know its place yet.
+        below = (before.row.sequence or before.refresh().row.sequence) if before else None
+        return [self.handle(row) for row in self.broker.find(where, limit, below)]
+
+    async def ajobs(self, **where: Any) -> list[Job[Any]]:
+        """The async twin of ``jobs``."""
+        return await self.submitter.call(self.jobs, **where)
+
+    def watch(self, id: UUID | str, after: int = 0) -> Watch:
+        """The job's live updates, for ``for`` and ``async for``; ends when the job is final."""
+        return Watch(self, id, after)
+
+    def stream(self, id: UUID | str, after: int = 0) -> Stream:
+        """The values that a job emits; see ``Job.stream``."""
+        return Stream(self, as_id(id), after)
+
+    def group_handle(self, job: Job[Any], callback: Job[Any] | None) -> GroupJob[Any]:
+        """The handle on a group, from the job that waits for its members."""
+        return GroupJob(job.row, self, callback)
+
+    def handle(self, row: JobRow, existing: bool = False) -> Job[Any]:
+        """The handle on a stored job."""
+        return GroupJob(row, self, existing=existing) if row.task == GROUP_TASK else Job(row, self, existing)
+
+    def result_type(self, task: str) -> Any:
+        """The type a task returns, as far as this process knows."""
+        known = self.tasks.get(self.aliases.get(task, task))
+        return known.result_type if known else Any
