@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import enqueue, features, flow, idle, latency, limits, processing, startup
+from benchmarks import enqueue, features, flow, idle, latency, later, limits, processing, startup
 from benchmarks.run import Run
 
 THEMES: dict[str, tuple[str, Callable[[Run], None]]] = {
@@ -17,6 +17,7 @@ THEMES: dict[str, tuple[str, Callable[[Run], None]]] = {
     "limits": ("plain no-op jobs beside those with a limit, a key and a unique constraint", limits.measure),
     "latency": ("from enqueue to start in an idle worker, and the round trip", latency.measure),
     "startup": ("import, and a worker's way to its first job", startup.measure),
+    "later": ("a thousand jobs due at once, and what a hundred thousand cost that are not", later.measure),
     "idle": ("processor time and memory of a worker that has nothing to do", idle.measure),
 }
 

@@ -19,7 +19,7 @@ def measure(run: Run) -> None:
         app.tasks["stamp"].enqueue().result(timeout=30)
         (process,) = children(supervisor)
         time.sleep(1.0)
-        used = _used(supervisor, process, WATCHED)
+        used = share_used(supervisor, process, WATCHED)
         run.add("supervisor, memory", resident_megabytes(supervisor), "MB", at_most(40))
         run.add("worker process, memory", resident_megabytes(process), "MB")
         run.add("supervisor, share of a core while idle", used[0], "%")
@@ -27,7 +27,8 @@ def measure(run: Run) -> None:
         run.add("both together", sum(used), "%", at_most(1))
 
 
-def _used(supervisor: int, process: int, seconds: float) -> tuple[float, float]:
+def share_used(supervisor: int, process: int, seconds: float) -> tuple[float, float]:
+    """The share of a core that each of the two takes in the next so many seconds, in percent."""
     before = processor_seconds(supervisor), processor_seconds(process)
     time.sleep(seconds)
     after = processor_seconds(supervisor), processor_seconds(process)
