@@ -122,6 +122,34 @@ class TestChains:
             job.retry()
             assert job.result(LONG) == 2
 
+    def test_steps_that_a_person_retries_one_by_one_go_on_where_they_stopped(self, app: QueueTasks, tasks: Tasks) -> None:
+        broken = [True]
+
+        @app.task
+        def repaired(number: int) -> int:
+            if broken:
+                raise Wanted
+
+            return number + 1
+
+        with app.worker():
+            last = chain(tasks.add.s(1), repaired.s(), tasks.double.s()).enqueue()
+
+            with pytest.raises(JobCancelled):
+                last.result(LONG)
+
+            assert last.retry()
+
+            with pytest.raises(JobFailed, match="no result to hand on"):
+                last.refresh().result(LONG)
+
+            broken.clear()
+            (failed,) = app.jobs(task="repaired")
+            assert failed.retry()
+            assert failed.refresh().result(LONG) == 2
+            assert last.retry()
+            assert last.refresh().result(LONG) == 4
+
     def test_results_that_are_not_kept_are_delivered_all_the_same(self, app: QueueTasks, tasks: Tasks) -> None:
         fleeting = tasks.add.using(result_ttl=0)
 

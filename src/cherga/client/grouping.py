@@ -97,8 +97,11 @@ def result_of(broker: FullBroker, row: JobRow) -> Any:
     if row.task == GROUP_TASK:
         return [_result_if_any(broker, member) for member in member_rows(broker, row)]
 
+    if row.state is not JobState.SUCCEEDED:
+        raise ResultExpired(f"job {row.id} ({row.task}) is {row.state}: it has no result to hand on; run it again first")
+
     if row.result is None:
-        raise ResultExpired(f"job {row.id} ({row.task}) {row.state}, but its result is not kept")
+        raise ResultExpired(f"job {row.id} ({row.task}) succeeded, but its result is not kept")
 
     return decode(row.result)
 

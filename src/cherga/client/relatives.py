@@ -10,7 +10,7 @@ import msgspec
 from cherga.doors.broker import FullBroker
 from cherga.words.job import GROUP_TASK, Family, JobFilter, JobRow, JobState, Progress
 
-PAGE = 2000
+PAGE = 10_000
 
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
 
