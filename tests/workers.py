@@ -42,9 +42,14 @@ class Workplace:
         self.client = QueueTasks("jobs", self.url)
         self._workers: list[Worker] = []
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """For processes that use the queue file and the diary."""
+        return {**os.environ, "CHERGA_BROKER_URL": self.url, "DIARY": str(self.diary), "PYTHONPATH": PATH}
+
     def worker(self, *arguments: str, app: str = "tests.worker_jobs:app", **environment: str) -> Worker:
         """Start ``cherga worker`` with these arguments."""
-        worker = Worker(["-A", app, *arguments], self._environment(environment), self.diary.parent)
+        worker = Worker(["-A", app, *arguments], {**self.environment, **environment}, self.diary.parent)
         self._workers.append(worker)
         return worker
 
@@ -90,9 +95,6 @@ class Workplace:
             worker.close()
 
         self.client.close()
-
-    def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        return {**os.environ, "CHERGA_BROKER_URL": self.url, "DIARY": str(self.diary), "PYTHONPATH": PATH, **more}
 
 
 def _is_free(path: Path) -> bool:
