@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from cherga import QueueTasks
+from cherga import QueueTasks, shared_task
 
 QUICK = {"poll_interval": 1.0, "report_interval": 0.05, "heartbeat": 0.1, "lease": 5.0, "sweep": 0.1, "grace": 5.0}
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """A shared task belongs to every application to come: those of a test end with it."""
+    declarations = shared_task.__self__._declarations  # type: ignore[attr-defined]
+    kept = dict(declarations)
+    yield
+    declarations.clear()
+    declarations.update(kept)
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -92,17 +92,6 @@ async def amail(number: int = 0) -> str:
     return f"amail {number}"
 
 
-@pytest.fixture
-def forgotten() -> Iterator[None]:
-    """A shared task belongs to every application to come: those of a test end with it."""
-    declarations = shared_task.__self__._declarations  # type: ignore[attr-defined]
-    kept = dict(declarations)
-    yield
-    declarations.clear()
-    declarations.update(kept)
-
-
-@pytest.mark.usefixtures("forgotten")
 class TestShared:
     def test_before_the_application_exists(self) -> None:
         @shared_task
