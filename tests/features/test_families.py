@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cherga import ConfigError, GroupJob, JobFailed, JobState, QueueTasks, chain, ctx, group
+from cherga import ConfigError, Event, GroupJob, JobFailed, JobState, QueueTasks, chain, ctx, group
 from cherga.testing import wait_until
 from tests.flow_tasks import LONG, Tasks, Wanted, in_a_loop
 
@@ -193,3 +193,24 @@ class TestInsideJobs:
 
         with app.worker():
             parent.enqueue().result(LONG)
+
+
+def test_a_flow_that_is_refused_is_told_once_and_nothing_of_it_is_stored(app: QueueTasks, tasks: Tasks) -> None:
+    heard: list[Event] = []
+    app.on.enqueued(heard.append)
+    app.on.refused(heard.append)
+    single = tasks.add.using(unique="only one", on_conflict="refuse")
+
+    @app.task(echo=True)
+    def parent(self: Any) -> None:
+        self.add_task(chain(tasks.double.s(1), single.s(), tasks.double.s()))
+        self.add_task(tasks.double.s(2))
+
+    with app.worker(queues=["parents"]):
+        single.enqueue(1)
+        job = parent.using(queue="parents").enqueue()
+        job.result(LONG)
+        wait_until(lambda: len(heard) == 4, "the children are told")
+
+    assert [(event.name, event.task_name) for event in heard[2:]] == [("refused", "add"), ("enqueued", "double")]
+    assert [child.arguments for child in job.children()] == [{"number": 2}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -83,7 +83,8 @@ class Telling:
             event = Event(signal.name, job.id, job.task, settlement.to, job.attempt, error, worker=self._worker)
             self.herald.tell(signal, event)
 
-        self._pushed(job, [child for group in settlement.children for child in group])
+        for group in settlement.children:
+            self._pushed(job, group)
 
     def _progress(self, job: ClaimedJob, packed: bytes) -> None:
         if self._on.progress.handlers:
@@ -94,21 +95,25 @@ class Telling:
         event = Event("progress", job.id, job.task, JobState.RUNNING, job.attempt, None, progress, self._worker)
         self._on.progress.send(event)
 
-    def _pushed(self, parent: ClaimedJob, children: list[NewJob]) -> None:
-        """The children are stored, except those whose unique keys were held."""
+    def _pushed(self, parent: ClaimedJob, children: Sequence[NewJob]) -> None:
+        """The children of one group are stored, except those whose unique keys were held; or none, if that refused it."""
         if self._on.enqueued.handlers or any(_can_be_refused(child) for child in children):
             self.herald.call(partial(self._tell_children, parent, children))
 
-    def _tell_children(self, parent: ClaimedJob, children: list[NewJob]) -> None:
+    def _tell_children(self, parent: ClaimedJob, children: Sequence[NewJob]) -> None:
         unsure = [child.id for child in children if child.unique is not None]
         rows = self._app.broker.get(unsure) if unsure else []
         missing = {id for id, row in zip(unsure, rows, strict=True) if row is None}
 
+        refused = next((child for child in children if child.id in missing and _can_be_refused(child)), None)
+
+        if refused is not None:
+            self._refused(parent, refused)
+            return
+
         for child in children:
             if child.id not in missing:
                 self._on.enqueued.send(Event("enqueued", child.id, child.task, JobState.READY, worker=self._worker))
-            elif _can_be_refused(child):
-                self._refused(parent, child)
 
     def _refused(self, parent: ClaimedJob, child: NewJob) -> None:
         why = f"its unique key {child.unique.key!r} is held by another job" if child.unique else "it was not stored"
