@@ -11,14 +11,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from cherga import QueueTasks
 from cherga.brokers.memory import MemoryBroker
 from cherga.client.schedules import Scheduled, definition_of
 from cherga.doors.broker import FullBroker
 from cherga.rules.settings import BrokerSettings
-from cherga.words.job import Definition, JobFilter, JobHead, JobRow
+from cherga.testing import wait_until
+from cherga.words.clock import SystemClock
+from cherga.words.job import Definition, JobFilter, JobHead, JobRow, Promoted
 from cherga.words.schedule import SCHEDULE, Schedule
+from cherga.worker.caretaker import Caretaker
 from cherga.worker.scheduler import Scheduler, tick_job
 
 MIDNIGHT = 1_893_456_000.0
@@ -138,6 +142,14 @@ def test_the_same_tick_has_the_same_id_whoever_fires_it() -> None:
     assert tick_job("nightly", schedule, MIDNIGHT).id == tick_job("nightly", schedule, MIDNIGHT).id
     ids = {tick_job(name, schedule, tick).id for name in ("nightly", "other") for tick in (MIDNIGHT, MIDNIGHT + 0.1)}
     assert len(ids) == 4
+
+
+def test_ticks_do_not_wait_behind_a_thousand_other_jobs(hall: Hall) -> None:
+    hall.schedule(every=0.1)
+    caretaker = Caretaker(Busy(hall.broker, lambda: None), BrokerSettings(), SystemClock())
+    caretaker.start()
+    wait_until(lambda: hall.ticks(), "a tick")
+    caretaker.stop()
 
 
 # --- paused and changed
@@ -272,3 +284,10 @@ class Overtaken(MemoryBroker):
             act()
 
         return dues
+
+
+class Busy(Overtaken):
+    """There is always more to promote."""
+
+    def promote(self, limit: int = 1000) -> Promoted:
+        return replace(super().promote(limit), count=limit)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -78,6 +78,21 @@ def test_options_of_using_hold_for_every_tick(app: QueueTasks) -> None:
 
     job = made.schedule.job
     assert (job.priority, job.queue, job.expires_in, made.schedule.every) == (10, "slow", 60.0, 300.0)
+
+
+@pytest.mark.parametrize("option", ["run_at", "expires"])
+def test_a_moment_cannot_hold_for_every_tick(app: QueueTasks, option: str) -> None:
+    moment: Any = {option: datetime(2031, 1, 1, tzinfo=UTC)}
+
+    with pytest.raises(ConfigError, match="in seconds, counted from each tick, got a moment"):
+        app.schedule("digest", app.tasks["mail"].using(**moment), every=60)
+
+
+def test_ticks_cannot_wait_for_one_job(app: QueueTasks) -> None:
+    job = app.tasks["mail"].enqueue()
+
+    with pytest.raises(ConfigError, match="expected a schedule without after"):
+        app.schedule("digest", app.tasks["mail"].using(after=[job]), every=60)
 
 
 def test_the_same_name_again_changes_the_schedule_and_leaves_it_paused(app: QueueTasks) -> None:

@@ -61,9 +61,8 @@ class ScheduleSource(Protocol):
 
 def make_schedule(job: NewJob, timing: Mapping[str, Any], from_code: bool = False) -> Schedule:
     """The schedule of these options. Raises ``ConfigError`` that says what is wrong."""
-    made = _timed(Schedule(job=replace(job, id=NO_ID), from_code=from_code), timing)
-    check_timing(made.cron, made.every, made.timezone)
-    return made
+    _check_job(job)
+    return _checked(_timed(Schedule(job=replace(job, id=NO_ID), from_code=from_code), timing))
 
 
 def definition_of(name: str, schedule: Schedule, version: int) -> Definition:
@@ -268,6 +267,15 @@ def _timed(schedule: Schedule, timing: Mapping[str, Any]) -> Schedule:
         fields["cap"] = _cap(timing["catch_up_cap"])
 
     return replace(schedule, **fields)
+
+
+def _check_job(job: NewJob) -> None:
+    """What names one moment or one job cannot hold for every tick."""
+    if job.run_at is not None or job.expires_at is not None:
+        raise ConfigError("expected run_in and expires of a schedule in seconds, counted from each tick, got a moment")
+
+    if job.edges:
+        raise ConfigError("expected a schedule without after: its jobs cannot all wait for the same one")
 
 
 def _checked(schedule: Schedule) -> Schedule:
