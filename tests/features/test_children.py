@@ -219,6 +219,28 @@ def test_a_child_that_is_refused_with_its_parents_success_is_logged(app: QueueTa
     assert "(main) has succeeded, but its child" in caplog.text
 
 
+def test_a_child_whose_queue_is_full_is_told_too(app: QueueTasks, caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[Event] = []
+    app.on.refused(heard.append)
+    app.task(name="narrow", queue="narrow")(lambda: None)
+
+    @app.task(echo=True)
+    def main(self: Any) -> None:
+        self.add_task("narrow")
+        self.add_task("narrow")
+
+    app.limits.set(queue="narrow", max_length=1)
+    app.pause(queue="narrow")
+
+    with app.worker():
+        main.enqueue().result(5)
+        wait_until(lambda: heard, "the refusal is told")
+
+    assert [(event.task_name, event.error and event.error.message) for event in heard] == [("narrow", "queue 'narrow' is full")]
+    assert "was refused: queue 'narrow' is full" in caplog.text
+    assert len(app.jobs(queue="narrow")) == 1
+
+
 def test_events_tell_which_children_were_stored_and_which_refused(app: QueueTasks) -> None:
     heard: list[Event] = []
     app.on.enqueued(heard.append)

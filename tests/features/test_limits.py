@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -261,7 +262,7 @@ class TestPauses:
             assert held.result(5) == 7
 
     @pytest.mark.parametrize("what", [{}, {"queue": "default"}, {"task": "send"}, {"queue": "default", "task": "send"}])
-    def test_what_is_paused_goes_on_when_it_is_resumed(self, app: QueueTasks, what: dict[str, str]) -> None:
+    def test_what_is_paused_goes_on_when_it_is_resumed(self, app: QueueTasks, what: dict[str, Any]) -> None:
         send = app.task(name="send")(lambda user: user)
         app.pause(**what)
         job = send.enqueue(7)

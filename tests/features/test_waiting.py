@@ -241,6 +241,15 @@ class TestWaitsThatNeverEnd:
 
         assert "(child) is blocked behind this one" in fails_with(app, body)
 
+    def test_nor_for_the_one_that_is_to_run_once_more_after_it(self, app: QueueTasks) -> None:
+        @app.task(unique="the key", on_conflict="latest")
+        def again(depth: int) -> None:
+            if depth:
+                again.enqueue(depth - 1).result()
+
+        with app.worker(), pytest.raises(JobFailed, match=r"\(again\) is blocked behind this one"):
+            again.enqueue(1).result(10)
+
     def test_nor_for_one_that_is_blocked_behind_others_behind_it(self, app: QueueTasks) -> None:
         def body() -> None:
             job: Job[Any] | None = app.get(ctx.job_id)

@@ -9,18 +9,14 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 from uuid import UUID
 
-import msgspec
-
 from cherga.client.context import Context, current
 from cherga.client.handle import Job
 from cherga.client.waiting import Stopped
 from cherga.doors.broker import FullBroker
 from cherga.rules.limits import limit_names
 from cherga.words.errors import NoCurrentJob, WouldDeadlock
-from cherga.words.job import JobFilter, JobHead, JobRow, JobState
+from cherga.words.job import JobFilter, JobRow, JobState
 from cherga.worker.assignment import Assignment, Running
-
-_decode_head = msgspec.msgpack.Decoder(JobHead).decode
 
 FARTHEST = 100
 """Jobs that are looked at for a circle."""
@@ -173,7 +169,7 @@ class Lending:
     def _ahead_of(self, row: JobRow) -> list[UUID]:
         """The jobs that must end before this one does."""
         if row.state is JobState.BLOCKED:
-            return list(_decode_head(row.head).after) if row.head else []
+            return [each.id for each in self._broker().find(JobFilter(awaited_by=row.id, unfinished=True), FARTHEST)]
 
         with self._lock:
             return list(self._waits.get(row.id, ()))

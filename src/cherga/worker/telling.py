@@ -9,6 +9,7 @@ import msgspec
 
 from cherga.client.app import QueueTasks
 from cherga.client.signals import Event
+from cherga.rules.limits import queue_limit
 from cherga.words.job import Charge, ClaimedJob, JobError, JobState, NewJob, OnConflict, Progress, Report, Settlement
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.callbacks import Callbacks
@@ -96,16 +97,15 @@ class Telling:
         self._on.progress.send(event)
 
     def _pushed(self, parent: ClaimedJob, children: Sequence[NewJob]) -> None:
-        """The children of one group are stored, except those whose unique keys were held; or none, if that refused it."""
-        if self._on.enqueued.handlers or any(_can_be_refused(child) for child in children):
-            self.herald.call(partial(self._tell_children, parent, children))
+        """The children of one group are stored, except those whose unique keys were held; or none, if the group was refused."""
+        self.herald.call(partial(self._tell_children, parent, children))
 
     def _tell_children(self, parent: ClaimedJob, children: Sequence[NewJob]) -> None:
-        unsure = [child.id for child in children if child.unique is not None]
+        full = self._capped(children)
+        unsure = [child.id for child in children if child.unique is not None or child.queue in full]
         rows = self._app.broker.get(unsure) if unsure else []
         missing = {id for id, row in zip(unsure, rows, strict=True) if row is None}
-
-        refused = next((child for child in children if child.id in missing and _can_be_refused(child)), None)
+        refused = next((c for c in children if c.id in missing and (_can_be_refused(c) or c.queue in full)), None)
 
         if refused is not None:
             self._refused(parent, refused)
@@ -115,8 +115,17 @@ class Telling:
             if child.id not in missing:
                 self._on.enqueued.send(Event("enqueued", child.id, child.task, JobState.READY, worker=self._worker))
 
+    def _capped(self, children: Sequence[NewJob]) -> set[str]:
+        """The queues among theirs that may be full."""
+        queues = {queue_limit(child.queue): child.queue for child in children}
+        return {queues[use.name] for use in self._app.broker.limits(list(queues)) if use.rule.max_length is not None}
+
     def _refused(self, parent: ClaimedJob, child: NewJob) -> None:
-        why = f"its unique key {child.unique.key!r} is held by another job" if child.unique else "it was not stored"
+        why = f"queue {child.queue!r} is full"
+
+        if child.unique is not None and _can_be_refused(child):
+            why = f"its unique key {child.unique.key!r} is held by another job"
+
         self._app.job_logger.error(
             "job %s (%s) has succeeded, but its child %s (%s) was refused: %s",
             parent.id,
