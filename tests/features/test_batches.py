@@ -320,6 +320,8 @@ def test_what_ctx_tells_is_told_of_every_job(app: QueueTasks) -> None:
     def index(numbers: Batch[int]) -> None:
         ctx.log("once")
         ctx.progress(1, 2, "half")
+        ctx.meta["seen"] = [*ctx.meta, len(numbers)]
+        ctx.save_meta()
 
     jobs = many(declare(app, False, index), 3)
 
@@ -327,6 +329,7 @@ def test_what_ctx_tells_is_told_of_every_job(app: QueueTasks) -> None:
         all_ended(jobs)
 
     assert [job.progress and job.progress.note for job in jobs] == ["half"] * 3
+    assert [job.meta for job in jobs] == [{"seen": [3]}] * 3
     assert [[event.data for event in followed.events] for job in jobs if (followed := app.broker.follow(job.id))] == [
         [encode("once")]
     ] * 3
@@ -491,7 +494,9 @@ def test_the_error_of_a_call_stands_in_the_log_once(app: QueueTasks, caplog: pyt
     with app.worker():
         all_ended(jobs)
 
-    assert len([record for record in caplog.records if "nothing there" in record.getMessage()]) == 1
+    assert [record.getMessage() for record in caplog.records if "nothing there" in record.getMessage()] == [
+        "a call of index for 5 jobs failed, 0 of them will be tried again: nothing there"
+    ]
 
 
 def test_ten_thousand_jobs_are_one_call(app: QueueTasks) -> None:

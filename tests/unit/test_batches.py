@@ -151,7 +151,7 @@ class Executing:
     """Makes calls, and writes down what else becomes of jobs."""
 
     def __init__(self) -> None:
-        self.places_left = BATCHED
+        self.many = self
 
     def call_for(self, members: Sequence[Assignment]) -> Call:
         return Call(members, [])

@@ -217,7 +217,7 @@ class InlineEngine(Engine):
         wish = ClaimWish(session=self.session.id, limit=batching.most - 1, tasks=frozenset({first.job.task}))
         others = self.app.broker.claim(wish).jobs if not first.job.crashes else []
         ready = [each for job in others if (each := self.executor.prepare(job)) is not None]
-        return self.executor.call_for([first, *ready])
+        return self.executor.many.call_for([first, *ready])
 
     def _tasks(self) -> frozenset[str]:
         """Looked up each time: a test may declare tasks whenever it likes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -65,7 +66,11 @@ class BatchContext(Context):
     __slots__ = ("jobs",)
 
     is_batch = True
-    jobs: Sequence[ClaimedJob]
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.jobs: Sequence[ClaimedJob] = ()
+        self._meta = {}
 
 
 class Verdicts:

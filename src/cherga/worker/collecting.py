@@ -150,7 +150,7 @@ class Collector:
 
     def _start_calls(self, groups: Sequence[Sequence[Assignment]]) -> None:
         if groups:
-            calls = [self._desk.executor.call_for(group) for group in groups]
+            calls = [self._desk.executor.many.call_for(group) for group in groups]
             self._latest = calls[-1]
             self._inner.submit(calls)
 
@@ -211,7 +211,7 @@ class Collectors:
 
     def _left(self) -> int:
         """Jobs that may still be taken into calls, by all collectors together."""
-        return self._desk.executor.places_left - sum(collector.in_hand() for collector in list(self._by_name.values()))
+        return self._desk.executor.many.places_left - sum(collector.in_hand() for collector in list(self._by_name.values()))
 
     def _names(self, name: str) -> frozenset[str]:
         return frozenset({name, *(alias for alias, meant in list(self._app.aliases.items()) if meant == name)})

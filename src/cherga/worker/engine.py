@@ -145,7 +145,7 @@ class Engine:
         verdict = member.verdict = Cancelled("", Reason.ASKED)
 
         if settles_now(self.app.broker, member, verdict):
-            self.executor.abandon_one(call, member)
+            self.executor.many.abandon(call, member)
 
         if all(each.verdict for each in list(call.open.values())):
             self._end(call, verdict)

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, cast
 from uuid import UUID
@@ -15,23 +15,23 @@ import msgspec
 
 from cherga.client.app import QueueTasks
 from cherga.client.applications import set_source
-from cherga.client.batches import Batch
 from cherga.client.context import Context, set_current
 from cherga.client.pipeline import executor_of
 from cherga.client.task import Task
 from cherga.client.waiting import Waits, set_waits
 from cherga.rules.codec import check_size, encode
 from cherga.rules.decide import Run, decide
-from cherga.words.errors import InvalidArguments, PayloadTooLarge
+from cherga.words.errors import PayloadTooLarge
 from cherga.words.job import ClaimedJob, JobError, JobHead, JobState, OnCrash, Reason, Settlement
 from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
 from cherga.worker.assignment import Assignment, Running, Wishes
 from cherga.worker.callbacks import Callbacks
-from cherga.worker.calls import BatchContext, Call, Verdicts, misfit
+from cherga.worker.calls import BatchContext, Call
 from cherga.worker.deadlines import Deadlines
 from cherga.worker.failure import UNFED, UNREADABLE, broken, outcome_of, unencodable, unfed, unreadable
 from cherga.worker.feeding import fed_payload
 from cherga.worker.host import WorkerHost
+from cherga.worker.many import Many, Steps
 from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
@@ -70,6 +70,8 @@ class Executor:
         self._origin.run(set_source, app)
         self.callbacks = Callbacks(app, self.fresh, host.settle_in_thread)
         self.telling = Telling(app, worker, settler.expect, self.callbacks)
+        steps = Steps(self._feed, self._returned, self._raised, self._put_down, self._where_failures_go)
+        self.many = Many(slots, settler, self.running, steps)
         self.tell_end: Callable[[Assignment, Settlement], None] = self.telling.end
         """Whoever waits for this end hears of it once it is stored; the testing kit has a look at it first."""
 
@@ -104,15 +106,6 @@ class Executor:
     def _find(self, name: str) -> Task[..., object]:
         tasks = self._app.tasks
         return tasks[name] if name in tasks else tasks[self._app.aliases[name]]
-
-    @property
-    def places_left(self) -> int:
-        """Jobs that may still be put into calls."""
-        return self._slots.batches.left
-
-    def call_for(self, members: Sequence[Assignment]) -> Call:
-        """One call of a batch task for all these jobs."""
-        return Call(members, self._slots.batches.take(len(members)))
 
     def drop(self, assignment: Assignment, outcome: Outcome) -> None:
         """The job ends so before it began."""
@@ -169,24 +162,16 @@ class Executor:
             self._deadlines.watch(deadline)
 
         if type(assignment) is Call:
-            self._begin_all(assignment)
-        elif self._listened.handlers:
-            self.telling.start(assignment.job)
+            self.many.begin(assignment)
+
+        if self._listened.handlers:
+            self._tell_start(assignment)
 
         return True
 
-    def _begin_all(self, call: Call) -> None:
-        jobs = [member.job for member in call.members]
-        context = cast(BatchContext, call.context)
-        context.jobs = jobs
-        self._slots.batches.begin(call.places, [job.token for job in jobs])
-        self.running.calls[call.job.token] = call
-
-        for member in call.members:
-            member.context, member.started = context, call.started
-
-        for job in jobs if self._listened.handlers else ():
-            self.telling.start(job)
+    def _tell_start(self, assignment: Assignment) -> None:
+        for member in assignment.members if type(assignment) is Call else (assignment,):
+            self.telling.start(member.job)
 
     def _call(self, assignment: Assignment) -> Outcome:
         """Decode, call, encode: each with failures of its own."""
@@ -209,7 +194,7 @@ class Executor:
         except BaseException as error:
             return self._raised(assignment, error)
 
-        return self._share(assignment, value) if type(assignment) is Call else self._returned(value)
+        return self.many.returned(assignment, value) if type(assignment) is Call else self._returned(value)
 
     async def _acall(self, assignment: Assignment) -> Outcome:
         set_current(assignment.context)  # type: ignore[arg-type]
@@ -233,7 +218,7 @@ class Executor:
         except BaseException as error:
             return self._raised(assignment, error)
 
-        return self._share(assignment, value) if type(assignment) is Call else self._returned(value)
+        return self.many.returned(assignment, value) if type(assignment) is Call else self._returned(value)
 
     def _steps(self, assignment: Assignment) -> Callable[..., Any]:
         """What is called in place of the function, with all that stands around it."""
@@ -244,54 +229,23 @@ class Executor:
 
     def _feed(self, assignment: Assignment, feed: UUID) -> None:
         if type(assignment) is Call:
-            self._feed_all(assignment)
+            self.many.feed(assignment)
             return
 
         job = assignment.job
         assignment.job = msgspec.structs.replace(job, payload=fed_payload(self._app, assignment.task, job, feed))
 
-    def _feed_all(self, call: Call) -> None:
-        """One that cannot be fed ends alone."""
-        for member in call.members:
-            try:
-                if member.feed is not None:
-                    self._feed(member, member.feed)
-            except UNREADABLE as error:
-                call.outcomes[member.job.token] = unreadable(error)
-            except UNFED as error:
-                call.outcomes[member.job.token] = unfed(error)
-
     def _arguments(self, assignment: Assignment) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if type(assignment) is Call:
-            return self._batch(assignment)
-
         task = assignment.task
+        filled = task.injected if task.injected and task.plain and not self._wrapped else ()
 
-        if task.injected and task.plain and not self._wrapped:
-            return task.signature.unpack(assignment.job.payload, dict.fromkeys(task.injected, assignment.context))
+        if type(assignment) is Call:
+            return self.many.arguments(assignment, tuple(filled))
+
+        if filled:
+            return task.signature.unpack(assignment.job.payload, dict.fromkeys(filled, assignment.context))
 
         return task.signature.unpack(assignment.job.payload)
-
-    def _batch(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The batch of all values that can be read; of the others each job ends alone."""
-        task, values = call.task, []
-
-        for member in call.undecided():
-            try:
-                values.append(task.signature.unpack(member.job.payload)[0][0])
-                call.present.append(member)
-            except UNREADABLE as error:
-                call.outcomes[member.job.token] = unreadable(error)
-
-        if not call.present:
-            raise InvalidArguments(f"task {task.name}: expected a batch with a job in it")
-
-        batch = Batch(values, [member.job for member in call.present], Verdicts(call, self._returned, self._raised))
-
-        if task.injected and task.plain and not self._wrapped:
-            return task.fill((batch,), {}, dict.fromkeys(task.injected, call.context))
-
-        return (batch,), {}
 
     def _call_inside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Inside the application's own context, made anew for each job; what is raised passes through it."""
@@ -324,24 +278,11 @@ class Executor:
 
         return Succeeded(result)
 
-    def _share(self, call: Call, value: object) -> Outcome:
-        """Each job gets its own of what the batch returned; the outcome is that of the others."""
-        if value is None:
-            return self._returned(None)
-
-        if (wrong := misfit(value, len(call.present))) is not None:
-            return unencodable(TypeError(wrong), value)
-
-        if call.verdict is None:
-            Verdicts(call, self._returned, self._raised).share(cast(Sequence[object], value))
-
-        return self._returned(None)
-
     def _raised(self, assignment: Assignment, error: BaseException) -> Outcome:
         outcome = outcome_of(error, assignment.should_retry or assignment.policy.retry.worth)
 
         if type(assignment) is Call:
-            self._raised_for_all(assignment, outcome, error)
+            self.many.raised(assignment, outcome, error)
         elif type(outcome) is Failed:
             self._log_failure(assignment, outcome, error)
 
@@ -349,19 +290,6 @@ class Executor:
             assignment.wishes.error = error
 
         return outcome
-
-    def _raised_for_all(self, call: Call, outcome: Outcome, error: BaseException) -> None:
-        """One error, in the log once."""
-        members = call.undecided()
-
-        for member in members:
-            if member.wishes is not None:
-                member.wishes.error = error
-
-            member.told = type(outcome) is Failed
-
-        if type(outcome) is Failed and members:
-            self._log_failure(call, outcome, error)
 
     def _end(self, assignment: Assignment, slot: int, outcome: Outcome, pace: Pace) -> None:
         if assignment.policy.on_crash is _RUNS_ONCE:
@@ -371,17 +299,14 @@ class Executor:
         assignment.ended = True
         self.overdue.pop(assignment.job.token, None)
 
-        if type(assignment) is Call:
-            self.running.calls.pop(assignment.job.token, None)
-        else:
+        if type(assignment) is not Call:  # many jobs at once say nothing about the pace of one
             pace.took(self._clock.monotonic() - assignment.started)
 
         if self.running.take(assignment):
             self._put_down(assignment, assignment.verdict or outcome)
 
-        # Only now: until they are put down they must count as begun.
         if type(assignment) is Call:
-            self._slots.batches.end(assignment.places, assignment.once())
+            self.many.end(assignment)
 
     def outlive(self, assignment: Assignment) -> None:
         """Note that the attempt's end is decided while its function runs, unless that has just ended."""
@@ -395,26 +320,9 @@ class Executor:
         if assignment.verdict is not None and self.running.take(assignment):
             self._put_down(assignment, assignment.verdict)
 
-    def abandon_one(self, call: Call, member: Assignment) -> None:
-        """Settle one job of a call that goes on, by its verdict."""
-        if member.verdict is not None and call.take(member):
-            self._put_down(member, member.verdict)
-
-    def _put_down_all(self, call: Call, outcome: Outcome) -> None:
-        """Each of its jobs by itself."""
-        if call.slot < 0:
-            self._slots.batches.end(call.places)
-
-        if call.context is not None and call.context.events:
-            self._settler.flush(call.context)
-
-        for member in call.members:
-            if call.take(member):
-                self._put_down(member, call.end_of(member, outcome))
-
     def _put_down(self, assignment: Assignment, outcome: Outcome) -> None:
         if type(assignment) is Call:
-            self._put_down_all(assignment, outcome)
+            self.many.put_down(assignment, outcome)
             return
 
         job = assignment.job
