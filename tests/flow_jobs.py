@@ -22,14 +22,17 @@ def note(event: str, *words: object) -> None:
 
 
 def make_app(url: str | None = None) -> QueueTasks:
-    """The application, for the workers and for who enqueues: no number of crashes makes one of its jobs fail."""
+    """The application, for the workers and for who enqueues: no number of crashes makes one of its jobs fail.
+
+    Workers hardly ever look unasked: nothing is to depend on it.
+    """
     app = QueueTasks(
         "jobs",
         url,
         heartbeat=0.2,
         lease=1.0,
         sweep=0.2,
-        poll_interval=1.0,
+        poll_interval=60.0,
         stuck_after=0.3,
         stall_limit=5.0,
         grace=5.0,

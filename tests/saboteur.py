@@ -98,7 +98,9 @@ class Saboteur:
         self.workers[self.workers.index(worker)] = self._start()
 
     def _pick(self) -> Worker:
-        return self._chance.choice(self.workers)
+        """One that runs jobs, if there is any."""
+        busy = {info.session.pid for info in self._place.client.broker.workers() if info.running}
+        return self._chance.choice([one for one in self.workers if busy.intersection(one.children())] or self.workers)
 
     def _kill(self, pid: int) -> None:
         self.killed.setdefault(pid, time.monotonic())
