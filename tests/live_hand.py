@@ -9,7 +9,11 @@ import msgspec
 
 from cherga import Progress, QueueTasks
 from cherga.rules.codec import encode
-from cherga.words.job import ClaimedJob, ClaimWish, EventKind, JobState, Report, SessionInfo, Settlement
+from cherga.words.claim import ClaimedJob, ClaimWish
+from cherga.words.job import JobState
+from cherga.words.report import EventKind, Report
+from cherga.words.session import SessionInfo
+from cherga.words.settlement import Settlement
 
 
 class Hand:

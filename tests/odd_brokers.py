@@ -12,7 +12,9 @@ from cherga.brokers.memory.broker import MemoryBroker
 from cherga.brokers.memory.listening import MemoryListener
 from cherga.doors.broker import FullBroker
 from cherga.rules.settings import BrokerSettings
-from cherga.words.job import NewJob, PushAnswer, Report, Settled, Settlement
+from cherga.words.push import NewJob, PushAnswer
+from cherga.words.report import Report
+from cherga.words.settlement import Settled, Settlement
 
 
 class SlowBroker(MemoryBroker):

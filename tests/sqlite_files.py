@@ -14,7 +14,11 @@ import apsw
 
 from cherga.brokers.sqlite import SQLiteBroker
 from cherga.rules.settings import BrokerSettings
-from cherga.words.job import ClaimedJob, ClaimWish, JobState, NewJob, SessionInfo, Settlement
+from cherga.words.claim import ClaimedJob, ClaimWish
+from cherga.words.job import JobState
+from cherga.words.push import NewJob
+from cherga.words.session import SessionInfo
+from cherga.words.settlement import Settlement
 
 TASKS = frozenset({"export"})
 

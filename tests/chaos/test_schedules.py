@@ -11,7 +11,8 @@ import pytest
 
 from cherga.testing import wait_until
 from cherga.words.clock import SystemClock
-from cherga.words.job import JobFilter, JobHead
+from cherga.words.inspection import JobFilter
+from cherga.words.push import JobHead
 from tests.workers import Worker, Workplace
 
 WORKERS = 5

@@ -10,20 +10,13 @@ from msgspec.structs import replace
 from cherga.brokers.memory import MemoryBroker
 from cherga.brokers.memory.kinship import Kinship
 from cherga.brokers.memory.listening import MemoryListener
-from cherga.words.job import (
-    Charge,
-    ClaimAnswer,
-    ClaimWish,
-    Death,
-    JobState,
-    NewJob,
-    Promoted,
-    PushAnswer,
-    Report,
-    Settled,
-    Settlement,
-    Shared,
-)
+from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
+from cherga.words.job import JobState
+from cherga.words.push import NewJob, PushAnswer
+from cherga.words.report import Report
+from cherga.words.session import Death
+from cherga.words.settlement import Charge, Settled, Settlement
+from cherga.words.shared import Shared
 
 
 class WithoutFence(MemoryBroker):

@@ -8,21 +8,13 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from cherga.brokers.memory import MemoryBroker
-from cherga.words.job import (
-    GROUP_TASK,
-    Definition,
-    Edge,
-    EdgePolicy,
-    Family,
-    JobState,
-    NewJob,
-    OnConflict,
-    Promoted,
-    PushAnswer,
-    PushedJob,
-    Settled,
-    Settlement,
-)
+from cherga.words.claim import Promoted
+from cherga.words.inspection import Family
+from cherga.words.job import JobState
+from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, NewJob, PushAnswer, PushedJob
+from cherga.words.settlement import Settled, Settlement
+from cherga.words.shared import Definition
+from cherga.words.unique import OnConflict
 
 
 class _Pushing(MemoryBroker):

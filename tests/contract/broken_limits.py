@@ -14,8 +14,11 @@ from cherga.brokers.memory.listening import MemoryListener
 from cherga.rules import rates
 from cherga.rules.limits import Allowances
 from cherga.rules.settings import BrokerSettings
-from cherga.words.job import ClaimAnswer, ClaimWish, Definition, JobRow, NewJob, PauseScope, PushAnswer
+from cherga.words.claim import ClaimAnswer, ClaimWish
+from cherga.words.job import JobRow
 from cherga.words.limits import OVERRIDE
+from cherga.words.push import NewJob, PushAnswer
+from cherga.words.shared import Definition, PauseScope
 
 
 class _WithBook(MemoryBroker):

@@ -11,7 +11,8 @@ import pytest
 from cherga.brokers.memory import MemoryBroker
 from cherga.testing.contract import BrokerContract, Stage
 from cherga.testing.contract.replacing import REPLACE
-from cherga.words.job import JobState, OnConflict
+from cherga.words.job import JobState
+from cherga.words.unique import OnConflict
 from tests.contract import broken, broken_flow, broken_limits
 from tests.contract.memory_harness import MemoryHarness
 from tests.contract.test_memory import TestMemory as Suite

@@ -12,7 +12,11 @@ from cherga.doors.broker import Topic
 from cherga.rules.settings import BrokerSettings
 from cherga.testing.contract import BrokerContract, Stage
 from cherga.testing.contract.stage import after, new_job, new_jobs
-from cherga.words.job import GROUP_TASK, EventKind, JobFilter, JobState, OnConflict, Report, Unique
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
+from cherga.words.push import GROUP_TASK
+from cherga.words.report import EventKind, Report
+from cherga.words.unique import OnConflict, Unique
 from tests.contract.memory_harness import MemoryHarness
 
 

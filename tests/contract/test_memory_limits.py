@@ -5,8 +5,8 @@ from __future__ import annotations
 from cherga.testing.contract import Stage
 from cherga.testing.contract.limits import set_limit
 from cherga.testing.contract.stage import new_jobs
-from cherga.words.job import PauseScope
 from cherga.words.limits import Rate
+from cherga.words.shared import PauseScope
 from tests.contract.memory_harness import MemoryHarness
 
 

@@ -30,7 +30,7 @@ from cherga import (
 )
 from cherga.rules.codec import encode
 from cherga.testing import wait_until
-from cherga.words.job import NewJob
+from cherga.words.push import NewJob
 
 LONG = 60.0
 """Seconds that no test waits."""

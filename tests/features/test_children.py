@@ -10,7 +10,8 @@ import pytest
 from cherga import EnqueueRefused, Event, InvalidArguments, Job, JobFailed, JobState, NoCurrentJob, QueueTasks, Snooze
 from cherga.client.middleware import EnqueueHandler, Outgoing
 from cherga.testing import wait_until
-from cherga.words.job import NewJob, OnConflict, Unique
+from cherga.words.push import NewJob
+from cherga.words.unique import OnConflict, Unique
 
 
 class ParentFailed(Exception):

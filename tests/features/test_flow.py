@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from cherga import ConfigError, EnqueueRefused, JobFailed, JobState, QueueTasks, Task, chain, group
-from cherga.words.job import Edge
+from cherga.words.push import Edge
 from tests.flow_tasks import LONG, Tasks, in_a_loop, states
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from cherga import Depends, Job, JobCancelled, JobFailed, JobState, QueueTasks, ctx
 from cherga.testing import wait_until
-from cherga.words.job import EVENTS_KEPT
+from cherga.words.report import EVENTS_KEPT
 
 closed: list[str] = []
 

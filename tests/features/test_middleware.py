@@ -12,7 +12,7 @@ import pytest
 
 from cherga import Call, JobCancelled, JobFailed, JobState, Outgoing, QueueTasks, TaskExecutor, ctx
 from cherga.testing import wait_until
-from cherga.words.job import NewJob
+from cherga.words.push import NewJob
 
 Handler = Callable[[Call], Awaitable[Any]]
 Sending = Callable[[Outgoing], NewJob]

@@ -13,8 +13,8 @@ import pytest
 from cherga import Job, JobCancelled, JobFailed, QueueTasks, ResultTimeout, WouldDeadlock, ctx
 from cherga.client.context import Context, set_current
 from cherga.testing import wait_until
+from cherga.words.claim import ClaimedJob
 from cherga.words.clock import SystemClock
-from cherga.words.job import ClaimedJob
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.lending import Lending
 

@@ -9,7 +9,7 @@ import pytest
 
 from cherga import JobState
 from cherga.testing import wait_until
-from cherga.words.job import PauseScope
+from cherga.words.shared import PauseScope
 from tests.cli_shop import Shop, open_shop
 
 

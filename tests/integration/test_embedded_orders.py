@@ -13,7 +13,8 @@ from cherga import Job, JobCancelled, JobFailed, JobState, QueueTasks, Reason, c
 from cherga.client.ids import new_id
 from cherga.testing import wait_until
 from cherga.words.clock import SystemClock
-from cherga.words.job import Edge, EdgePolicy, PauseScope
+from cherga.words.push import Edge, EdgePolicy
+from cherga.words.shared import PauseScope
 from tests.conftest import NewApp
 
 WAIT = 10.0

@@ -14,7 +14,7 @@ import pytest
 from cherga import ConfigError, Job, JobCancelled, JobFailed, JobState, QueueTasks, Reason, Retry, ctx
 from cherga.testing import wait_until
 from cherga.words.clock import SystemClock
-from cherga.words.job import Settlement
+from cherga.words.settlement import Settlement
 from cherga.worker.embedded import EmbeddedWorker
 from cherga.worker.engine import Engine, Parts
 from cherga.worker.settler import Settler

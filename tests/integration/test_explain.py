@@ -12,7 +12,7 @@ import pytest
 from cherga import Job, JobState, ObstacleKind, QueueTasks, ctx
 from cherga.rules.pausing import write_arguments
 from cherga.testing import wait_until
-from cherga.words.job import PauseScope
+from cherga.words.shared import PauseScope
 
 K = ObstacleKind
 

@@ -15,8 +15,11 @@ from cherga import JobCancelled, JobState, QueueTasks, Reason
 from cherga.brokers.sqlite import SQLiteBroker
 from cherga.rules.settings import BrokerSettings
 from cherga.testing import wait_until
+from cherga.words.claim import ClaimWish, Promoted
 from cherga.words.clock import SystemClock
-from cherga.words.job import ClaimWish, Death, JobFilter, JobHead, NewJob, Promoted, SessionInfo
+from cherga.words.inspection import JobFilter
+from cherga.words.push import JobHead, NewJob
+from cherga.words.session import Death, SessionInfo
 from cherga.worker.caretaker import Caretaker
 from tests.conftest import NewApp
 

@@ -15,7 +15,7 @@ import cherga
 from cherga import BrokerUnavailable, Job, JobNotFound, JobState, NoCurrentJob, QueueTasks
 from cherga.rules.codec import encode
 from cherga.testing import wait_until
-from cherga.words.job import JobHead, NewJob
+from cherga.words.push import JobHead, NewJob
 from cherga.worker.options import Exit
 from tests.rq_site import EXAMPLE, EXAMPLE_WITH_PROGRESS, Console, Site
 from tests.slow_time import time

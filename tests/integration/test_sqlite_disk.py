@@ -8,7 +8,9 @@ import pytest
 
 from cherga.brokers.sqlite.place import SPACE_AT_LEAST, required_space
 from cherga.words.errors import BrokerFull
-from cherga.words.job import JobFilter, JobState, Settled
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
+from cherga.words.settlement import Settled
 from tests.sqlite_files import claim, hear, new_job, opened, other_process, push_each, raw, state_of, success
 
 PLENTY = 1 << 60

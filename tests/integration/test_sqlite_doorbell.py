@@ -14,7 +14,9 @@ import pytest
 from cherga.brokers.sqlite.connection import Watch
 from cherga.brokers.sqlite.doorbell import BellListener, PollingListener
 from cherga.doors.broker import Listener, Topic
-from cherga.words.job import Cancel, JobState, Report
+from cherga.words.job import JobState
+from cherga.words.report import Report
+from cherga.words.session import Cancel
 from tests.sqlite_files import claim, hear, new_job, opened, other_process, push_each, success
 
 SOON = 5.0

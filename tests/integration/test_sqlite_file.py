@@ -18,7 +18,7 @@ from cherga.brokers.sqlite.place import find_file_system
 from cherga.brokers.sqlite.schema import APPLICATION_ID, VERSION
 from cherga.rules.settings import BrokerSettings
 from cherga.words.errors import BrokerUnavailable, BrokerUnusable, ConfigError
-from cherga.words.job import JobFilter
+from cherga.words.inspection import JobFilter
 from tests.sqlite_files import (
     PRELUDE,
     claim,

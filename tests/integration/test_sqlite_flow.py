@@ -11,19 +11,12 @@ from pathlib import Path
 import pytest
 
 from cherga.brokers.sqlite import SQLiteBroker
-from cherga.words.job import (
-    GROUP_TASK,
-    ClaimedJob,
-    Death,
-    Edge,
-    EdgePolicy,
-    JobState,
-    NewJob,
-    OnConflict,
-    Settled,
-    Settlement,
-    Unique,
-)
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobState
+from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, NewJob
+from cherga.words.session import Death
+from cherga.words.settlement import Settled, Settlement
+from cherga.words.unique import OnConflict, Unique
 from tests.sqlite_files import claim, hear, new_job, opened, other_process, raw, state_of, success, tell
 
 ENDS_ONE_WHEN_TOLD = """

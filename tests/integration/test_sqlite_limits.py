@@ -16,20 +16,14 @@ from cherga.brokers.sqlite.lanes import KEYED
 from cherga.brokers.sqlite.offers import HELD_BACK, HINDRANCES
 from cherga.brokers.sqlite.room import AHEAD
 from cherga.rules.pausing import write_arguments
-from cherga.words.job import (
-    Charge,
-    ClaimAnswer,
-    ClaimedJob,
-    ClaimWish,
-    Death,
-    Definition,
-    Edge,
-    JobFilter,
-    JobState,
-    PauseScope,
-    Settlement,
-)
+from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
 from cherga.words.limits import LIMIT, LimitRule, Overflow, Rate
+from cherga.words.push import Edge
+from cherga.words.session import Death
+from cherga.words.settlement import Charge, Settlement
+from cherga.words.shared import Definition, PauseScope
 from tests.sqlite_files import TASKS, claim, new_job, opened, push_each, raw, success
 
 SEVEN = PauseScope(None, "export", write_arguments({"user": 7}))

@@ -15,7 +15,11 @@ from cherga.brokers.sqlite import SQLiteBroker
 from cherga.brokers.sqlite.sweeps import PATIENCE
 from cherga.rules.settings import BrokerSettings
 from cherga.testing import wait_until
-from cherga.words.job import Death, JobFilter, JobHead, JobState, OnCrash, Overrides, Settled
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
+from cherga.words.push import JobHead, OnCrash, Overrides
+from cherga.words.session import Death
+from cherga.words.settlement import Settled
 from tests.sqlite_files import claim, hear, opened, other_process, push_each, raw, state_of, success, tell
 
 MUST_NOT_RUN_TWICE = msgspec.msgpack.encode(JobHead(overrides=Overrides(on_crash=OnCrash.FAIL)))

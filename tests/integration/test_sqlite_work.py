@@ -16,25 +16,13 @@ import pytest
 
 from cherga.brokers.sqlite import SQLiteBroker, look
 from cherga.rules.settings import BrokerSettings
-from cherga.words.job import (
-    GROUP_TASK,
-    Attempt,
-    Charge,
-    Death,
-    Edge,
-    EdgePolicy,
-    JobFilter,
-    JobHead,
-    JobState,
-    NewJob,
-    OnConflict,
-    PauseScope,
-    Reason,
-    Settled,
-    Settlement,
-    Unique,
-    UniqueWhile,
-)
+from cherga.words.inspection import JobFilter
+from cherga.words.job import Attempt, JobState, Reason
+from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, JobHead, NewJob
+from cherga.words.session import Death
+from cherga.words.settlement import Charge, Settled, Settlement
+from cherga.words.shared import PauseScope
+from cherga.words.unique import OnConflict, Unique, UniqueWhile
 from tests.sqlite_files import claim, new_job, opened, push_each, raw, success
 
 

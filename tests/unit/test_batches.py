@@ -11,7 +11,7 @@ import pytest
 from cherga import Batch, ConfigError, InvalidArguments, QueueTasks
 from cherga.client.batches import MOST_JOBS, Batching
 from cherga.testing.clock import FakeClock
-from cherga.words.job import ClaimedJob
+from cherga.words.claim import ClaimedJob
 from cherga.worker.assignment import Assignment
 from cherga.worker.calls import Call
 from cherga.worker.collecting import Collector, Desk

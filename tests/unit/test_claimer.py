@@ -12,9 +12,11 @@ from cherga import BrokerUnavailable, JobState, QueueTasks
 from cherga.brokers.memory.broker import MemoryBroker
 from cherga.rules.settings import BrokerSettings
 from cherga.testing import wait_until
+from cherga.words.claim import ClaimAnswer, ClaimWish
 from cherga.words.clock import SystemClock
-from cherga.words.job import ClaimAnswer, ClaimWish, Death, Definition, SessionInfo
 from cherga.words.limits import LimitRule, Rate
+from cherga.words.session import Death, SessionInfo
+from cherga.words.shared import Definition
 from cherga.worker.assignment import Assignment
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
 from cherga.worker.deadlines import Deadlines

@@ -23,8 +23,10 @@ from cherga.client.handle import Job
 from cherga.client.live import LiveUpdate
 from cherga.rules.codec import encode
 from cherga.testing import FakeClock
-from cherga.words.job import Attempt, JobError, JobFilter, JobHead, JobRow, JobState, Progress, Reason
+from cherga.words.inspection import JobFilter
+from cherga.words.job import Attempt, JobError, JobRow, JobState, Progress, Reason
 from cherga.words.limits import LimitRule, LimitUse, Overflow, Rate
+from cherga.words.push import JobHead
 
 ID = UUID("01970000-0000-7000-8000-000000000001")
 NOW = FakeClock().now()

@@ -16,7 +16,9 @@ from cherga import ConfigError, Context, NoCurrentJob, Progress, ctx, get_curren
 from cherga.client.context import LOG_LINE_LIMIT, set_current
 from cherga.rules.codec import decode, encode
 from cherga.testing import FakeClock
-from cherga.words.job import EVENTS_KEPT, ClaimedJob, EventKind, JobHead
+from cherga.words.claim import ClaimedJob
+from cherga.words.push import JobHead
+from cherga.words.report import EVENTS_KEPT, EventKind
 
 JOB = ClaimedJob(
     id=UUID(int=7),

@@ -11,8 +11,11 @@ from msgspec.structs import replace
 from cherga import JobState, Reason, Retry
 from cherga.rules.decide import Policy, Run, decide
 from cherga.rules.lifecycle import Move, allowed
-from cherga.words.job import Charge, ClaimedJob, JobError, OnCrash, Overrides, Settlement
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobError
 from cherga.words.outcomes import Cancelled, Failed, GivenBack, Interrupted, Outcome, Snoozed, Succeeded
+from cherga.words.push import OnCrash, Overrides
+from cherga.words.settlement import Charge, Settlement
 
 ERROR = JobError("ValueError", "no", "Traceback …")
 JOB = ClaimedJob(

@@ -10,7 +10,7 @@ import pytest
 from cherga.cli.calls import read_named
 from cherga.rules.describe import describe_limit, describe_scope, limit_options, scope_arguments, scope_options
 from cherga.rules.pausing import write_arguments
-from cherga.words.job import PauseScope
+from cherga.words.shared import PauseScope
 
 
 @pytest.mark.parametrize(

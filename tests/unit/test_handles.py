@@ -32,7 +32,8 @@ from cherga.client.ids import new_id
 from cherga.client.submit import WAITERS
 from cherga.rules.codec import encode
 from cherga.testing import wait_until
-from cherga.words.job import Attempt, JobRow, Settlement
+from cherga.words.job import Attempt, JobRow
+from cherga.words.settlement import Settlement
 from tests.live_hand import Hand
 from tests.odd_brokers import AppWith, CrowdedBroker
 

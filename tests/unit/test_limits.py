@@ -7,8 +7,8 @@ import pytest
 
 from cherga.rules.limits import NO_LIMIT, Allowances, effective_rules, limit_names, queue_limit, rule_for, task_limit
 from cherga.rules.rates import Starts
-from cherga.words.job import Definition
 from cherga.words.limits import LIMIT, OVERRIDE, LimitRule, Rate
+from cherga.words.shared import Definition
 
 NOW = 1_700_000_000.0
 

@@ -14,8 +14,12 @@ from cherga.rules.codec import encode
 from cherga.rules.obstacles import Facts, find_obstacles, tell_when
 from cherga.testing import FakeClock
 from cherga.words.clock import moment
-from cherga.words.job import GROUP_TASK, JobRow, OnConflict, PauseScope, SessionInfo, Unique, WorkerInfo
+from cherga.words.job import JobRow
 from cherga.words.limits import LimitRule, LimitUse, Rate
+from cherga.words.push import GROUP_TASK
+from cherga.words.session import SessionInfo, WorkerInfo
+from cherga.words.shared import PauseScope
+from cherga.words.unique import OnConflict, Unique
 
 NOW = FakeClock().now()
 ID, OTHER, THIRD = (UUID(f"01970000-0000-7000-8000-00000000000{number}") for number in (1, 2, 3))

@@ -10,7 +10,7 @@ import pytest
 
 from cherga import ConfigError, EnqueueRefused, InvalidArguments, Job, JobState, PayloadTooLarge, QueueTasks, Reason, Task
 from cherga.client.ids import new_id
-from cherga.words.job import Edge, EdgePolicy, OnCrash
+from cherga.words.push import Edge, EdgePolicy, OnCrash
 from tests.live_hand import Hand
 
 SOON = datetime(2100, 1, 1, tzinfo=UTC)

@@ -24,7 +24,7 @@ from cherga import (
     QueueTasks,
     UnknownTask,
 )
-from cherga.words.job import JobHead, Overrides
+from cherga.words.push import JobHead, Overrides
 
 MODULE = __name__
 

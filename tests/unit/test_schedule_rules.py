@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from cherga import ConfigError
 from cherga.rules.schedule import GRACE, Firing, check_timing, following, moment_of, plan, upcoming
-from cherga.words.job import NewJob
+from cherga.words.push import NewJob
 from cherga.words.schedule import CatchUp, Schedule
 
 KYIV = ZoneInfo("Europe/Kyiv")

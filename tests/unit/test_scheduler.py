@@ -19,9 +19,13 @@ from cherga.client.schedules import Scheduled, definition_of
 from cherga.doors.broker import FullBroker
 from cherga.rules.settings import BrokerSettings
 from cherga.testing import wait_until
+from cherga.words.claim import Promoted
 from cherga.words.clock import SystemClock
-from cherga.words.job import Definition, JobFilter, JobHead, JobRow, Promoted
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobRow
+from cherga.words.push import JobHead
 from cherga.words.schedule import SCHEDULE, Schedule
+from cherga.words.shared import Definition
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.scheduler import Scheduler, tick_job
 

@@ -15,8 +15,9 @@ import pytest
 from cherga import ConfigError, InvalidArguments, QueueTasks
 from cherga.client.schedules import Scheduled
 from cherga.testing import FakeClock
-from cherga.words.job import Definition, JobHead
+from cherga.words.push import JobHead
 from cherga.words.schedule import SCHEDULE, CatchUp
+from cherga.words.shared import Definition
 
 NewCode = Callable[..., QueueTasks]
 

@@ -8,8 +8,10 @@ import pytest
 
 from cherga import BrokerUnavailable, Context, JobState, Progress, QueueTasks
 from cherga.testing import wait_until
+from cherga.words.claim import ClaimedJob, ClaimWish
 from cherga.words.clock import SystemClock
-from cherga.words.job import ClaimedJob, ClaimWish, SessionInfo, Settlement
+from cherga.words.session import SessionInfo
+from cherga.words.settlement import Settlement
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 from tests.odd_brokers import AppWith, FailingBroker

@@ -10,7 +10,8 @@ import pytest
 
 from cherga.doors.broker import Broker
 from cherga.testing import FakeClock
-from cherga.words.job import JobState, Settled, Settlement
+from cherga.words.job import JobState
+from cherga.words.settlement import Settled, Settlement
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 

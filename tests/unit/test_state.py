@@ -26,7 +26,7 @@ from cherga.doors.broker import FullBroker
 from cherga.rules.codec import encode
 from cherga.testing import FakeClock
 from cherga.words.clock import Clock
-from cherga.words.job import Shared
+from cherga.words.shared import Shared
 
 
 class Totals(State):

@@ -13,7 +13,7 @@ import pytest
 from cherga import BrokerUnavailable, EnqueueRefused, EnqueueUnknown, QueueTasks
 from cherga.client.ids import new_id
 from cherga.testing import wait_until
-from cherga.words.job import Edge
+from cherga.words.push import Edge
 from tests.odd_brokers import AppWith, FailingBroker, SlowBroker
 
 

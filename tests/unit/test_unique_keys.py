@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cherga import ConfigError, EnqueueRefused, JobState, QueueTasks, Task
-from cherga.words.job import OnConflict, Unique, UniqueWhile
+from cherga.words.unique import OnConflict, Unique, UniqueWhile
 from tests.live_hand import Hand
 
 

@@ -16,7 +16,7 @@ from cherga.client.app import QueueTasks
 from cherga.rules.describe import describe_scope, scope_arguments
 from cherga.rules.options import nearest
 from cherga.rules.pausing import write_arguments
-from cherga.words.job import PauseScope
+from cherga.words.shared import PauseScope
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -17,7 +17,9 @@ from cherga.cli.output import Cell, Column, Listing, Output
 from cherga.cli.parameters import NAME
 from cherga.client.app import QueueTasks
 from cherga.rules.describe import describe_scope, scope_arguments, scope_options
-from cherga.words.job import JobFilter, JobState, PauseScope
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
+from cherga.words.shared import PauseScope
 
 S = JobState
 SHOWN = (S.READY, S.RUNNING, S.SCHEDULED, S.BLOCKED, S.FAILED, S.SUCCEEDED, S.CANCELLED)

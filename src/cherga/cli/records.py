@@ -9,7 +9,8 @@ import msgspec
 from cherga.cli.times import iso
 from cherga.cli.values import unpack
 from cherga.client.handle import Job, worker_of
-from cherga.words.job import Attempt, JobError, Progress, WorkerInfo
+from cherga.words.job import Attempt, JobError, Progress
+from cherga.words.session import WorkerInfo
 
 Record = dict[str, Any]
 

@@ -10,7 +10,7 @@ from cherga.cli.records import worker_record
 from cherga.cli.times import iso
 from cherga.client.app import QueueTasks
 from cherga.rules.times import rough
-from cherga.words.job import WorkerInfo
+from cherga.words.session import WorkerInfo
 
 COLUMNS = (
     Column("WORKER", share=2),

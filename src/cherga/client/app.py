@@ -43,8 +43,9 @@ from cherga.rules.settings import check as check_settings
 from cherga.rules.signature import pack_unbound
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
-from cherga.words.job import JobRow, JobState, NewJob, PushAnswer
+from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitRule
+from cherga.words.push import NewJob, PushAnswer
 
 BROKER_URL = "CHERGA_BROKER_URL"
 DEFAULT_URL = "sqlite:///cherga.db"

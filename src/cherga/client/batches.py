@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from cherga.rules import options as check
 from cherga.rules.signature import hints_of
+from cherga.words.claim import ClaimedJob
 from cherga.words.errors import ConfigError
-from cherga.words.job import ClaimedJob
 
 T = TypeVar("T")
 

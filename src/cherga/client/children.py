@@ -16,7 +16,7 @@ from cherga.client.handle import Job
 from cherga.client.order import pack_head
 from cherga.rules.codec import encode
 from cherga.words.errors import ConfigError, NoCurrentJob
-from cherga.words.job import JobHead, NewJob
+from cherga.words.push import JobHead, NewJob
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 

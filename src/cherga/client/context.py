@@ -18,10 +18,13 @@ from cherga.client.applications import current_source
 from cherga.client.children import Children
 from cherga.rules.codec import decode, encode
 from cherga.rules.options import Duration, seconds
+from cherga.words.claim import ClaimedJob
 from cherga.words.clock import Clock
 from cherga.words.control import TaskCancelError
 from cherga.words.errors import NoCurrentJob
-from cherga.words.job import EVENTS_KEPT, ClaimedJob, EventKind, JobHead, Progress
+from cherga.words.job import Progress
+from cherga.words.push import JobHead
+from cherga.words.report import EVENTS_KEPT, EventKind
 
 P = ParamSpec("P")
 T = TypeVar("T")

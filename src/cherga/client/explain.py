@@ -11,7 +11,8 @@ from cherga.doors.broker import FullBroker
 from cherga.rules.limits import limit_names
 from cherga.rules.obstacles import JOBS_NAMED, Facts, Obstacle, find_obstacles, tell_when
 from cherga.words.clock import Clock
-from cherga.words.job import JobFilter, JobRow, JobState
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
 
 PAGE = 100

@@ -23,7 +23,7 @@ from cherga.rules import options as check
 from cherga.rules.codec import check_size
 from cherga.rules.signature import pack_unbound
 from cherga.words.errors import ConfigError
-from cherga.words.job import GROUP_TASK, Edge, EdgePolicy, JobHead, NewJob
+from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, JobHead, NewJob
 
 R = TypeVar("R")
 

@@ -14,7 +14,9 @@ from cherga.doors.broker import FullBroker
 from cherga.rules.codec import decode
 from cherga.rules.options import Duration, text
 from cherga.words.errors import ResultExpired
-from cherga.words.job import GROUP_TASK, JobFilter, JobHead, JobRow, JobState, Progress
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobRow, JobState, Progress
+from cherga.words.push import GROUP_TASK, JobHead
 
 R = TypeVar("R")
 

@@ -24,7 +24,9 @@ from cherga.rules.codec import decode, decoder
 from cherga.rules.options import Duration, seconds, text
 from cherga.words.clock import Clock, moment
 from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
-from cherga.words.job import Attempt, Family, JobError, JobHead, JobRow, JobState, Progress, Reason
+from cherga.words.inspection import Family
+from cherga.words.job import Attempt, JobError, JobRow, JobState, Progress, Reason
+from cherga.words.push import JobHead
 
 R_co = TypeVar("R_co", covariant=True)
 

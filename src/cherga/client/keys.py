@@ -10,7 +10,7 @@ from cherga.rules import options as check
 from cherga.rules.options import Duration
 from cherga.rules.signature import Signature
 from cherga.words.errors import ConfigError, InvalidArguments
-from cherga.words.job import OnConflict, Unique, UniqueWhile
+from cherga.words.unique import OnConflict, Unique, UniqueWhile
 
 UniqueKey = bool | str | Sequence[str] | Callable[..., Any] | Unique
 """True: task and arguments. A text: that key. Names: those arguments. A function: what it makes of the arguments."""

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from cherga.client.handle import Job
 from cherga.rules.settings import Settings
 from cherga.words.errors import ConfigError
-from cherga.words.job import NewJob
+from cherga.words.push import NewJob
 
 
 class Nobody:

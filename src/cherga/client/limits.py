@@ -17,8 +17,8 @@ from cherga.rules.describe import EVERY_VALUE
 from cherga.rules.limits import effective_rules, queue_limit, rule_for, task_limit
 from cherga.rules.rates import read_rate
 from cherga.words.errors import ConfigError
-from cherga.words.job import Definition
 from cherga.words.limits import LIMIT, OVERRIDE, LimitRule, LimitUse, Overflow
+from cherga.words.shared import Definition
 
 NO_RULE = LimitRule()
 

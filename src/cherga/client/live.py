@@ -14,7 +14,9 @@ from cherga.client.ids import as_id
 from cherga.doors.broker import Listener, Topic
 from cherga.rules.codec import decode
 from cherga.words.errors import JobNotFound
-from cherga.words.job import GROUP_TASK, EventKind, Followed, JobState, LiveEvent, Progress, Reason
+from cherga.words.job import JobState, Progress, Reason
+from cherga.words.push import GROUP_TASK
+from cherga.words.report import EventKind, Followed, LiveEvent
 
 LONGEST_LOOK = 5.0
 GROUP_LOOK = 0.5

@@ -16,7 +16,9 @@ from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.words.clock import Clock
-from cherga.words.job import GROUP_TASK, JobFilter, JobRow, JobState
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobRow, JobState
+from cherga.words.push import GROUP_TASK
 
 
 class Looking(ABC):

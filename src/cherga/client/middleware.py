@@ -15,7 +15,7 @@ from cherga.client.order import pack_head
 from cherga.client.scopes import Settle
 from cherga.client.task import Task
 from cherga.words.errors import ConfigError
-from cherga.words.job import JobHead, NewJob
+from cherga.words.push import JobHead, NewJob
 
 
 class Call:

@@ -17,7 +17,8 @@ from cherga.client.keys import LimitKey, UniqueKey, check_limit_key, check_uniqu
 from cherga.rules import options as check
 from cherga.rules.options import Duration
 from cherga.words.errors import ConfigError
-from cherga.words.job import Edge, EdgePolicy, JobHead, NewJob, OnConflict, OnCrash, Overrides, Unique, UniqueWhile
+from cherga.words.push import Edge, EdgePolicy, JobHead, NewJob, OnCrash, Overrides
+from cherga.words.unique import OnConflict, Unique, UniqueWhile
 
 _encode = msgspec.msgpack.Encoder().encode
 _EMPTY_HEAD = JobHead()

@@ -12,9 +12,9 @@ from cherga.client import limits, schedules
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules.settings import Settings
-from cherga.words.job import Definition
 from cherga.words.limits import LIMIT, LimitRule
 from cherga.words.schedule import SCHEDULE
+from cherga.words.shared import Definition
 
 PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 """What senders by name are told of a task."""

@@ -20,7 +20,8 @@ from cherga.rules import options as check
 from cherga.rules.codec import encode_argument
 from cherga.rules.options import Duration
 from cherga.words.errors import ConfigError, JobNotFound
-from cherga.words.job import Edge, JobState, NewJob
+from cherga.words.job import JobState
+from cherga.words.push import Edge, NewJob
 
 RESULT_TTL = 500.0
 """Seconds that a result is kept when nobody says otherwise, as people know it from RQ."""

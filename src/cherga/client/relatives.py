@@ -8,7 +8,9 @@ from uuid import UUID
 import msgspec
 
 from cherga.doors.broker import FullBroker
-from cherga.words.job import GROUP_TASK, Family, JobFilter, JobRow, JobState, Progress
+from cherga.words.inspection import Family, JobFilter
+from cherga.words.job import JobRow, JobState, Progress
+from cherga.words.push import GROUP_TASK
 
 PAGE = 10_000
 

@@ -21,8 +21,9 @@ from cherga.rules.settings import Settings
 from cherga.rules.times import exact
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
-from cherga.words.job import Definition, JobHead, NewJob
+from cherga.words.push import JobHead, NewJob
 from cherga.words.schedule import SCHEDULE, CatchUp, Schedule
+from cherga.words.shared import Definition
 
 NO_ID = UUID(int=0)
 """Stands in a schedule's job; each tick has an id of its own."""

@@ -23,7 +23,7 @@ from cherga.rules.codec import ENCODE_ERRORS, check_size, decoder, encode
 from cherga.rules.options import Duration
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError, InvalidState, PayloadTooLarge, StateConflict
-from cherga.words.job import Shared
+from cherga.words.shared import Shared
 
 LONGEST_PAUSE = 0.05
 SHORTEST_PAUSE = 0.0005

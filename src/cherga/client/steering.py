@@ -17,8 +17,9 @@ from cherga.rules.pausing import write_arguments
 from cherga.rules.settings import Settings
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
-from cherga.words.job import NewJob, PauseScope
 from cherga.words.limits import LimitRule
+from cherga.words.push import NewJob
+from cherga.words.shared import PauseScope
 
 AnyTask = Task[Any, Any] | Prepared[Any, Any] | str
 """A task, one with options, or its name."""

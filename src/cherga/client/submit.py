@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from cherga.doors.broker import Listener
 from cherga.words.errors import EnqueueUnknown
-from cherga.words.job import NewJob, PushAnswer
+from cherga.words.push import NewJob, PushAnswer
 
 P = ParamSpec("P")
 T = TypeVar("T")

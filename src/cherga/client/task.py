@@ -21,9 +21,10 @@ from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.signature import Signature, hints_of
 from cherga.words.errors import ConfigError, InvalidArguments
-from cherga.words.job import NewJob, Unique
 from cherga.words.limits import LimitRule
+from cherga.words.push import NewJob
 from cherga.words.schedule import Schedule
+from cherga.words.unique import Unique
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,30 +13,15 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, Self
 from uuid import UUID
 
-from cherga.words.job import (
-    ClaimAnswer,
-    ClaimWish,
-    Death,
-    Definition,
-    Family,
-    Followed,
-    JobFilter,
-    JobRow,
-    JobState,
-    NewJob,
-    PauseScope,
-    Promoted,
-    PushAnswer,
-    Report,
-    SessionInfo,
-    Settled,
-    Settlement,
-    Shared,
-    Signals,
-    TaskCount,
-    WorkerInfo,
-)
+from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
+from cherga.words.inspection import Family, JobFilter, TaskCount
+from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
+from cherga.words.push import NewJob, PushAnswer
+from cherga.words.report import Followed, Report
+from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
+from cherga.words.settlement import Settled, Settlement
+from cherga.words.shared import Definition, PauseScope, Shared
 
 
 class Topic:

@@ -8,8 +8,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cherga.rules.retry import Retry
-from cherga.words.job import Attempt, Charge, ClaimedJob, JobError, JobState, OnCrash, Overrides, Reason, Settlement
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import Attempt, JobError, JobState, Reason
 from cherga.words.outcomes import Cancelled, Failed, GivenBack, Interrupted, Outcome, Snoozed, Succeeded
+from cherga.words.push import OnCrash, Overrides
+from cherga.words.settlement import Charge, Settlement
 
 
 class Policy(Struct, frozen=True):

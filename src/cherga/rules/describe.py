@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from cherga.rules.pausing import Scalar, read_arguments
-from cherga.words.job import PauseScope
+from cherga.words.shared import PauseScope
 
 EVERY_VALUE = "*"
 """Names the rule for all values of a key."""

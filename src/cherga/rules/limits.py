@@ -9,8 +9,8 @@ from sys import maxsize
 import msgspec
 
 from cherga.rules.rates import Starts, again_in, allowance, started
-from cherga.words.job import Definition
 from cherga.words.limits import OVERRIDE, LimitRule, Rate
+from cherga.words.shared import Definition
 
 NO_LIMIT = maxsize
 

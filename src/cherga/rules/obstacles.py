@@ -15,8 +15,12 @@ from cherga.rules.pausing import means
 from cherga.rules.rates import write_rate
 from cherga.rules.times import from_now, local
 from cherga.words.clock import moment
-from cherga.words.job import GROUP_TASK, JobRow, JobState, OnConflict, PauseScope, WorkerInfo
+from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
+from cherga.words.push import GROUP_TASK
+from cherga.words.session import WorkerInfo
+from cherga.words.shared import PauseScope
+from cherga.words.unique import OnConflict
 
 DEPLOY = "deploy its code to these workers, and see that they import its module"
 JOBS_NAMED = 3

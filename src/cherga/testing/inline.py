@@ -23,8 +23,10 @@ from cherga.client.context import Context, current
 from cherga.client.handle import Job
 from cherga.testing.waiting import wait_until
 from cherga.testing.watching import WatchedExecutor
+from cherga.words.claim import ClaimWish
 from cherga.words.errors import JobFailed
-from cherga.words.job import Charge, ClaimWish, JobState, Settlement
+from cherga.words.job import JobState
+from cherga.words.settlement import Charge, Settlement
 from cherga.worker.assignment import Assignment
 from cherga.worker.engine import Engine, EngineOptions, Parts
 from cherga.worker.herald import DirectHerald

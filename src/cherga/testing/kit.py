@@ -23,7 +23,8 @@ from cherga.testing.inline import InlineWorker
 from cherga.testing.travelling import TravelClock
 from cherga.words.clock import moment
 from cherga.words.errors import ConfigError
-from cherga.words.job import JobFilter, JobState
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
 
 MANY = 1_000_000
 WAITING = frozenset({JobState.SCHEDULED, JobState.READY, JobState.BLOCKED})

@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from cherga.words.errors import JobFailed
-from cherga.words.job import Charge, JobError, JobState, Reason, Settlement
+from cherga.words.job import JobError, JobState, Reason
 from cherga.words.outcomes import Outcome
+from cherga.words.settlement import Charge, Settlement
 from cherga.worker.assignment import Assignment
 from cherga.worker.calls import Call
 from cherga.worker.executor import Executor

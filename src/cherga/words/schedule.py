@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from cherga.words.job import NewJob
+from cherga.words.push import NewJob
 
 SCHEDULE = "schedule"
 """The kind of definition."""

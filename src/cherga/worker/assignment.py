@@ -10,8 +10,10 @@ from uuid import UUID
 from cherga.client.context import Context
 from cherga.client.task import Task
 from cherga.rules.decide import Policy
-from cherga.words.job import ClaimedJob, JobHead, JobState
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobState
 from cherga.words.outcomes import Outcome
+from cherga.words.push import JobHead
 
 if TYPE_CHECKING:
     from cherga.worker.calls import Call

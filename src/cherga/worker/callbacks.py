@@ -21,7 +21,8 @@ import msgspec
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.words.errors import JobFailed, UnknownTask
-from cherga.words.job import JobError, JobRow, JobState, Reason, Settlement
+from cherga.words.job import JobError, JobRow, JobState, Reason
+from cherga.words.settlement import Settlement
 from cherga.worker.assignment import Assignment
 
 logger = logging.getLogger("cherga.worker")

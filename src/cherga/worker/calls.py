@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from cherga.client.context import Context
 from cherga.rules.decide import Policy
-from cherga.words.job import ClaimedJob, OnCrash
+from cherga.words.claim import ClaimedJob
 from cherga.words.outcomes import Outcome
+from cherga.words.push import OnCrash
 from cherga.worker.assignment import Assignment
 
 

@@ -14,7 +14,8 @@ from cherga.doors.broker import FullBroker, Topic
 from cherga.rules.settings import BrokerSettings
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
-from cherga.words.job import Death, JobState
+from cherga.words.job import JobState
+from cherga.words.session import Death
 from cherga.worker.logs import count_of
 from cherga.worker.scheduler import Scheduler
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from cherga.words.clock import Clock
-from cherga.words.job import Death
+from cherga.words.session import Death
 from cherga.worker.options import WorkerOptions
 from cherga.worker.slots import SlotTable, share_slots, shared_memory
 from cherga.worker.wire import Drain, Hello, Message, Start, Wire

@@ -10,9 +10,9 @@ from math import inf
 from msgspec import Struct
 
 from cherga.doors.broker import Broker, Topic
+from cherga.words.claim import ClaimAnswer, ClaimWish
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
-from cherga.words.job import ClaimAnswer, ClaimWish
 from cherga.worker.executor import Executor
 from cherga.worker.runners import NOT_WAITED_FOR, Runner
 from cherga.worker.slots import SlotTable

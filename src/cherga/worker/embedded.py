@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from cherga.client.app import QueueTasks
-from cherga.words.job import Cancel, Death
+from cherga.words.session import Cancel, Death
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.keeper import Keeper

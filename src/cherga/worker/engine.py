@@ -20,8 +20,11 @@ from cherga.client.task import Task
 from cherga.rules.settings import SHORTEST_INTERVAL
 from cherga.version import __version__
 from cherga.words.errors import ConfigError
-from cherga.words.job import Cancel, JobState, Reason, Report, SessionInfo, TaskCount
+from cherga.words.inspection import TaskCount
+from cherga.words.job import JobState, Reason
 from cherga.words.outcomes import Cancelled, Interrupted, Outcome
+from cherga.words.report import Report
+from cherga.words.session import Cancel, SessionInfo
 from cherga.worker.assignment import Assignment
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
 from cherga.worker.collecting import Collector, Collectors, Desk

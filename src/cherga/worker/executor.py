@@ -21,9 +21,12 @@ from cherga.client.task import Task
 from cherga.client.waiting import Waits, set_waits
 from cherga.rules.codec import check_size, encode
 from cherga.rules.decide import Run, decide
+from cherga.words.claim import ClaimedJob
 from cherga.words.errors import PayloadTooLarge
-from cherga.words.job import ClaimedJob, JobError, JobHead, JobState, OnCrash, Reason, Settlement
+from cherga.words.job import JobError, JobState, Reason
 from cherga.words.outcomes import Failed, GivenBack, Outcome, Succeeded
+from cherga.words.push import JobHead, OnCrash
+from cherga.words.settlement import Settlement
 from cherga.worker.assignment import Assignment, Running, Wishes
 from cherga.worker.callbacks import Callbacks
 from cherga.worker.calls import BatchContext, Call

@@ -9,8 +9,10 @@ import msgspec
 from cherga.client.app import QueueTasks
 from cherga.client.grouping import result_of, stand_ins
 from cherga.client.task import Task
+from cherga.words.claim import ClaimedJob
 from cherga.words.errors import ResultExpired
-from cherga.words.job import ClaimedJob, JobHead, JobRow
+from cherga.words.job import JobRow
+from cherga.words.push import JobHead
 
 _read_head = msgspec.msgpack.Decoder(JobHead).decode
 

@@ -22,7 +22,7 @@ from cherga.client.signals import HARMLESS, Event
 from cherga.client.waiting import Stopped
 from cherga.words.control import PluginError
 from cherga.words.errors import NoCurrentJob, WouldDeadlock
-from cherga.words.job import SessionInfo
+from cherga.words.session import SessionInfo
 
 logger = logging.getLogger("cherga.worker")
 

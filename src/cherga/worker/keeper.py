@@ -13,7 +13,7 @@ from cherga.doors.broker import Broker, Topic
 from cherga.rules.settings import BrokerSettings
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
-from cherga.words.job import Cancel
+from cherga.words.session import Cancel
 
 logger = logging.getLogger("cherga.worker")
 

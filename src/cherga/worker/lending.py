@@ -15,7 +15,8 @@ from cherga.client.waiting import Stopped
 from cherga.doors.broker import FullBroker
 from cherga.rules.limits import limit_names
 from cherga.words.errors import NoCurrentJob, WouldDeadlock
-from cherga.words.job import JobFilter, JobRow, JobState
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobRow, JobState
 from cherga.worker.assignment import Assignment, Running
 
 FARTHEST = 100

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from cherga.client.app import QueueTasks
 from cherga.words.errors import BrokerError, ChergaError, ConfigError, LoadError
-from cherga.words.job import Cancel
+from cherga.words.session import Cancel
 from cherga.worker import logs
 from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.host import close_process

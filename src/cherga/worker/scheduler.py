@@ -12,8 +12,9 @@ from cherga.client.schedules import read_schedule, tick_head
 from cherga.doors.broker import Broker
 from cherga.rules.schedule import following, plan
 from cherga.words.errors import ConfigError
-from cherga.words.job import Definition, NewJob
+from cherga.words.push import NewJob
 from cherga.words.schedule import SCHEDULE, Schedule
+from cherga.words.shared import Definition
 
 logger = logging.getLogger("cherga.worker")
 

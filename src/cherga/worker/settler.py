@@ -13,7 +13,8 @@ from cherga.client.context import Context
 from cherga.doors.broker import Broker
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
-from cherga.words.job import Report, Settled, Settlement
+from cherga.words.report import Report
+from cherga.words.settlement import Settled, Settlement
 from cherga.worker.calls import BatchContext
 from cherga.worker.slots import SlotTable
 

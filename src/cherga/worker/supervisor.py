@@ -17,7 +17,7 @@ from cherga.brokers import connect
 from cherga.doors.broker import FullBroker
 from cherga.words.clock import SystemClock
 from cherga.words.errors import ChergaError
-from cherga.words.job import Cancel
+from cherga.words.session import Cancel
 from cherga.worker import logs
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.child import Child, describe_exit

@@ -10,7 +10,12 @@ import msgspec
 from cherga.client.app import QueueTasks
 from cherga.client.signals import Event
 from cherga.rules.limits import queue_limit
-from cherga.words.job import Charge, ClaimedJob, JobError, JobState, NewJob, OnConflict, Progress, Report, Settlement
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobError, JobState, Progress
+from cherga.words.push import NewJob
+from cherga.words.report import Report
+from cherga.words.settlement import Charge, Settlement
+from cherga.words.unique import OnConflict
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.callbacks import Callbacks
 from cherga.worker.herald import Herald

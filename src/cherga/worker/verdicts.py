@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from cherga.doors.broker import FullBroker
 from cherga.rules.limits import limit_names
+from cherga.words.claim import ClaimedJob
 from cherga.words.errors import BrokerError
-from cherga.words.job import ClaimedJob
 from cherga.words.outcomes import Failed, Interrupted, Outcome
 from cherga.worker.assignment import Assignment
 from cherga.worker.calls import Call

@@ -9,8 +9,9 @@ from itertools import islice
 from cherga.brokers.memory.ending import end_unasked, release_page
 from cherga.brokers.memory.store import Store
 from cherga.rules.limits import queue_limit, rule_for
-from cherga.words.job import JobRow, JobState, NewJob, Reason
+from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.limits import LimitRule, Overflow
+from cherga.words.push import NewJob
 
 WAITING = (JobState.SCHEDULED, JobState.READY, JobState.BLOCKED)
 DROPPABLE = (JobState.SCHEDULED, JobState.READY)

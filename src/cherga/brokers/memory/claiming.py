@@ -16,7 +16,10 @@ from cherga.brokers.memory.lanes import LaneKey
 from cherga.brokers.memory.limiting import LimitBook
 from cherga.brokers.memory.store import Store
 from cherga.rules.turns import Offer, take_turns
-from cherga.words.job import ClaimAnswer, ClaimedJob, ClaimWish, JobHead, JobRow, JobState, PauseScope, Reason
+from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
+from cherga.words.job import JobRow, JobState, Reason
+from cherga.words.push import JobHead
+from cherga.words.shared import PauseScope
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 

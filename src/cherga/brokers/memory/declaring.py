@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cherga.brokers.memory.store import Store
 from cherga.doors.broker import Topic
-from cherga.words.job import Definition
 from cherga.words.schedule import SCHEDULE
+from cherga.words.shared import Definition
 
 
 def define(store: Store, definition: Definition) -> None:

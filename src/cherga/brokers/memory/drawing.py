@@ -12,7 +12,8 @@ from cherga.brokers.memory.lanes import LaneKey
 from cherga.brokers.memory.store import Place, Store
 from cherga.rules.pausing import means
 from cherga.rules.turns import Head
-from cherga.words.job import JobRow, JobState, PauseScope, Reason
+from cherga.words.job import JobRow, JobState, Reason
+from cherga.words.shared import PauseScope
 
 
 class LaneTop(Sequence[Head]):

@@ -10,7 +10,8 @@ import msgspec
 from cherga.brokers.memory.store import Orphans, Store
 from cherga.doors.broker import Topic
 from cherga.rules.settings import Settings
-from cherga.words.job import GROUP_TASK, EdgePolicy, JobHead, JobRow, JobState, Overrides, Reason
+from cherga.words.job import JobRow, JobState, Reason
+from cherga.words.push import GROUP_TASK, EdgePolicy, JobHead, Overrides
 
 PAGE = 100
 RESULT_TTL = Settings().result_ttl

@@ -11,7 +11,8 @@ from cherga.brokers.memory.ending import PAGE, end_unasked, record_orphans
 from cherga.brokers.memory.keys import WAITING
 from cherga.brokers.memory.store import Orphans, Store
 from cherga.doors.broker import Topic
-from cherga.words.job import Family, JobRow, JobState, Progress
+from cherga.words.inspection import Family
+from cherga.words.job import JobRow, JobState, Progress
 
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
 

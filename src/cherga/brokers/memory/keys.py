@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from cherga.words.job import JobRow, JobState, UniqueWhile
+from cherga.words.job import JobRow, JobState
+from cherga.words.unique import UniqueWhile
 
 WAITING = frozenset({JobState.SCHEDULED, JobState.READY, JobState.BLOCKED})
 """States in which a job has not been handed out."""

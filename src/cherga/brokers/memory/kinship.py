@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from cherga.words.job import GROUP_TASK, JobRow
+from cherga.words.job import JobRow
+from cherga.words.push import GROUP_TASK
 
 
 class Kinship:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from cherga.rules.limits import limit_names
-from cherga.words.job import JobRow, PauseScope
+from cherga.words.job import JobRow
+from cherga.words.shared import PauseScope
 
 
 class LaneKey(Struct, frozen=True):

@@ -11,20 +11,10 @@ from cherga.brokers.memory.ending import end_unasked, make_ready, make_ready_at,
 from cherga.brokers.memory.settling import charge, with_attempt
 from cherga.brokers.memory.store import Session, Store
 from cherga.rules.settings import BrokerSettings
-from cherga.words.job import (
-    Attempt,
-    Cancel,
-    Charge,
-    Death,
-    JobError,
-    JobRow,
-    JobState,
-    OnCrash,
-    Reason,
-    SessionInfo,
-    Signals,
-    WorkerInfo,
-)
+from cherga.words.job import Attempt, JobError, JobRow, JobState, Reason
+from cherga.words.push import OnCrash
+from cherga.words.session import Cancel, Death, SessionInfo, Signals, WorkerInfo
+from cherga.words.settlement import Charge
 
 _CRASHED = JobError("Crashed", "the process died while the job ran")
 _INTERRUPTED = JobError("Interrupted", "the worker was stopped while the job ran")

@@ -10,8 +10,9 @@ from cherga.brokers.memory.lanes import LaneKey, lane_of, names_of
 from cherga.rules import rates
 from cherga.rules.limits import Allowances, Rules, effective_rules, rule_for, task_limit
 from cherga.rules.rates import Starts
-from cherga.words.job import Definition, JobRow
+from cherga.words.job import JobRow
 from cherga.words.limits import LIMIT, OVERRIDE, LimitUse
+from cherga.words.shared import Definition
 
 
 class LimitBook:

@@ -8,7 +8,9 @@ from cherga.brokers.memory import families
 from cherga.brokers.memory.ending import end_unasked, make_ready, record_orphans, release_page
 from cherga.brokers.memory.store import Orphans, Store
 from cherga.rules.lifecycle import Move, sources
-from cherga.words.job import GROUP_TASK, JobRow, JobState, Promoted, Reason
+from cherga.words.claim import Promoted
+from cherga.words.job import JobRow, JobState, Reason
+from cherga.words.push import GROUP_TASK
 
 
 def cancel(store: Store, id: UUID, message: str | None, now: float) -> bool:

@@ -14,7 +14,9 @@ from cherga.brokers.memory.ending import end_group, end_upstream, satisfied
 from cherga.brokers.memory.families import cancel_orphans
 from cherga.brokers.memory.replacing import Rival, find_rival, read_times, replace_waiting
 from cherga.brokers.memory.store import Store
-from cherga.words.job import GROUP_TASK, EdgePolicy, JobRow, JobState, NewJob, OnConflict, PushAnswer, PushedJob, Unique
+from cherga.words.job import JobRow, JobState
+from cherga.words.push import GROUP_TASK, EdgePolicy, NewJob, PushAnswer, PushedJob
+from cherga.words.unique import OnConflict, Unique
 
 _STRICTNESS = (EdgePolicy.ENDED, EdgePolicy.SUCCEEDED, EdgePolicy.TOGETHER)
 

@@ -9,7 +9,9 @@ from msgspec import Struct
 
 from cherga.brokers.memory.keys import WAITING
 from cherga.brokers.memory.store import Store
-from cherga.words.job import JobState, NewJob, UniqueWhile
+from cherga.words.job import JobState
+from cherga.words.push import NewJob
+from cherga.words.unique import UniqueWhile
 
 
 class Rival(Struct, frozen=True):

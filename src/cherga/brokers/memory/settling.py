@@ -11,19 +11,9 @@ from cherga.brokers.memory.ending import end, end_unasked, make_ready, make_read
 from cherga.brokers.memory.families import cancel_orphans
 from cherga.brokers.memory.pushing import push_group
 from cherga.brokers.memory.store import Store
-from cherga.words.job import (
-    ATTEMPTS_KEPT,
-    EVENTS_KEPT,
-    Attempt,
-    Charge,
-    JobRow,
-    JobState,
-    LiveEvent,
-    Reason,
-    Report,
-    Settled,
-    Settlement,
-)
+from cherga.words.job import ATTEMPTS_KEPT, Attempt, JobRow, JobState, Reason
+from cherga.words.report import EVENTS_KEPT, LiveEvent, Report
+from cherga.words.settlement import Charge, Settled, Settlement
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_attempts = msgspec.msgpack.Decoder(list[Attempt]).decode

@@ -19,19 +19,12 @@ from cherga.brokers.memory.lanes import LaneKey, lane_of
 from cherga.brokers.memory.limiting import LimitBook
 from cherga.brokers.memory.listening import Bells
 from cherga.doors.broker import Topic
-from cherga.words.job import (
-    Death,
-    Definition,
-    EdgePolicy,
-    JobRow,
-    JobState,
-    LiveEvent,
-    PauseScope,
-    Reason,
-    SessionInfo,
-    Shared,
-)
+from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.limits import LIMIT, OVERRIDE
+from cherga.words.push import EdgePolicy
+from cherga.words.report import LiveEvent
+from cherga.words.session import Death, SessionInfo
+from cherga.words.shared import Definition, PauseScope, Shared
 
 FORGOTTEN_KEPT = 10_000
 

@@ -20,7 +20,8 @@ from cherga.brokers.sqlite.offers import Picker, Stand, find_stands
 from cherga.brokers.sqlite.taken import fail_malformed, read_taken
 from cherga.brokers.sqlite.uniques import release_queued
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import ClaimAnswer, ClaimedJob, ClaimWish, PauseScope
+from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
+from cherga.words.shared import PauseScope
 
 NOTHING = ClaimAnswer([])
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from cherga.words.errors import BrokerError
-from cherga.words.job import NewJob, PushAnswer
+from cherga.words.push import NewJob, PushAnswer
 
 Groups = Sequence[Sequence[NewJob]]
 PushAll = Callable[[Groups], list[PushAnswer]]

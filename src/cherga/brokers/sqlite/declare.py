@@ -11,9 +11,10 @@ import msgspec
 from cherga.brokers.sqlite.push import push_groups
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.words.job import Definition, NewJob, Shared
 from cherga.words.limits import LIMIT, OVERRIDE
+from cherga.words.push import NewJob
 from cherga.words.schedule import SCHEDULE
+from cherga.words.shared import Definition, Shared
 
 _DEFINE = "insert or replace into definitions (kind, name, version, data, stamp) values (?, ?, ?, ?, ?)"
 

@@ -8,8 +8,8 @@ import msgspec
 
 from cherga.brokers.sqlite.lanes import LANES_REMEMBERED, Lane
 from cherga.rules.limits import effective_rules, rule_for
-from cherga.words.job import Definition
 from cherga.words.limits import LimitRule
+from cherga.words.shared import Definition
 
 STORED_RULES = """
 (select json_group_array(json_array(kind, name, hex(data))) from definitions

@@ -25,7 +25,9 @@ from cherga.brokers.sqlite.uniques import release_key, retake_key
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
 from cherga.rules.lifecycle import Move, allowed
-from cherga.words.job import GROUP_TASK, JobState, Reason, UniqueWhile
+from cherga.words.job import JobState, Reason
+from cherga.words.push import GROUP_TASK
+from cherga.words.unique import UniqueWhile
 
 _END = """
 update jobs set

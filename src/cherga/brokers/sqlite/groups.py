@@ -25,7 +25,8 @@ from cherga.brokers.sqlite.rows import (
 )
 from cherga.brokers.sqlite.uniques import make_hold, take_keys
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import GROUP_TASK, NewJob, PushAnswer, Reason
+from cherga.words.job import Reason
+from cherga.words.push import GROUP_TASK, NewJob, PushAnswer
 
 _AWAIT = f"""
 update jobs set traits = traits | {AWAITED} where sequence in (select value from json_each(?)) and traits & {AWAITED} = 0

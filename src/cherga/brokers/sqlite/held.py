@@ -11,7 +11,9 @@ from msgspec import Struct, structs
 
 from cherga.brokers.sqlite.rows import Ties, read_head, unpack_ties
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import ATTEMPTS_KEPT, Attempt, Charge, JobHead
+from cherga.words.job import ATTEMPTS_KEPT, Attempt
+from cherga.words.push import JobHead
+from cherga.words.settlement import Charge
 
 _HELD = """
 select sequence, id, state, lane, attempt, crashes, interruptions, traits, cancel, pending, token, run_at, started_at,

@@ -15,7 +15,7 @@ from cherga.brokers.sqlite.lanes import HELD, HOLD, Lane
 from cherga.brokers.sqlite.rows import READY
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.pausing import means
-from cherga.words.job import PauseScope
+from cherga.words.shared import PauseScope
 
 _PAYLOADS = """
 select json_group_array(json_array(sequence, hex(payload))) from jobs where sequence in (select value from json_each(?))

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import Cancel, SessionInfo, Signals
+from cherga.words.session import Cancel, SessionInfo, Signals
 
 _write_json = msgspec.json.Encoder().encode
 _pack_info = msgspec.msgpack.Encoder().encode

@@ -10,7 +10,7 @@ import apsw
 from cherga.brokers.sqlite.look import select_rows
 from cherga.brokers.sqlite.rows import HAS_EVENTS, RUNNING
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import EVENTS_KEPT, EventKind, Followed, LiveEvent, Report
+from cherga.words.report import EVENTS_KEPT, EventKind, Followed, LiveEvent, Report
 
 _STORE = f"""
 update jobs set

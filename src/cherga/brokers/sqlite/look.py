@@ -16,7 +16,10 @@ from cherga.brokers.sqlite.rows import CODES, COLUMNS, FAILED, RUNNING, STATES, 
 from cherga.brokers.sqlite.sweeps import PATIENCE, read_last
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.words.job import Family, JobFilter, JobRow, JobState, PauseScope, Progress, TaskCount, WorkerInfo
+from cherga.words.inspection import Family, JobFilter, TaskCount
+from cherga.words.job import JobRow, JobState, Progress
+from cherga.words.session import WorkerInfo
+from cherga.words.shared import PauseScope
 
 _SELECT = f"select {COLUMNS} from jobs as j left join lanes as l on l.number = j.lane"
 

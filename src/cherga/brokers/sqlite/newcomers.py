@@ -22,7 +22,8 @@ from cherga.brokers.sqlite.rows import (
 )
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.words.job import GROUP_TASK, NewJob, Reason
+from cherga.words.job import Reason
+from cherga.words.push import GROUP_TASK, NewJob
 
 Row = tuple[Any, ...]
 """One row of ``COLUMNS``."""

@@ -21,7 +21,7 @@ from cherga.brokers.sqlite.rates import store_logs
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.limits import Allowances
 from cherga.rules.turns import Head, Offer, take_turns
-from cherga.words.job import PauseScope
+from cherga.words.shared import PauseScope
 
 PAGE = 16
 """Lanes read at first, at least; each further page is larger."""

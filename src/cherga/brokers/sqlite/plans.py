@@ -17,7 +17,8 @@ from cherga.brokers.sqlite.room import Room
 from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, FIRST_FINAL, READY, RUNNING, SCHEDULED, STATES, SUCCEEDED
 from cherga.brokers.sqlite.uniques import Holder, find_holders, shadow
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import Edge, EdgePolicy, NewJob, OnConflict, PushAnswer, PushedJob, Unique, UniqueWhile
+from cherga.words.push import Edge, EdgePolicy, NewJob, PushAnswer, PushedJob
+from cherga.words.unique import OnConflict, Unique, UniqueWhile
 
 
 class Refused(Exception):

@@ -19,7 +19,8 @@ from cherga.brokers.sqlite.newcomers import (
 from cherga.brokers.sqlite.room import Room
 from cherga.brokers.sqlite.rows import CANCELLED, STATES
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import GROUP_TASK, NewJob, PushAnswer, PushedJob, Reason
+from cherga.words.job import Reason
+from cherga.words.push import GROUP_TASK, NewJob, PushAnswer, PushedJob
 
 Group = Sequence[NewJob]
 

@@ -17,7 +17,10 @@ from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CANCELLED, FAILED
 from cherga.brokers.sqlite.sweeps import Sweep, note_sweep
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import Attempt, Charge, Death, JobError, OnCrash, Reason
+from cherga.words.job import Attempt, JobError, Reason
+from cherga.words.push import OnCrash
+from cherga.words.session import Death
+from cherga.words.settlement import Charge
 
 _RUNNING_IN = "indexed by jobs_running where state = 4 and session = ? limit ?"
 

@@ -17,7 +17,8 @@ from cherga.brokers.sqlite.orphans import cancel_page, give_up
 from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, READY, SCHEDULED, STATES, SUCCEEDED
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.words.job import EdgePolicy, Reason
+from cherga.words.job import Reason
+from cherga.words.push import EdgePolicy
 
 PAGE = 100
 

@@ -11,7 +11,7 @@ from cherga.brokers.sqlite.rows import BLOCKED, HOLDS_KEY, READY, holds_key_unti
 from cherga.brokers.sqlite.uniques import make_hold, take_keys
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.words.job import NewJob
+from cherga.words.push import NewJob
 
 _TAKE_OVER = f"""
 update jobs set

@@ -14,8 +14,9 @@ from cherga.brokers.sqlite.limits import stored_rules
 from cherga.brokers.sqlite.rows import AWAITED, CANCELLED
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.limits import queue_limit
-from cherga.words.job import NewJob, Reason
+from cherga.words.job import Reason
 from cherga.words.limits import LimitRule, Overflow
+from cherga.words.push import NewJob
 
 AHEAD = 200
 """Jobs that are looked up ahead, because the next groups of the push will need room too."""

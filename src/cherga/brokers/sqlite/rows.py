@@ -8,7 +8,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from cherga.words.job import JobHead, JobRow, JobState, Reason, Unique, UniqueWhile
+from cherga.words.job import JobRow, JobState, Reason
+from cherga.words.push import JobHead
+from cherga.words.unique import Unique, UniqueWhile
 
 SCHEDULED, READY, BLOCKED, RUNNING, SUCCEEDED, FAILED, CANCELLED = range(1, 8)
 

@@ -17,7 +17,8 @@ from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CANCELLED, CODES, RUNNING
 from cherga.brokers.sqlite.together import end_plain, end_tied
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import Charge, JobState, Reason, Settled, Settlement
+from cherga.words.job import JobState, Reason
+from cherga.words.settlement import Charge, Settled, Settlement
 
 
 def settle_together(write: Write, settlements: Sequence[Settlement], plain: dict[int, int]) -> list[Settled]:

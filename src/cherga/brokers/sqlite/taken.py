@@ -14,7 +14,8 @@ from cherga.brokers.sqlite.endings import Ending, end
 from cherga.brokers.sqlite.held import find_held
 from cherga.brokers.sqlite.rows import ENTANGLED, FAILED, READY, RUNNING, check_head, unpack_ties
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import ClaimedJob, Reason
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import Reason
 
 LARGE = 4096
 """Bytes of payload, head and meta together above which they are read apart from the other jobs."""

@@ -16,7 +16,8 @@ from cherga.brokers.sqlite.releases import release_ended, release_recorded
 from cherga.brokers.sqlite.rows import CANCELLED, FAILED, READY, SCHEDULED, SUCCEEDED
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.words.job import Promoted, Reason
+from cherga.words.claim import Promoted
+from cherga.words.job import Reason
 
 TOKENS_KEPT = 3600.0
 """Seconds for which the token of a job that was deleted by its settlement is remembered."""

@@ -27,7 +27,8 @@ from cherga.brokers.sqlite.rows import (
 )
 from cherga.brokers.sqlite.uniques import pass_on, release_keys
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import JobState, Settlement
+from cherga.words.job import JobState
+from cherga.words.settlement import Settlement
 
 _END = f"""
 update jobs set

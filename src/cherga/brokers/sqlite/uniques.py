@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from cherga.brokers.sqlite.rows import FIRST_FINAL, SUCCEEDED
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import Unique, UniqueWhile
+from cherga.words.unique import Unique, UniqueWhile
 
 _HOLDERS = """
 select u.key, u.sequence, u.id, u.hold, u.expires, j.state, j.lane

@@ -16,7 +16,8 @@ from cherga.cli.output import Done, Output, note
 from cherga.client.app import QueueTasks
 from cherga.client.cancelling import cancel
 from cherga.rules.lifecycle import Move, sources
-from cherga.words.job import FINAL_STATES, JobFilter, JobState
+from cherga.words.inspection import JobFilter
+from cherga.words.job import FINAL_STATES, JobState
 
 
 class Wish(Struct, frozen=True):

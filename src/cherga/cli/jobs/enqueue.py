@@ -21,7 +21,9 @@ from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.rules import options as check
 from cherga.rules.codec import check_size, encode_argument
 from cherga.rules.times import local
-from cherga.words.job import JobState, NewJob, Unique
+from cherga.words.job import JobState
+from cherga.words.push import NewJob
+from cherga.words.unique import Unique
 
 PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 

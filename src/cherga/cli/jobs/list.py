@@ -16,7 +16,7 @@ from cherga.cli.parameters import JOB_ID
 from cherga.cli.records import job_record
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
-from cherga.words.job import JobFilter
+from cherga.words.inspection import JobFilter
 
 COLUMNS = (
     Column("ID"),

@@ -12,7 +12,8 @@ import click
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.words.errors import JobNotFound
-from cherga.words.job import JobFilter, JobState
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
 
 PAGE = 500
 STATES_HELP = "Only jobs that are scheduled, ready, blocked, running, succeeded, failed or cancelled; may be repeated."

@@ -8,7 +8,10 @@ from uuid import uuid4
 import pytest
 
 from cherga.testing.contract.stage import SETTINGS, Stage, after, ids, new_job, new_jobs, together
-from cherga.words.job import Cancel, Charge, JobState, NewJob, Reason
+from cherga.words.job import JobState, Reason
+from cherga.words.push import NewJob
+from cherga.words.session import Cancel
+from cherga.words.settlement import Charge
 
 CANCELLED, READY = JobState.CANCELLED, JobState.READY
 

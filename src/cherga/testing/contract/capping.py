@@ -8,8 +8,11 @@ import pytest
 
 from cherga.testing.contract.limits import set_limit, take_back
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs, together
-from cherga.words.job import EdgePolicy, JobFilter, JobState, NewJob, Reason, Unique
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState, Reason
 from cherga.words.limits import OVERRIDE, Overflow, Rate
+from cherga.words.push import EdgePolicy, NewJob
+from cherga.words.unique import Unique
 
 
 class Capping:

@@ -11,8 +11,13 @@ import pytest
 
 from cherga.doors.broker import FullBroker
 from cherga.testing.contract.stage import TASKS, Stage, ids, new_job, new_jobs, together
+from cherga.words.claim import ClaimWish
 from cherga.words.clock import SystemClock
-from cherga.words.job import Charge, ClaimWish, Death, JobState, PauseScope, Unique
+from cherga.words.job import JobState
+from cherga.words.session import Death
+from cherga.words.settlement import Charge
+from cherga.words.shared import PauseScope
+from cherga.words.unique import Unique
 
 Close = Callable[[Stage, int], object]
 """Adds so many ready jobs that no claim may hand out."""

@@ -10,8 +10,13 @@ import pytest
 from cherga.rules.limits import limit_names
 from cherga.testing.contract.limits import set_limit
 from cherga.testing.contract.stage import Stage, new_job
-from cherga.words.job import Charge, ClaimedJob, Death, JobFilter, JobState, PauseScope
+from cherga.words.claim import ClaimedJob
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
 from cherga.words.limits import OVERRIDE, Rate
+from cherga.words.session import Death
+from cherga.words.settlement import Charge
+from cherga.words.shared import PauseScope
 
 KEYS = tuple(f"key:user|{value}" for value in "abc")
 NAMES = ("task:export", "task:mail", "queue:p", "queue:q", *KEYS)

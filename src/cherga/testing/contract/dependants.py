@@ -7,7 +7,9 @@ from functools import partial
 import pytest
 
 from cherga.testing.contract.stage import SETTINGS, Stage, after, ids, new_job, new_jobs, settlement, together
-from cherga.words.job import ClaimedJob, Edge, EdgePolicy, JobState, NewJob, Reason
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobState, Reason
+from cherga.words.push import Edge, EdgePolicy, NewJob
 
 ENDED = EdgePolicy.ENDED
 PAGE = 100

@@ -9,7 +9,11 @@ import pytest
 
 from cherga.doors.broker import Topic
 from cherga.testing.contract.stage import SOON, Stage, after, ids, new_job, new_jobs
-from cherga.words.job import GROUP_TASK, Family, JobFilter, JobState, NewJob, Progress, Reason, Report, Unique
+from cherga.words.inspection import Family, JobFilter
+from cherga.words.job import JobState, Progress, Reason
+from cherga.words.push import GROUP_TASK, NewJob
+from cherga.words.report import Report
+from cherga.words.unique import Unique
 
 PAGE = 100
 

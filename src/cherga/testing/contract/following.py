@@ -11,7 +11,9 @@ import pytest
 
 from cherga.doors.broker import FullBroker
 from cherga.testing.contract.stage import Stage, new_job, together
-from cherga.words.job import EVENTS_KEPT, ClaimedJob, EventKind, Followed, JobState, LiveEvent, Report
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobState
+from cherga.words.report import EVENTS_KEPT, EventKind, Followed, LiveEvent, Report
 
 LOG, VALUE = EventKind.LOG, EventKind.VALUE
 

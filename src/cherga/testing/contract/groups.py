@@ -9,7 +9,9 @@ import pytest
 
 from cherga.doors.broker import Topic
 from cherga.testing.contract.stage import SOON, Stage, after, hush, ids, new_job, new_jobs, settlement
-from cherga.words.job import GROUP_TASK, ClaimedJob, Edge, EdgePolicy, JobHead, JobState, NewJob, OnCrash, Overrides, Reason
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobState, Reason
+from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, JobHead, NewJob, OnCrash, Overrides
 
 TOGETHER = EdgePolicy.TOGETHER
 PAGE = 100

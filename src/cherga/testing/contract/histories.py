@@ -12,20 +12,13 @@ import pytest
 from cherga.rules.lifecycle import MOVES, Move
 from cherga.testing.contract.model import Model, Sketch
 from cherga.testing.contract.stage import SETTINGS, Stage, ids, new_job
-from cherga.words.job import (
-    GROUP_TASK,
-    Charge,
-    ClaimedJob,
-    Death,
-    Edge,
-    EdgePolicy,
-    JobFilter,
-    JobRow,
-    JobState,
-    NewJob,
-    OnConflict,
-    Unique,
-)
+from cherga.words.claim import ClaimedJob
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobRow, JobState
+from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, NewJob
+from cherga.words.session import Death
+from cherga.words.settlement import Charge
+from cherga.words.unique import OnConflict, Unique
 
 STEPS = 100
 KEYS = ("a", "b", "c")

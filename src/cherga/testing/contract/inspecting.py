@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs
-from cherga.words.job import JobFilter, JobRow, JobState, TaskCount
+from cherga.words.inspection import JobFilter, TaskCount
+from cherga.words.job import JobRow, JobState
 
 EVERYTHING = JobFilter()
 

@@ -8,8 +8,12 @@ import msgspec
 import pytest
 
 from cherga.testing.contract.stage import Stage, ids, new_job, new_jobs
-from cherga.words.job import ClaimedJob, Definition, JobFilter, JobState, NewJob, PauseScope
+from cherga.words.claim import ClaimedJob
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
 from cherga.words.limits import LIMIT, OVERRIDE, LimitRule, LimitUse
+from cherga.words.push import NewJob
+from cherga.words.shared import Definition, PauseScope
 
 KEY = "key:user"
 A, B, C = (f"{KEY}|{value}" for value in "abc")

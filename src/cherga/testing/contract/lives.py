@@ -11,7 +11,12 @@ from uuid import UUID
 from cherga.doors.broker import FullBroker
 from cherga.testing.contract.stage import TASKS, Stage, after, ids, new_job, new_jobs, session_info, settlement, together
 from cherga.testing.waiting import wait_until
-from cherga.words.job import Charge, ClaimedJob, ClaimWish, Death, JobFilter, JobState, NewJob, Settled, Settlement
+from cherga.words.claim import ClaimedJob, ClaimWish
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
+from cherga.words.push import NewJob
+from cherga.words.session import Death
+from cherga.words.settlement import Charge, Settled, Settlement
 
 UNFINISHED = JobFilter(unfinished=True)
 

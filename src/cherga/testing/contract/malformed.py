@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from cherga.testing.contract.stage import Stage, ids, new_job, new_jobs
-from cherga.words.job import JobFilter, JobState, NewJob, Reason
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState, Reason
+from cherga.words.push import NewJob
 
 
 class Malformed:

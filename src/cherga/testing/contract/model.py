@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from cherga.rules.settings import BrokerSettings
-from cherga.words.job import GROUP_TASK, Charge, ClaimedJob, EdgePolicy, JobState, NewJob, OnConflict
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobState
+from cherga.words.push import GROUP_TASK, EdgePolicy, NewJob
+from cherga.words.settlement import Charge
+from cherga.words.unique import OnConflict
 
 S = JobState
 

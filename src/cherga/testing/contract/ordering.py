@@ -7,7 +7,9 @@ import random
 import pytest
 
 from cherga.testing.contract.stage import TASKS, Stage, ids, new_job, new_jobs
-from cherga.words.job import ClaimedJob, JobState, NewJob
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobState
+from cherga.words.push import NewJob
 
 
 class Ordering:

@@ -10,7 +10,10 @@ import pytest
 from cherga.rules.pausing import write_arguments
 from cherga.testing.contract.limits import set_limit
 from cherga.testing.contract.stage import Stage, ids, new_job, new_jobs
-from cherga.words.job import Charge, JobState, NewJob, PauseScope
+from cherga.words.job import JobState
+from cherga.words.push import NewJob
+from cherga.words.settlement import Charge
+from cherga.words.shared import PauseScope
 
 EVERYTHING = PauseScope()
 

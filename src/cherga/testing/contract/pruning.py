@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs, settlement
-from cherga.words.job import ClaimedJob, JobState
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobState
 
 DAYS = 86_400.0
 

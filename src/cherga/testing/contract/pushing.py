@@ -8,7 +8,9 @@ import pytest
 
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs
 from cherga.words.errors import BrokerUnusable
-from cherga.words.job import Edge, JobState, PushAnswer, PushedJob, Unique
+from cherga.words.job import JobState
+from cherga.words.push import Edge, PushAnswer, PushedJob
+from cherga.words.unique import Unique
 
 FULL = {
     "task": "mail",

@@ -8,8 +8,11 @@ import pytest
 
 from cherga.testing.contract.limits import set_limit, take_back
 from cherga.testing.contract.stage import TASKS, Stage, ids, new_job, new_jobs, together
-from cherga.words.job import Charge, ClaimWish, Death, JobState
+from cherga.words.claim import ClaimWish
+from cherga.words.job import JobState
 from cherga.words.limits import OVERRIDE, Rate
+from cherga.words.session import Death
+from cherga.words.settlement import Charge
 
 KEY = "key:user"
 A, B = f"{KEY}|a", f"{KEY}|b"

@@ -8,7 +8,10 @@ import pytest
 
 from cherga.doors.broker import Topic
 from cherga.testing.contract.stage import SETTINGS, SOON, Stage, after, ids, new_job, new_jobs, settlement, together
-from cherga.words.job import Charge, JobState, NewJob, OnConflict, PushedJob, Reason, Unique, UniqueWhile
+from cherga.words.job import JobState, Reason
+from cherga.words.push import NewJob, PushedJob
+from cherga.words.settlement import Charge
+from cherga.words.unique import OnConflict, Unique, UniqueWhile
 
 REPLACE = Unique("export:7", conflict=OnConflict.REPLACE)
 LATEST = Unique("export:7", conflict=OnConflict.LATEST)

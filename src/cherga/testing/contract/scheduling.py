@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs
-from cherga.words.job import JobState, Reason, Unique
+from cherga.words.job import JobState, Reason
+from cherga.words.unique import Unique
 
 
 class Scheduling:

@@ -8,7 +8,11 @@ import msgspec
 import pytest
 
 from cherga.testing.contract.stage import SETTINGS, Stage, ids, new_jobs, session_info, settlement, together
-from cherga.words.job import Attempt, Death, JobHead, JobRow, JobState, OnCrash, Overrides, PauseScope, Reason, Settled
+from cherga.words.job import Attempt, JobRow, JobState, Reason
+from cherga.words.push import JobHead, OnCrash, Overrides
+from cherga.words.session import Death
+from cherga.words.settlement import Settled
+from cherga.words.shared import PauseScope
 
 MUST_NOT_RUN_TWICE = msgspec.msgpack.encode(JobHead(overrides=Overrides(on_crash=OnCrash.FAIL)))
 

@@ -8,19 +8,10 @@ import msgspec
 import pytest
 
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs, settlement, together
-from cherga.words.job import (
-    ATTEMPTS_KEPT,
-    Attempt,
-    Charge,
-    Death,
-    JobError,
-    JobRow,
-    JobState,
-    OnConflict,
-    Reason,
-    Settled,
-    Unique,
-)
+from cherga.words.job import ATTEMPTS_KEPT, Attempt, JobError, JobRow, JobState, Reason
+from cherga.words.session import Death
+from cherga.words.settlement import Charge, Settled
+from cherga.words.unique import OnConflict, Unique
 
 WRITTEN, REFUSED = Settled.WRITTEN, Settled.REFUSED
 

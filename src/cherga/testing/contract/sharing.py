@@ -8,7 +8,8 @@ import pytest
 
 from cherga.doors.broker import FullBroker
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs, together
-from cherga.words.job import Definition, OnConflict, Shared, Unique
+from cherga.words.shared import Definition, Shared
+from cherga.words.unique import OnConflict, Unique
 
 NOTHING = Shared(None, 0)
 

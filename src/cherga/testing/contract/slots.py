@@ -10,7 +10,11 @@ import pytest
 from cherga.doors.broker import FullBroker
 from cherga.testing.contract.limits import KEY, A, B, C, count_keys, jobs_of, running_under, set_limit
 from cherga.testing.contract.stage import TASKS, Stage, ids, new_job, new_jobs, settlement, together
-from cherga.words.job import Charge, ClaimWish, Death, JobFilter, JobState
+from cherga.words.claim import ClaimWish
+from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
+from cherga.words.session import Death
+from cherga.words.settlement import Charge
 
 
 class Slots:

@@ -13,22 +13,11 @@ from msgspec.structs import replace
 from cherga.doors.broker import FullBroker, Listener
 from cherga.rules.settings import BrokerSettings
 from cherga.testing.contract.harness import BrokerHarness
-from cherga.words.job import (
-    ClaimAnswer,
-    ClaimedJob,
-    ClaimWish,
-    Death,
-    Edge,
-    EdgePolicy,
-    JobRow,
-    JobState,
-    NewJob,
-    PushAnswer,
-    Reason,
-    SessionInfo,
-    Settled,
-    Settlement,
-)
+from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
+from cherga.words.job import JobRow, JobState, Reason
+from cherga.words.push import Edge, EdgePolicy, NewJob, PushAnswer
+from cherga.words.session import Death, SessionInfo
+from cherga.words.settlement import Settled, Settlement
 
 T = TypeVar("T")
 

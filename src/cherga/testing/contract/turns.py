@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cherga.testing.contract.limits import A, B, C, jobs_of, keys_of, set_limit
 from cherga.testing.contract.stage import Stage, ids, new_job, new_jobs
-from cherga.words.job import NewJob
+from cherga.words.push import NewJob
 
 
 class TakingTurns:

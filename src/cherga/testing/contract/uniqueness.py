@@ -7,7 +7,11 @@ from functools import partial
 import pytest
 
 from cherga.testing.contract.stage import SETTINGS, Stage, after, ids, new_job, new_jobs, settlement, together
-from cherga.words.job import Charge, ClaimedJob, JobState, NewJob, OnConflict, PushAnswer, Unique, UniqueWhile
+from cherga.words.claim import ClaimedJob
+from cherga.words.job import JobState
+from cherga.words.push import NewJob, PushAnswer
+from cherga.words.settlement import Charge
+from cherga.words.unique import OnConflict, Unique, UniqueWhile
 
 KEY = Unique("export:7")
 

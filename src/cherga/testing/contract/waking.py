@@ -13,10 +13,14 @@ import pytest
 from cherga.doors.broker import FullBroker, Topic
 from cherga.testing.contract.limits import set_limit, take_back
 from cherga.testing.contract.stage import SOON, Stage, after, hush, ids, new_job, settlement
+from cherga.words.claim import ClaimedJob
 from cherga.words.clock import SystemClock
-from cherga.words.job import ClaimedJob, Death, Definition, EventKind, JobState, PauseScope, Report
+from cherga.words.job import JobState
 from cherga.words.limits import LIMIT, OVERRIDE
+from cherga.words.report import EventKind, Report
 from cherga.words.schedule import SCHEDULE
+from cherga.words.session import Death
+from cherga.words.shared import Definition, PauseScope
 
 Act = Callable[[Stage, FullBroker, ClaimedJob], object]
 """Something that one broker does to a running job, or beside it."""

@@ -1,0 +1,47 @@
+"""What those who look may ask of a broker, and what they are answered."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from cherga.words.job import JobState
+
+
+class JobFilter(Struct, frozen=True, kw_only=True):
+    """Which jobs to look at. What is None or empty does not restrict."""
+
+    states: frozenset[JobState] = frozenset()
+    queue: str | None = None
+    task: str | None = None
+    owner: str | None = None
+    parent: UUID | None = None
+    awaited_by: UUID | None = None
+    """The jobs that this one waits for; a group's also when they have ended."""
+    limit: str | None = None
+    """The name of a limit that the job counts for: its queue's, its task's, or one of its limit keys."""
+    unfinished: bool = False
+
+
+class Family(Struct, frozen=True):
+    """The children of one job, taken together."""
+
+    counts: dict[JobState, int] = {}
+    """How many stand where; states without a job are left out."""
+    done: float = 0.0
+    """Children that have ended, and the share that is done of those that run."""
+
+    @property
+    def total(self) -> int:
+        """All children that are kept."""
+        return sum(self.counts.values())
+
+
+class TaskCount(Struct, frozen=True):
+    """So many jobs of a task stand in a queue in a state."""
+
+    queue: str
+    task: str
+    state: JobState
+    count: int

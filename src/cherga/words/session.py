@@ -1,0 +1,60 @@
+"""Sessions, lives of worker processes: what is known of them, what they are told, how they end."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct
+
+
+class SessionInfo(Struct, frozen=True, kw_only=True):
+    """One life of a worker process."""
+
+    id: str
+    worker: str
+    """The worker's name, as in ``--name``."""
+    host: str
+    pid: int
+    queues: tuple[str, ...] = ()
+    concurrency: int = 1
+    tasks: tuple[str, ...] = ()
+    """The tasks that it knew when it started."""
+    release: str = ""
+    started_at: float = 0.0
+
+
+class WorkerInfo(Struct, frozen=True, kw_only=True):
+    """A session as ``Inspector.workers`` shows it."""
+
+    session: SessionInfo
+    expires_in: float
+    """Seconds until its lease ends."""
+    running: int
+
+
+class Cancel(Struct, frozen=True):
+    """A running job that somebody asked to cancel."""
+
+    session: str
+    id: UUID
+    token: int
+
+
+class Signals(Struct, frozen=True):
+    """The answer to a heartbeat: sessions that are no longer known, and running jobs to cancel."""
+
+    lost: tuple[str, ...] = ()
+    cancels: tuple[Cancel, ...] = ()
+
+
+class Death(Struct, frozen=True):
+    """A session that ended, as its supervisor knows it.
+
+    ``started`` holds the claim tokens under which user code had begun; None when nobody can tell, and then all are taken
+    to have begun. What never began is given back uncharged, what began is charged a crash, or, when ``orderly``, an
+    interruption.
+    """
+
+    session: str
+    started: frozenset[int] | None = None
+    orderly: bool = False
