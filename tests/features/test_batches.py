@@ -426,6 +426,14 @@ def test_a_step_of_a_chain_takes_its_value_from_the_step_before(app: QueueTasks)
         assert [end.result(10) for end in ends] == [20, 30]
 
 
+def test_a_batch_task_may_be_declared_while_the_worker_runs(app: QueueTasks) -> None:
+    app.task(name="first")(lambda: None)
+
+    with app.worker():
+        assert app.add_task("first").result(10) is None
+        assert declare(app, False, lambda numbers: list(numbers)).enqueue(7).result(10) == 7
+
+
 def test_batches_get_their_turn_beside_other_tasks(app: QueueTasks) -> None:
     order: list[str] = []
 

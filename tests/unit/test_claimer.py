@@ -140,6 +140,22 @@ def test_what_is_ready_goes_to_the_runner_of_its_kind(desk: Desk) -> None:
     assert {job.status for job in desk.app.jobs()} == {JobState.RUNNING}
 
 
+def test_kinds_that_share_slots_take_turns() -> None:
+    desk, order = Desk(plain=1), list[str]()
+    desk.claimer.lanes = [Lane(desk.plain, lambda: frozenset({"work"})), Lane(desk.plain, lambda: frozenset({"awork"}))]
+    desk.work.enqueue_many([()] * 3)
+    desk.app.tasks["awork"].enqueue_many([()] * 3)
+    desk.start()
+
+    for _ in range(6):
+        wait_until(lambda: desk.plain.held, "a job is claimed")
+        order += [assignment.job.task for assignment in desk.plain.take_back()]
+        desk.claimer.wake()
+
+    desk.claimer.stop()
+    assert order == ["work", "awork"] * 3
+
+
 def test_a_sleeping_claimer_is_woken_by_a_new_job_and_else_asks_nothing(desk: Desk) -> None:
     desk.start()
     wait_until(lambda: len(desk.broker.wishes) >= 2, "it has looked for both kinds")
