@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
 from cherga.brokers.memory import MemoryBroker
-from cherga.brokers.memory.claiming import shares
 from cherga.doors.broker import Topic
 from cherga.rules.settings import BrokerSettings
 from cherga.testing.contract import BrokerContract, Stage
@@ -82,14 +79,3 @@ def _live(stage: Stage) -> None:
     stage.broker.move([parent.id], JobState.CANCELLED, family=True)
     unfinished = stage.broker.find(JobFilter(unfinished=True), limit=1000)
     stage.broker.move([row.id for row in unfinished], JobState.CANCELLED)
-
-
-def test_shares_add_up_and_favour_nobody() -> None:
-    splits = [shares(10, (3, 2, 2), partial(_draw, drawn)) for drawn in range(14)]
-    assert {sum(split) for split in splits} == {10}
-    assert [sum(column) for column in zip(*splits, strict=True)] == [60, 40, 40]
-
-
-def _draw(drawn: int, tickets: int) -> int:
-    assert drawn < tickets
-    return drawn

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from functools import partial
 from random import Random
 
 import pytest
 
 from cherga.rules.limits import Allowances
 from cherga.rules.rates import Starts
-from cherga.rules.turns import Head, Offer, take_turns
+from cherga.rules.turns import Head, Offer, share_out, take_turns
 from cherga.words.limits import LimitRule, Rate
 
 NOW = 1_700_000_000.0
@@ -150,3 +151,14 @@ def _rule(random: Random) -> LimitRule:
 
 def _no_starts(_: str) -> Starts:
     return ()
+
+
+def test_shares_add_up_and_favour_nobody() -> None:
+    splits = [share_out(10, (3, 2, 2), partial(_draw, drawn)) for drawn in range(14)]
+    assert {sum(split) for split in splits} == {10}
+    assert [sum(column) for column in zip(*splits, strict=True)] == [60, 40, 40]
+
+
+def _draw(drawn: int, tickets: int) -> int:
+    assert drawn < tickets
+    return drawn

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from bisect import bisect
+from collections.abc import Callable, Hashable, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import accumulate
 
 from msgspec import Struct
 
@@ -52,6 +54,21 @@ def take_turns(offers: Sequence[Offer], limit: int, allowances: Allowances, turn
         _next_family(families)
 
     return chosen
+
+
+def share_out(limit: int, weights: Sequence[int], chance: Callable[[int], int]) -> list[int]:
+    """The limit split by weight. What does not divide goes to queues by chance, so that over time each gets its share.
+
+    ``chance`` gives a number below the one it is called with, such as ``random.randrange``.
+    """
+    total = sum(weights)
+    shares = [limit * weight // total for weight in weights]
+    tickets = list(accumulate(limit * weight % total for weight in weights))
+
+    for _ in range(limit - sum(shares)):
+        shares[bisect(tickets, chance(tickets[-1]))] += 1
+
+    return shares
 
 
 Lanes = list[tuple[int, int, int, int, Offer]]

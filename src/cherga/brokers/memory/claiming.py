@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import DecodeError, Struct, ValidationError, convert
@@ -15,7 +15,7 @@ from cherga.brokers.memory.ending import end_unasked
 from cherga.brokers.memory.lanes import LaneKey
 from cherga.brokers.memory.limiting import LimitBook
 from cherga.brokers.memory.store import Store
-from cherga.rules.turns import Offer, take_turns
+from cherga.rules.turns import Offer, share_out, take_turns
 from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
 from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.push import JobHead
@@ -46,18 +46,6 @@ def claim(store: Store, wish: ClaimWish, now: float) -> ClaimAnswer:
     return ClaimAnswer(jobs, desk.has_jobs(view.suspects), view.unknown, desk.close())
 
 
-def shares(limit: int, weights: Sequence[int], chance: Callable[[int], int] = random.randrange) -> list[int]:
-    """The limit split by weight. What does not divide goes to queues by chance, so that over time each gets its share."""
-    total = sum(weights)
-    split = [limit * weight // total for weight in weights]
-    remainders = [limit * weight % total for weight in weights]
-
-    for _ in range(limit - sum(split)):
-        split[_pick(remainders, chance(sum(remainders)))] += 1
-
-    return split
-
-
 def _view(store: Store, wish: ClaimWish) -> _View:
     here = [key for key in list(store.lanes) if _is_open(store, key, wish.queues) and store.best(key)]
     known = [key for key in here if key.task in wish.tasks]
@@ -81,10 +69,10 @@ def _fill(desk: _Desk, lanes: list[LaneKey], wish: ClaimWish) -> list[ClaimedJob
     if not wish.queues:
         return desk.draw(lanes, wish.limit)
 
-    if not wish.weights:
+    if not any(wish.weights):
         return desk.draw_in_turn(lanes, dict.fromkeys(wish.queues, wish.limit), wish.limit)
 
-    split = dict(zip(wish.queues, shares(wish.limit, wish.weights), strict=True))
+    split = dict(zip(wish.queues, share_out(wish.limit, wish.weights, random.randrange), strict=True))
     jobs = desk.draw_in_turn(lanes, split, wish.limit)
     jobs += desk.draw(lanes, wish.limit - len(jobs))  # what one queue cannot use, the others may
     return sorted(jobs, key=lambda job: (-job.priority, job.sequence))
@@ -217,13 +205,3 @@ def _claimed(row: JobRow, now: float) -> ClaimedJob:
         unique_key=row.unique.key if row.unique else None,
         meta=row.meta,
     )
-
-
-def _pick(weights: Sequence[int], ticket: int) -> int:
-    for index, weight in enumerate(weights):
-        ticket -= weight
-
-        if ticket < 0:
-            return index
-
-    return len(weights) - 1

@@ -6,13 +6,12 @@ what it took. However many jobs stand in closed lanes, they are never looked at.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
+from cherga.brokers.sqlite.choosing import Choice, PlainChoice, choose
 from cherga.brokers.sqlite.declared import STORED_RULES, Rules
 from cherga.brokers.sqlite.holds import bring_back, concerns
 from cherga.brokers.sqlite.lanes import KEYED, Lane
@@ -41,28 +40,6 @@ select
     (select json_group_array(lane) from filled where lane is not null),
     exists (select 1 from uniques indexed by uniques_queued where hold = 'queued'),
     {STORED_RULES}
-"""
-
-_HEADS_OF_ONE = """
-select json_group_array(sequence) from (
-    select sequence from jobs indexed by jobs_ready
-    where state = 2 and lane = ?1 and (expires_at is null or expires_at > ?2) order by rank, place limit ?3
-)
-"""
-
-_HEADS_OF_MANY = """
-select json_group_array(sequence) from (
-    select j.sequence from json_each(?1) as l cross join jobs as j on j.sequence in (
-        select sequence from jobs indexed by jobs_ready
-        where state = 2 and lane = l.value and (expires_at is null or expires_at > ?2) order by rank, place limit ?3
-    ) order by j.rank, j.place limit ?3
-)
-"""
-
-_SORTED = """
-select json_group_array(sequence) from (
-    select sequence from jobs where sequence in (select value from json_each(?)) order by rank, place
-)
 """
 
 _TAKE = """
@@ -97,22 +74,6 @@ class Look(Struct, frozen=True):
         return any(scope.arguments is not None for scope in self.scopes)
 
 
-class Choice(Protocol):
-    """What gives a claim the jobs to take, best first."""
-
-    def pick(self, limit: int, queue: str | None = None, suspect: bool = False) -> list[int]:
-        """Sequences of at most ``limit`` jobs that were not picked before."""
-        ...
-
-    def suspect_waits(self) -> bool:
-        """Whether a suspect is left that could run."""
-        ...
-
-    def finish(self) -> float | None:
-        """Write down what else is to be kept; seconds until a rate lets another job go, if one is held up by that."""
-        ...
-
-
 def claim(write: Write, wish: ClaimWish, plain: dict[int, int]) -> ClaimAnswer:
     """Take up to ``limit`` jobs for the session; an unregistered one gets nothing.
 
@@ -128,7 +89,7 @@ def claim(write: Write, wish: ClaimWish, plain: dict[int, int]) -> ClaimAnswer:
     unknown = frozenset(lane.task for lane in [*look.lanes.values(), *stands] if lane.task not in wish.tasks)
     choice = _make_choice(write, look, lanes, [lane for lane in stands if lane.task in wish.tasks], wish.limit)
     chosen = choice.pick(min(1, wish.limit), suspect=True) if wish.alone else []
-    chosen = chosen or _choose(write, wish, choice)
+    chosen = chosen or choose(write, wish, choice)
     again_in = choice.finish()
     jobs = _take(write, look, chosen, plain) if chosen else []
     return ClaimAnswer(jobs, choice.suspect_waits(), unknown, again_in)
@@ -202,98 +163,6 @@ def _make_choice(write: Write, look: Look, lanes: dict[int, Lane], stands: Seque
     return Picker(write, look.rules, look.scopes, list(by_stand.values()), limit)
 
 
-def _choose(write: Write, wish: ClaimWish, choice: Choice) -> list[int]:
-    """Sequences of the jobs to take, best first."""
-    if wish.limit <= 0:
-        return []
-
-    if not wish.queues:
-        return choice.pick(wish.limit)
-
-    if any(wish.weights):
-        return _choose_by_weight(write, wish, choice)
-
-    return _choose_in_order(wish, choice)
-
-
-def _choose_in_order(wish: ClaimWish, choice: Choice) -> list[int]:
-    chosen: list[int] = []
-
-    for queue in wish.queues:
-        if len(chosen) < wish.limit:
-            chosen += choice.pick(wish.limit - len(chosen), queue)
-
-    return chosen
-
-
-def _choose_by_weight(write: Write, wish: ClaimWish, choice: Choice) -> list[int]:
-    """Each queue gets its share of the limit, and the others what it cannot use; best first among all that are chosen."""
-    chosen: list[int] = []
-
-    for queue, share in zip(wish.queues, share_out(wish.limit, wish.weights), strict=True):
-        chosen += choice.pick(share, queue)
-
-    if len(chosen) < wish.limit:
-        chosen += choice.pick(wish.limit - len(chosen))
-
-    return _in_order(write, chosen)
-
-
-class PlainChoice:
-    """Whatever is best among these lanes."""
-
-    def __init__(self, write: Write, lanes: dict[int, Lane]) -> None:
-        self._write = write
-        self._lanes = lanes
-        self._picked: set[int] = set()
-
-    def pick(self, limit: int, queue: str | None = None, suspect: bool = False) -> list[int]:
-        """Sequences of at most ``limit`` jobs that were not picked before."""
-        numbers = [number for number, lane in self._lanes.items() if lane.suspect == suspect and queue in {None, lane.queue}]
-        found = _heads(self._write, numbers, limit + len(self._picked))
-        fresh = [sequence for sequence in found if sequence not in self._picked][:limit] if self._picked else found
-        self._picked.update(fresh)
-        return fresh
-
-    def suspect_waits(self) -> bool:
-        """Whether a suspect is left."""
-        return _still_waiting(self._write, [number for number, lane in self._lanes.items() if lane.suspect])
-
-    def finish(self) -> None:
-        """Nothing else is to be kept."""
-
-
-def share_out(limit: int, weights: Sequence[int], chance: Callable[[int], int] = random.randrange) -> list[int]:
-    """The limit split by weight. What does not divide falls to queues by chance, so that over time each gets its share."""
-    total = sum(weights)
-    shares = [limit * weight // total for weight in weights]
-    tickets = [place for place, weight in enumerate(weights) for _ in range(weight)]
-
-    for _ in range(limit - sum(shares)):
-        shares[tickets[chance(total)]] += 1
-
-    return shares
-
-
-def _in_order(write: Write, sequences: Sequence[int]) -> list[int]:
-    chosen = _write_numbers(sequences).decode()
-    return _read_numbers(write.value(_SORTED, (chosen,)))
-
-
-def _heads(write: Write, numbers: Iterable[int], limit: int) -> list[int]:
-    lanes = list(numbers)
-
-    if not lanes:
-        return []
-
-    if len(lanes) == 1:
-        found = write.value(_HEADS_OF_ONE, (lanes[0], write.now, limit))
-    else:
-        found = write.value(_HEADS_OF_MANY, (_write_numbers(lanes).decode(), write.now, limit))
-
-    return _read_numbers(found)
-
-
 def _take(write: Write, look: Look, chosen: Sequence[int], plain: dict[int, int]) -> list[ClaimedJob]:
     sequences = _write_numbers(chosen).decode()
     write.run(_TAKE, (look.session, write.now, sequences))
@@ -304,11 +173,3 @@ def _take(write: Write, look: Look, chosen: Sequence[int], plain: dict[int, int]
     jobs = read_taken(write, chosen, plain)
     write.bells.jobs += [job.id for job in jobs]
     return jobs
-
-
-def _still_waiting(write: Write, suspects: Iterable[int]) -> bool:
-    """Whether one of these lanes still holds ready jobs."""
-    return any(
-        write.value("select exists (select 1 from jobs indexed by jobs_ready where state = 2 and lane = ?)", (number,))
-        for number in suspects
-    )
