@@ -64,6 +64,26 @@ class TestChains:
         with pytest.raises(InvalidArguments, match=r"add.*fed with a result first"):
             chain(tasks.add.s(1), tasks.add.s(*given)).enqueue()
 
+    @pytest.mark.parametrize("given", [{"b": "x"}, {"b": object()}])
+    def test_given_arguments_are_checked_beside_the_one_that_is_to_come(
+        self, app: QueueTasks, tasks: Tasks, given: dict[str, Any]
+    ) -> None:
+        with pytest.raises(InvalidArguments, match=r"add.*argument 'b'"):
+            chain(tasks.add.s(1), tasks.add.s(**given)).enqueue()
+
+        assert app.jobs() == []
+
+    def test_further_values_of_a_fed_list_of_arguments_are_checked(self, app: QueueTasks, tasks: Tasks) -> None:
+        @app.task
+        def largest(*numbers: int) -> int:
+            return max(numbers)
+
+        with pytest.raises(InvalidArguments, match=r"largest.*argument 'numbers'"):
+            chain(tasks.add.s(1), largest.s("x")).enqueue()
+
+        with app.worker():
+            assert chain(tasks.add.s(1), largest.s(-5, 7)).enqueue().result(LONG) == 7
+
     def test_a_task_without_parameters_cannot_be_fed(self, app: QueueTasks, tasks: Tasks) -> None:
         @app.task
         def nothing() -> None: ...

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -143,6 +144,40 @@ def test_a_deleted_schedule_is_gone(app: QueueTasks) -> None:
     assert app.schedules.all() == []
 
 
+@pytest.mark.parametrize("verb", ["refresh", "pause", "resume", "run_now", "delete"])
+def test_a_handle_on_a_deleted_schedule_does_not_bring_it_back(app: QueueTasks, verb: str) -> None:
+    made = app.schedule("digest", "mail", every=60)
+    app.schedules.get("digest").delete()
+
+    with pytest.raises(ConfigError, match="schedule digest is not stored any more"):
+        getattr(made, verb)()
+
+    assert app.schedules.all() == []
+    assert app.jobs() == []
+
+
+def test_a_handle_changes_the_schedule_as_it_stands_now(app: QueueTasks) -> None:
+    made = app.schedule("digest", "mail", (7,), every=60)
+    app.schedule("digest", "mail", (8,), every=30)
+    made.pause()
+
+    read = app.schedules.get("digest")
+    assert (read.when, read.paused) == ("every 30 s", True)
+    assert app.schedules.get("digest").schedule == made.schedule
+    assert made.run_now().row.payload == read.schedule.job.payload
+    assert asyncio.run(made.arefresh()).paused
+
+
+def test_a_handle_of_before_a_deploy_still_pauses(new_code: NewCode) -> None:
+    new_code(1, every=60).publish()
+    handle = new_code(1, every=60).schedules.get("nightly")
+    new_code(2, every=30).publish()
+    handle.pause()
+
+    read = new_code(2).schedules.get("nightly")
+    assert (read.paused, read.when) == (True, "every 30 s")
+
+
 def test_the_async_twins_do_the_same(app: QueueTasks) -> None:
     async def use() -> list[Any]:
         made = await app.aschedule("digest", "mail", every=60)
@@ -199,6 +234,26 @@ def test_a_wrong_timing_is_refused_where_it_is_written(app: QueueTasks, timing: 
             made.change(**timing)
 
     assert stored(app) == {"kept": "every 1 min"}
+
+
+@pytest.mark.parametrize(
+    ("task", "args", "kwargs", "words"),
+    [
+        (print, (), None, "expected a task, task.using"),
+        (None, (), None, "expected a task, task.using"),
+        ("mail", 7, None, r"expected args to be a tuple such as \(7,\), got 7"),
+        ("mail", "7", None, r"expected args to be a tuple such as \(7,\), got '7'"),
+        ("mail", (), 7, "expected kwargs to be a dictionary"),
+    ],
+)
+def test_what_is_no_call_of_a_task_is_refused(app: QueueTasks, task: Any, args: Any, kwargs: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        app.schedule("digest", task, args, kwargs, every=60)
+
+
+def test_one_id_cannot_hold_for_every_tick(app: QueueTasks) -> None:
+    with pytest.raises(ConfigError, match="expected a schedule without id"):
+        app.schedule("digest", app.tasks["mail"].using(id=uuid4()), every=60)
 
 
 def test_a_wrong_name_and_wrong_arguments_are_refused(app: QueueTasks) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, Protocol, Self, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
@@ -137,32 +137,48 @@ class Scheduled:
 
         return None if due is None else moment_of(due, self.schedule.timezone)
 
+    def refresh(self) -> Self:
+        """Read it again. Raises ``ConfigError`` when it has been deleted."""
+        found = self._source.broker.definitions(SCHEDULE, [self.name])
+        schedule = read_schedule(found[0]) if found else None
+
+        if schedule is None:
+            raise ConfigError(f"schedule {self.name} is not stored any more: somebody has deleted it, or it left the code")
+
+        self.schedule, self._version = schedule, found[0].version
+        self._due = self._source.broker.ticks().get(self.name)
+        return self
+
     def pause(self) -> None:
-        """Fire no more until ``resume``; a deploy does not change that."""
-        self._store(replace(self.schedule, paused=True))
+        """Fire no more until ``resume``; a deploy does not change that. Raises as ``refresh`` does, like the other verbs."""
+        self._store(replace(self.refresh().schedule, paused=True))
 
     def resume(self) -> None:
         """Fire again; ``catch_up`` says what becomes of the ticks that were missed."""
-        self._store(replace(self.schedule, paused=False))
+        self._store(replace(self.refresh().schedule, paused=False))
 
     def change(self, **timing: Unpack[Timing]) -> None:
         """Fire at other times from now on. Raises ``ConfigError``, also for a schedule that the code declares."""
-        if self.from_code:
+        if self.refresh().from_code:
             raise ConfigError(f"schedule {self.name} is declared in the code; change it there, or pause it")
 
         self._store(_checked(_timed(self.schedule, timing)))
 
     def run_now(self) -> Job[Any]:
         """Enqueue its job once, beside its ticks."""
-        job = self.schedule.job
+        job = self.refresh().schedule.job
         return self._source.send([replace(job, id=new_id(), head=tick_head(self.name, job, None))])[0]
 
     def delete(self) -> None:
         """Fire never again. Raises ``ConfigError`` for one that the code declares: the next worker would bring it back."""
-        if self.from_code:
+        if self.refresh().from_code:
             raise ConfigError(f"schedule {self.name} is declared in the code; take it out there, or pause it")
 
         self._source.broker.define([removal_of(self.name, self._version)])
+
+    async def arefresh(self) -> Self:
+        """The async twin of ``refresh``."""
+        return await self._source.submitter.call(self.refresh)
 
     async def apause(self) -> None:
         """The async twin of ``pause``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from cherga.client.handle import Job
@@ -80,6 +80,7 @@ class Steering(ABC):
         A schedule of that name that was made before at run time is changed. It stays until it is deleted, whatever is
         deployed. Raises ``ConfigError`` for a timing that is wrong, ``InvalidArguments`` for arguments that do not fit.
         """
+        _check_call(task, args, kwargs)
         return self.schedules.store(name, make_schedule(self.prepare(task, args, kwargs), timing))
 
     async def aschedule(
@@ -129,6 +130,17 @@ class Steering(ABC):
     async def apaused(self) -> list[PauseScope]:
         """The async twin of ``paused``."""
         return await self.submitter.call(self.paused)
+
+
+def _check_call(task: object, args: object, kwargs: object) -> None:
+    if not isinstance(task, Task | Prepared | str):
+        raise ConfigError(f"expected a task, task.using(…) or a task's name to schedule, got {task!r}")
+
+    if isinstance(args, str | bytes) or not isinstance(args, Iterable):  # the letters of a text would be meant
+        raise ConfigError(f"expected args to be a tuple such as (7,), got {args!r}")
+
+    if not (kwargs is None or isinstance(kwargs, Mapping)):
+        raise ConfigError(f"expected kwargs to be a dictionary of arguments, got {kwargs!r}")
 
 
 def pause_scope(queue: str | None, task: str | None, arguments: Mapping[str, Any] | None) -> PauseScope:

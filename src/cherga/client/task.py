@@ -99,8 +99,12 @@ class Enqueuing(ABC, Generic[P, R]):
         return Step(task, order, args, kwargs, takes=False)
 
     def prepare(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> NewJob:
-        """The job that an enqueue would store. Raises ``InvalidArguments``."""
+        """The job that an enqueue would store, for a schedule. Raises ``InvalidArguments`` or ``ConfigError``."""
         task, order = self._aim()
+
+        if order.id is not None:
+            raise ConfigError(f"task {task.name}: expected a schedule without id: each of its jobs has one of its own")
+
         return task.build(order, tuple(args), dict(kwargs or {}))
 
     @abstractmethod

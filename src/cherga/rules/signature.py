@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from operator import or_
 from types import GenericAlias, SimpleNamespace
 from typing import Any, get_type_hints
@@ -84,11 +85,15 @@ class Signature:
 
     def pack_fed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Encode all arguments but the first, which is to come. Raises ``InvalidArguments`` when it would not fit."""
-        try:
-            self.signature.bind(None, *args, **kwargs)
-        except TypeError as misfit:
-            raise InvalidArguments(f"task {self.task}{self.signature}, fed with a result first: {misfit}") from misfit
+        where = f"task {self.task}{self.signature}, fed with a result first"
 
+        try:
+            first, *given = self.signature.bind(None, *args, **kwargs).arguments.items()
+        except TypeError as misfit:
+            raise InvalidArguments(f"{where}: {misfit}") from misfit
+
+        rest = [(self._rest, first[1][1:])] if first[0] == self._rest else []
+        self._check_types(where, [*rest, *given])
         return pack_unbound(self.task, args, kwargs)
 
     def feed(self, payload: bytes, first: Any) -> bytes:
@@ -151,23 +156,27 @@ class Signature:
         where = f"task {self.task}{self.signature}"
 
         try:
-            bound = self.signature.bind(*args, **kwargs)
+            self._check_types(where, self.signature.bind(*args, **kwargs).arguments.items())
+        except InvalidArguments as misfit:
+            return misfit
         except TypeError as misfit:
             return InvalidArguments(f"{where}: {misfit}")
 
-        for name, value in bound.arguments.items():
-            try:
-                data = encode_argument(value, f"{where}: argument {name!r}")
-                decoder(_storable(self._field_type(name))).decode(data)
-            except InvalidArguments as misfit:
-                return misfit
-            except Exception as misfit:
-                return InvalidArguments(f"{where}: argument {name!r}: {misfit}; got {_short(value)}")
-
         return InvalidArguments(f"{where}: {error}")
 
-    def _field_type(self, name: str) -> Any:
-        return get_type_hints(self._record, include_extras=True)[name]
+    def _check_types(self, where: str, arguments: Iterable[tuple[str, Any]]) -> None:
+        """Raise ``InvalidArguments`` for the first that does not fit its parameter."""
+        for name, value in arguments:
+            data = encode_argument(value, f"{where}: argument {name!r}")
+
+            try:
+                decoder(_storable(self._kinds[name])).decode(data)
+            except Exception as misfit:
+                raise InvalidArguments(f"{where}: argument {name!r}: {misfit}; got {_short(value)}") from misfit
+
+    @cached_property
+    def _kinds(self) -> dict[str, Any]:
+        return get_type_hints(self._record, include_extras=True)
 
 
 def _readable(function: Callable[..., Any], task: str) -> inspect.Signature:
