@@ -489,6 +489,15 @@ def test_threads_side_by_side_each_get_their_own_job_back(app: QueueTasks, kit: 
     assert results == {number: [2 * number] * 20 for number in range(4)}
 
 
+def test_a_schedule_runs_when_the_clock_gets_there_and_its_failure_is_raised(app: QueueTasks) -> None:
+    @app.task(every=3600)
+    def hourly() -> None:
+        raise ValueError("the hour has struck")
+
+    with app.testing(inline="raise") as kit, pytest.raises(JobFailed, match="the hour has struck"):
+        kit.advance(3600)
+
+
 def test_a_coroutine_that_is_cancelled_takes_its_job_along(app: QueueTasks, kit: Kit) -> None:
     begun = asyncio.Event()
 

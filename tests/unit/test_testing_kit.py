@@ -188,6 +188,27 @@ def test_a_retry_runs_once_it_is_due_and_without_jitter(shop: Shop, kit: Kit) ->
     assert job.result(0) == "open again"
 
 
+def test_a_drain_leaves_what_a_rate_holds_up_and_does_not_wait_for_it(shop: Shop, kit: Kit) -> None:
+    shop.app.task(name="call", rate_limit="2/h")(shop._add)
+    shop.app.tasks["call"].enqueue_many([(number,) for number in range(5)])
+
+    assert kit.drain(timeout=5) == Drained(succeeded=2)
+
+    kit.advance(3601)
+    assert kit.drain(timeout=5) == Drained(succeeded=2)
+
+
+def test_a_drain_of_what_is_scheduled_sets_the_clock_to_when_a_rate_lets_more_jobs_go(shop: Shop, kit: Kit) -> None:
+    shop.app.task(name="call", rate_limit="2/h")(shop._add)
+    shop.app.tasks["call"].enqueue_many([(number,) for number in range(5)])
+    shop.app.tasks["add"].using(run_in=1800).enqueue(7)
+    began = kit.clock.now()
+
+    assert kit.drain(scheduled=True, timeout=5) == Drained(succeeded=6)
+    assert 7200 <= kit.clock.now() - began < 10_800
+    assert kit.drain(scheduled=True, timeout=5) == Drained()
+
+
 def test_a_drain_of_what_is_scheduled_goes_on_to_the_very_end(shop: Shop, kit: Kit) -> None:
     begin = kit.clock.now()
     job, later = shop.bad.enqueue(), shop.add.using(run_in=timedelta(days=2)).enqueue(1)
@@ -514,6 +535,51 @@ def test_a_job_expires_with_the_clock(shop: Shop, kit: Kit) -> None:
 
     assert kit.drain() == Drained()
     assert job.is_cancelled
+
+
+def test_schedules_fire_when_the_clock_is_set_ahead(shop: Shop, kit: Kit) -> None:
+    @shop.app.task(every=3600, catch_up="skip")
+    def hourly() -> None: ...
+
+    shop.app.schedule("three", shop.add, (3,), cron="30 * * * *")
+    assert kit.drain() == Drained()
+    kit.advance(3600)
+
+    assert {job.task_name for job in kit.enqueued()} == {"hourly", "add"}
+    kit.advance(3 * 3600)
+    assert (len(kit.enqueued(hourly)), len(kit.enqueued(shop.add))) == (4, 4)
+    assert kit.drain() == Drained(succeeded=8)
+    assert shop.diary == [("add", 3, 1)] * 4
+
+
+def test_schedules_fire_at_no_other_time(shop: Shop, kit: Kit) -> None:
+    @shop.app.task(every=60)
+    def often() -> None: ...
+
+    kit.advance(60)
+    fired = kit.enqueued(often)
+    shop.add.using(run_in=86_400).enqueue(1)
+    kit.drain(scheduled=True)
+
+    assert 1 <= len(kit.enqueued(often)) == len(fired)
+
+
+def test_a_far_journey_fires_no_more_than_the_cap_of_a_schedule(shop: Shop, kit: Kit) -> None:
+    shop.app.schedule("often", shop.add, (1,), every=1, catch_up_cap=5)
+    kit.advance(timedelta(days=365))
+
+    assert len(kit.enqueued(shop.add)) == 5
+
+
+def test_schedules_that_are_paused_do_not_fire(shop: Shop, kit: Kit) -> None:
+    schedule = shop.app.schedule("often", shop.add, (1,), every=60)
+    schedule.pause()
+    kit.advance(3600)
+    assert kit.enqueued() == []
+
+    schedule.resume()
+    kit.advance(60)
+    assert 1 <= len(kit.enqueued()) <= 60
 
 
 def test_a_worker_in_the_block_survives_the_journey(shop: Shop, kit: Kit) -> None:

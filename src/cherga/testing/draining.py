@@ -12,9 +12,11 @@ from typing import Any, cast
 from msgspec import Struct
 
 from cherga.client.app import QueueTasks
+from cherga.testing.ticking import IdleScheduler
 from cherga.testing.watching import WatchedExecutor
 from cherga.words.clock import SystemClock
 from cherga.worker.assignment import Assignment
+from cherga.worker.caretaker import Caretaker
 from cherga.worker.collecting import HastyCollector
 from cherga.worker.embedded import EmbeddedWorker
 from cherga.worker.engine import Engine, Parts
@@ -98,6 +100,7 @@ class DrainEngine(Engine):
     """The engine of a worker, with runners that use the thread and the loop of the test."""
 
     parts = Parts(executor=WatchedExecutor, threads=CallerRunner, loop=HostedLoop, collector=HastyCollector)
+    awaits_rates = False
 
     @property
     def caller(self) -> CallerRunner:
@@ -110,6 +113,11 @@ class DrainEngine(Engine):
     def live_on(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Run ``async def`` tasks on this loop, which must be another thread's."""
         cast(HostedLoop, self._loop).live_on(loop)
+
+    def opens_in(self) -> float | None:
+        """Seconds until a rate lets the next job go; None when no job waits for one."""
+        self._claimer.dried_up()
+        return 0.0 if self._claimer.in_hand() else self._claimer.again_in
 
 
 class DrainWorker(EmbeddedWorker):
@@ -133,19 +141,28 @@ class DrainWorker(EmbeddedWorker):
         self.drain_engine.host.process = self.drain_engine.host.worker
         return self.drain_engine
 
+    def make_caretaker(self) -> Caretaker:
+        broker = self.app.broker
+        return Caretaker(broker, self.app.settings.broker, self.app.clock, IdleScheduler(broker))
+
     @property
     def watched(self) -> WatchedExecutor:
         """What became of the jobs."""
         return self.drain_engine.watched
 
     def work(self) -> None:
-        """Run jobs until none is ready, running or due. Raises ``AssertionError`` when that takes too much."""
+        """Run jobs until none runs, is due, or is ready and not held up. Raises ``AssertionError`` when that takes too much."""
         deadline = SystemClock.monotonic() + self._limits.seconds
         turn = self.drain_engine.caller.turn
 
         while not self._over():
             turn(LOOK)
             self._check(self._limits, deadline)
+
+    def next_in(self) -> float | None:
+        """Seconds until there is more to do: a job is due, or a rate lets one go; None when nothing waits for the clock."""
+        waits = (self.app.broker.promote().next_in, self.drain_engine.opens_in())
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _over(self) -> bool:
         """Nothing is left. What was raised in a job and is meant for the test is raised here."""
@@ -175,9 +192,9 @@ Travel = Callable[[float], None]
 
 
 def drain_through(worker: DrainWorker, travel: Travel) -> None:
-    """Work, set the clock to when the next job is due, and work again, until none is."""
+    """Work, set the clock to when the next job may run, and work again, until none waits for the clock."""
     worker.work()
 
-    while (due_in := worker.app.broker.promote().next_in) is not None:
-        travel(due_in)
+    while (next_in := worker.next_in()) is not None:
+        travel(next_in)
         worker.work()

@@ -20,6 +20,7 @@ from cherga.rules.options import Duration
 from cherga.testing.draining import Drained, DrainLimits, DrainWorker, drain_through
 from cherga.testing.expecting import Expectation, Filters, Wanted, canonical_name
 from cherga.testing.inline import InlineWorker
+from cherga.testing.ticking import Ticker
 from cherga.testing.travelling import TravelClock
 from cherga.words.clock import moment
 from cherga.words.errors import ConfigError
@@ -56,6 +57,7 @@ class Kit:
             block.enter_context(_restored(self.app))
             self.app.clock = self.clock
             self.app.after_send = self
+            self._ticker = Ticker(self.app)
             self._origin = copy_context()
 
             if self._mode:
@@ -147,20 +149,18 @@ class Kit:
     # --- time
 
     def advance(self, duration: Duration) -> None:
-        """Set the clock ahead: jobs that are due by then become ready. With ``inline`` they run."""
-        waiting = self._waiting()
-        self._travel(check.seconds(duration, "the time to advance"))
+        """Set the clock ahead: jobs that are due by then become ready, and schedules fire. With ``inline`` their jobs run."""
+        self._pass(check.seconds(duration, "the time to advance"))
 
         if self._inline is not None:
-            self._inline.run(waiting)
+            self._inline.run(self._waiting())
 
     async def aadvance(self, duration: Duration) -> None:
         """The async twin of ``advance``, for ``inline``."""
-        waiting = self._waiting()
-        self._travel(check.seconds(duration, "the time to advance"))
+        self._pass(check.seconds(duration, "the time to advance"))
 
         if self._inline is not None:
-            await self._inline.arun(waiting)
+            await self._inline.arun(self._waiting())
 
     def advance_to(self, when: datetime) -> None:
         """Set the clock ahead to this moment. Raises ``ConfigError`` for one that has passed."""
@@ -173,6 +173,11 @@ class Kit:
     def _waiting(self) -> list[Job[Any]]:
         """The jobs that have not begun."""
         return [Job(row, self.app) for row in self.broker.find(JobFilter(states=WAITING), MANY)[::-1]]
+
+    def _pass(self, seconds: float) -> None:
+        self._ticker.begin()
+        self._travel(seconds)
+        self._ticker.fire()
 
     def _travel(self, seconds: float) -> None:
         workers = [each.session.id for each in self.broker.workers()]

@@ -32,11 +32,11 @@ MARGIN = 0.05
 class Caretaker:
     """One thread. It sleeps until the next job is due, a sweep is, or somebody schedules something sooner."""
 
-    def __init__(self, broker: FullBroker, settings: BrokerSettings, clock: Clock) -> None:
+    def __init__(self, broker: FullBroker, settings: BrokerSettings, clock: Clock, scheduler: Scheduler | None = None) -> None:
         self._broker = broker
         self._sweep_interval = settings.sweep
         self._clock = clock
-        self._scheduler = Scheduler(broker)
+        self._scheduler = scheduler or Scheduler(broker)
         self._listener = broker.listen([Topic.DUE])
         self._deaths: list[Death] = []
         self._lock = threading.Lock()

@@ -42,7 +42,7 @@ class EmbeddedWorker:
     def __enter__(self) -> Self:
         app, settings = self.app, self.app.settings.broker
         self.engine = self.make_engine()
-        self._caretaker = Caretaker(app.broker, settings, app.clock)
+        self._caretaker = self.make_caretaker()
         self._keeper = Keeper(app.broker, settings, app.clock, self)
         self.engine.register()
         self.engine.start()
@@ -65,6 +65,10 @@ class EmbeddedWorker:
     def make_engine(self) -> Engine:
         """The engine of one block."""
         return Engine(self.app, self.options, SlotTable.private(Engine.slot_count(self.options)))
+
+    def make_caretaker(self) -> Caretaker:
+        """The caretaker of one block."""
+        return Caretaker(self.app.broker, self.app.settings.broker, self.app.clock)
 
     # --- what the keeper says
 
