@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from cherga.brokers.sqlite import SQLiteBroker
+from cherga.brokers.sqlite.empty import PAGE
 from cherga.brokers.sqlite.lanes import KEYED
 from cherga.brokers.sqlite.offers import HELD_BACK, HINDRANCES
 from cherga.brokers.sqlite.room import AHEAD
@@ -144,6 +145,15 @@ class TestEmptyLanes:
             broker.prune()
             assert db.execute("select count(*) from lanes where number >= ?", (KEYED,)).get == 1
             assert db.execute("select count(*) from counters where lane >= ? and count <> 0", (KEYED,)).get == 1
+
+    def test_lanes_of_jobs_that_were_not_kept_all_go_at_once(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db", durability="process") as broker, raw(tmp_path / "jobs.db") as db:
+            push_keys(broker, 3 * PAGE)
+            broker.settle([success(job, keep=0) for job in claim(broker, limit=3 * PAGE)])
+            assert db.execute("select count(*) from lanes where number >= ?", (KEYED,)).get == 3 * PAGE
+            broker.prune()
+            assert db.execute("select count(*) from lanes where number >= ?", (KEYED,)).get == 0
+            assert db.execute("select count(*) from counters where lane >= ?", (KEYED,)).get == 0
 
     def test_a_number_is_never_used_again(self, tmp_path: Path) -> None:
         with opened(tmp_path / "jobs.db") as broker, raw(tmp_path / "jobs.db") as db:

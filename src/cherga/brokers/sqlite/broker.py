@@ -12,6 +12,7 @@ from cherga.brokers.sqlite.claim import ANY_READY, NOTHING, claim
 from cherga.brokers.sqlite.coalesce import Coalescer
 from cherga.brokers.sqlite.door import Door
 from cherga.brokers.sqlite.doorbell import PollingListener
+from cherga.brokers.sqlite.empty import MOST_PAGES, remove_empty
 from cherga.brokers.sqlite.limits import list_uses
 from cherga.brokers.sqlite.push import push_groups
 from cherga.brokers.sqlite.settle import settle_together
@@ -163,7 +164,16 @@ class SQLiteBroker:
     def prune(self, limit: int = 500) -> int:
         """Delete final jobs past their time or over the caps; return how many."""
         with self._write(lasting=False) as write:
-            return tidy.prune(write, limit)
+            pruned, more = tidy.prune(write, limit), remove_empty(write)
+
+        for _ in range(MOST_PAGES):
+            if not more:
+                break
+
+            with self._write(lasting=False) as write:  # others may write in between
+                more = remove_empty(write)
+
+        return pruned
 
     def tick(self, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:
         """Push the group for this firing unless another was first."""
