@@ -14,13 +14,14 @@ from cherga.cli.lazy import Entry, LazyGroup, show_help
 from cherga.cli.options import reading_options, with_app
 from cherga.cli.output import Cell, Column, Done, Listing, Output, note
 from cherga.cli.parameters import Read
-from cherga.cli.queues import WAITING, known_queues
+from cherga.cli.queues import known_queues
 from cherga.client.app import QueueTasks
 from cherga.client.limits import limit_name
 from cherga.rules.describe import describe_limit, limit_parts
 from cherga.rules.options import nearest
 from cherga.rules.rates import write_rate
 from cherga.rules.times import rough
+from cherga.words.job import WAITING_STATES
 from cherga.words.limits import OVERRIDE, LimitRule, LimitUse, Overflow
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,7 +91,7 @@ def list_limits(app: QueueTasks, out: Output) -> None:
     waiting: Counter[str] = Counter()
 
     for count in app.broker.counts():
-        waiting[count.queue] += count.count if count.state in WAITING else 0
+        waiting[count.queue] += count.count if count.state in WAITING_STATES else 0
 
     out.listing(make_listing(app.limits.all(), Standing(waiting, _overridden(app))))
 

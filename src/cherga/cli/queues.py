@@ -18,12 +18,11 @@ from cherga.cli.parameters import NAME
 from cherga.client.app import QueueTasks
 from cherga.rules.describe import describe_scope, scope_arguments, scope_options
 from cherga.words.inspection import JobFilter
-from cherga.words.job import JobState
+from cherga.words.job import WAITING_STATES, JobState
 from cherga.words.shared import PauseScope
 
 S = JobState
 SHOWN = (S.READY, S.RUNNING, S.SCHEDULED, S.BLOCKED, S.FAILED, S.SUCCEEDED, S.CANCELLED)
-WAITING = frozenset({S.READY, S.SCHEDULED, S.BLOCKED})
 STYLES = {S.READY: "blue", S.RUNNING: "cyan", S.FAILED: "red"}
 EVERYTHING = PauseScope()
 
@@ -162,4 +161,4 @@ def _record(standing: Standing) -> dict[str, Any]:
 @with_app
 def empty(app: QueueTasks, out: Output, name: str, task: str | None, yes: bool) -> int:
     """Cancel the jobs that wait in queue NAME: ready, scheduled and blocked ones. What runs goes on; nothing is deleted."""
-    return move_matching(app, out, CANCEL, JobFilter(states=WAITING, queue=name, task=task), yes)
+    return move_matching(app, out, CANCEL, JobFilter(states=WAITING_STATES, queue=name, task=task), yes)

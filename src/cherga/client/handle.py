@@ -15,13 +15,14 @@ from cherga.client.applications import current_application
 from cherga.client.cancelling import cancel, cancel_untold, tell
 from cherga.client.explain import Explanation, explain
 from cherga.client.ids import as_id
-from cherga.client.relatives import children_of, family_of, own_progress, total_progress_of
+from cherga.client.relatives import children_of, family_of, total_progress_of
 from cherga.client.signals import Signals
 from cherga.client.submit import Submitter
 from cherga.client.waiting import waiting_for
 from cherga.doors.broker import FullBroker, Listener, Topic
 from cherga.rules.codec import decode, decoder
 from cherga.rules.options import Duration, seconds, text
+from cherga.rules.progress import read_progress
 from cherga.words.clock import Clock, moment
 from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
 from cherga.words.inspection import Family
@@ -200,7 +201,7 @@ class Job(Generic[R_co]):
     @property
     def progress(self) -> Progress | None:
         """How far the job is; None before it says so."""
-        return own_progress(self._row)
+        return read_progress(self._row.progress)
 
     @property
     def meta(self) -> dict[str, Any]:

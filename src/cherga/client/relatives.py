@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import UUID
 
-import msgspec
-
 from cherga.doors.broker import FullBroker
+from cherga.rules.progress import read_progress, share_done
 from cherga.words.inspection import Family, JobFilter
 from cherga.words.job import JobRow, JobState, Progress
 from cherga.words.push import GROUP_TASK
 
 PAGE = 10_000
-
-_decode_progress = msgspec.msgpack.Decoder(Progress).decode
 
 
 def family_of(broker: FullBroker, id: UUID) -> Family:
@@ -52,16 +49,12 @@ def total_progress_of(broker: FullBroker, row: JobRow) -> Progress | None:
     if row.task == GROUP_TASK:
         return Progress(done, float(family.total))
 
-    own = own_progress(row)
-    return Progress(done + _share(row, own), family.total + 1.0, own.note if own else "") if family.total else own
+    own = read_progress(row.progress)
 
+    if not family.total:
+        return own
 
-def own_progress(row: JobRow) -> Progress | None:
-    """What the job itself has told last."""
-    try:
-        return _decode_progress(row.progress) if row.progress else None
-    except (msgspec.DecodeError, TypeError):
-        return None
+    return Progress(done + share_done(row.state, row.progress), family.total + 1.0, own.note if own else "")
 
 
 def _done_in_groups(broker: FullBroker, id: UUID, family: Family) -> float:
@@ -76,10 +69,3 @@ def _done_in_groups(broker: FullBroker, id: UUID, family: Family) -> float:
 
 def _share_of(broker: FullBroker, id: UUID, family: Family) -> float:
     return (family.done + _done_in_groups(broker, id, family)) / family.total if family.total else 0.0
-
-
-def _share(row: JobRow, own: Progress | None) -> float:
-    if row.state.final:
-        return 1.0
-
-    return (own.percent or 0.0) / 100.0 if own and row.state is JobState.RUNNING else 0.0

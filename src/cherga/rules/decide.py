@@ -38,6 +38,10 @@ class Policy(Struct, frozen=True):
         )
 
 
+UNASKED = Policy()
+"""For an end that no worker wrote: what the head of the job overrides, and else this."""
+
+
 class Run(Struct, frozen=True):
     """Who ran the attempt, and when it ended (broker-independent wall clock, for the history alone)."""
 

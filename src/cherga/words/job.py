@@ -33,6 +33,9 @@ class JobState(StrEnum):
 FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 """States that a job leaves only when a person retries it."""
 
+WAITING_STATES = frozenset({JobState.SCHEDULED, JobState.READY, JobState.BLOCKED})
+"""States in which a job has not been handed out."""
+
 
 class Reason(StrEnum):
     """Why a job stands where it stands, where the state alone does not say."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 from cherga.brokers.memory.ending import end_unasked, release_page
 from cherga.brokers.memory.store import Store
 from cherga.rules.limits import queue_limit, rule_for
-from cherga.words.job import JobRow, JobState, Reason
+from cherga.rules.refusals import full_queue
+from cherga.words.job import WAITING_STATES, JobRow, JobState, Reason
 from cherga.words.limits import LimitRule, Overflow
 from cherga.words.push import NewJob
 
-WAITING = (JobState.SCHEDULED, JobState.READY, JobState.BLOCKED)
 DROPPABLE = (JobState.SCHEDULED, JobState.READY)
 
 
@@ -23,7 +23,7 @@ def refusal(store: Store, jobs: Sequence[NewJob]) -> str | None:
         rule = _rule(store, queue)
 
         if rule and _excess(store, queue, rule, number) > _droppable(store, queue, rule):
-            return _full(store, queue, rule, number)
+            return full_queue(queue, _count(store, queue, WAITING_STATES), rule.max_length or 0)
 
     return None
 
@@ -46,14 +46,14 @@ def _rule(store: Store, queue: str) -> LimitRule | None:
 
 def _excess(store: Store, queue: str, rule: LimitRule, number: int) -> int:
     """How many would be too many with so many more."""
-    return _count(store, queue, WAITING) + number - (rule.max_length or 0)
+    return _count(store, queue, WAITING_STATES) + number - (rule.max_length or 0)
 
 
 def _droppable(store: Store, queue: str, rule: LimitRule) -> int:
     return _count(store, queue, DROPPABLE) if rule.overflow is Overflow.DROP_OLDEST else 0
 
 
-def _count(store: Store, queue: str, states: Sequence[JobState]) -> int:
+def _count(store: Store, queue: str, states: Collection[JobState]) -> int:
     return sum(count for (name, _, state), count in store.counts.items() if name == queue and state in states)
 
 
@@ -61,9 +61,3 @@ def _oldest(store: Store, queue: str, number: int) -> list[JobRow]:
     """The rows stand in the order of their sequences."""
     rows = (row for row in store.rows.values() if row.queue == queue and row.state in DROPPABLE)
     return list(islice(rows, max(0, number)))
-
-
-def _full(store: Store, queue: str, rule: LimitRule, number: int) -> str:
-    waiting = _count(store, queue, WAITING)
-    more = "one more does" if number == 1 else f"{number} more do"
-    return f"queue {queue!r} is full: {waiting} jobs wait, its limit allows {rule.max_length}, and {more} not fit"

@@ -9,13 +9,12 @@ import msgspec
 
 from cherga.brokers.memory.store import Orphans, Store
 from cherga.doors.broker import Topic
-from cherga.rules.settings import Settings
+from cherga.rules.decide import UNASKED
+from cherga.rules.edges import satisfied
 from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.push import GROUP_TASK, EdgePolicy, JobHead, Overrides
 
 PAGE = 100
-RESULT_TTL = Settings().result_ttl
-FAILURE_TTL = Settings().failure_ttl
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 
@@ -45,15 +44,13 @@ def end(store: Store, row: JobRow, to: JobState, now: float, keep: float, **fiel
 
 def end_unasked(store: Store, row: JobRow, to: JobState, reason: Reason, now: float, **fields: Any) -> JobRow:
     """An end that no worker wrote; it is kept as long as a failure."""
-    overrides = overrides_of(row)
-    keep = FAILURE_TTL if overrides.failure_ttl is None else overrides.failure_ttl
+    keep = UNASKED.overridden(overrides_of(row)).failure_ttl
     return end(store, row, to, now, keep, reason=reason, **fields)
 
 
 def end_group(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
     """A group that waits for nobody has succeeded."""
-    overrides = overrides_of(row)
-    keep = RESULT_TTL if overrides.result_ttl is None else overrides.result_ttl
+    keep = UNASKED.overridden(overrides_of(row)).result_ttl
     return end(store, row, JobState.SUCCEEDED, now, keep, ready_at=None, **fields)
 
 
@@ -96,11 +93,6 @@ def release_page(store: Store, parent: UUID, now: float, limit: int = PAGE) -> i
         del store.waiting[parent], store.releases[parent]
 
     return len(page)
-
-
-def satisfied(policy: EdgePolicy, state: JobState) -> bool:
-    """Whether a parent that ended like this lets the waiting job go on."""
-    return policy is EdgePolicy.ENDED or state is JobState.SUCCEEDED
 
 
 def overrides_of(row: JobRow) -> Overrides:

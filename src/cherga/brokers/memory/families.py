@@ -5,16 +5,12 @@ from __future__ import annotations
 from itertools import islice
 from uuid import UUID
 
-import msgspec
-
 from cherga.brokers.memory.ending import PAGE, end_unasked, record_orphans
-from cherga.brokers.memory.keys import WAITING
 from cherga.brokers.memory.store import Orphans, Store
 from cherga.doors.broker import Topic
+from cherga.rules.progress import share_done
 from cherga.words.inspection import Family
-from cherga.words.job import JobRow, JobState, Progress
-
-_decode_progress = msgspec.msgpack.Decoder(Progress).decode
+from cherga.words.job import WAITING_STATES, JobRow, JobState
 
 
 def look_at(store: Store, parent: UUID) -> Family:
@@ -25,7 +21,7 @@ def look_at(store: Store, parent: UUID) -> Family:
     for id in store.kinship.children.get(parent, ()):
         row = store.rows[id]
         counts[row.state] = counts.get(row.state, 0) + 1
-        done += _share_done(row)
+        done += share_done(row.state, row.progress)
 
     return Family(counts, done)
 
@@ -51,7 +47,7 @@ def cancel_orphans(store: Store, now: float, limit: int = PAGE) -> int:
 
 def cancel(store: Store, row: JobRow, why: Orphans, now: float) -> None:
     """Cancel what has not been handed out, mark what runs."""
-    if row.state in WAITING:
+    if row.state in WAITING_STATES:
         end_unasked(store, row, JobState.CANCELLED, why.reason, now, message=why.message)
     else:
         store.change(row, cancel_requested=True, message=why.message)
@@ -66,16 +62,3 @@ def _cancel(store: Store, row: JobRow, why: Orphans, now: float) -> None:
 def _page(store: Store, parent: UUID, size: int) -> list[JobRow]:
     rows = (store.rows[id] for id in store.kinship.children.get(parent, ()))
     return list(islice((row for row in rows if not row.state.final and not row.cancel_requested), size))
-
-
-def _share_done(row: JobRow) -> float:
-    if row.state.final:
-        return 1.0
-
-    if row.state is not JobState.RUNNING or not row.progress:
-        return 0.0
-
-    try:
-        return (_decode_progress(row.progress).percent or 0.0) / 100.0
-    except msgspec.DecodeError:
-        return 0.0

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from cherga.words.job import JobRow, JobState
+from cherga.words.job import WAITING_STATES, JobRow
 from cherga.words.unique import UniqueWhile
-
-WAITING = frozenset({JobState.SCHEDULED, JobState.READY, JobState.BLOCKED})
-"""States in which a job has not been handed out."""
 
 
 class Keys:
@@ -45,7 +42,7 @@ class Keys:
         else:
             self._let_go(row.unique.key, row.id)
 
-        if self.successors.get(row.unique.key) == row.id and row.state not in WAITING:
+        if self.successors.get(row.unique.key) == row.id and row.state not in WAITING_STATES:
             del self.successors[row.unique.key]
 
     def drop(self, row: JobRow) -> None:
@@ -72,6 +69,6 @@ def holds_key(row: JobRow, now: float) -> bool:
         case UniqueWhile.UNFINISHED:
             return not row.state.final
         case UniqueWhile.QUEUED:
-            return row.state in WAITING
+            return row.state in WAITING_STATES
         case UniqueWhile.PERIOD:
             return now < row.enqueued_at + (row.unique.period or 0.0)

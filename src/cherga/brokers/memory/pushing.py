@@ -10,15 +10,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cherga.brokers.memory.capping import make_room, refusal
-from cherga.brokers.memory.ending import end_group, end_upstream, satisfied
+from cherga.brokers.memory.ending import end_group, end_upstream
 from cherga.brokers.memory.families import cancel_orphans
-from cherga.brokers.memory.replacing import Rival, find_rival, read_times, replace_waiting
+from cherga.brokers.memory.replacing import find_rival, read_times, replace_waiting
 from cherga.brokers.memory.store import Store
+from cherga.rules.edges import satisfied, stricter
+from cherga.rules.refusals import circle, rivalry, unknown_parent
+from cherga.rules.unique import Meeting, meet
 from cherga.words.job import JobRow, JobState
 from cherga.words.push import GROUP_TASK, EdgePolicy, NewJob, PushAnswer, PushedJob
-from cherga.words.unique import OnConflict, Unique
-
-_STRICTNESS = (EdgePolicy.ENDED, EdgePolicy.SUCCEEDED, EdgePolicy.TOGETHER)
+from cherga.words.unique import Unique
 
 
 class _Plan(Struct):
@@ -79,34 +80,25 @@ def _holder(store: Store, plan: _Plan, job: NewJob, unique: Unique, now: float) 
         plan.keys[unique.key] = job
         return None
 
-    match unique.conflict:
-        case OnConflict.REFUSE:
-            plan.refused = plan.refused or f"the unique key {unique.key!r} of job {job.id} is held by job {rival.id}"
-        case OnConflict.REPLACE | OnConflict.LATEST if rival.waits:
-            plan.refused = plan.refused or _other_task(job, rival)
-            plan.replacements.append((rival.id, job))
-        case OnConflict.LATEST if rival.runs:
-            plan.refused = plan.refused or _other_task(job, rival)
-            plan.keys[unique.key] = job
-            plan.behind[job.id] = rival.id
-            return None
+    meeting = meet(unique, rival)
+    plan.refused = plan.refused or rivalry(job, unique.key, rival, meeting)
 
-    return rival.id
-
-
-def _other_task(job: NewJob, rival: Rival) -> str | None:
-    if job.task == rival.task:
+    if meeting is Meeting.FOLLOWED:
+        plan.keys[unique.key] = job
+        plan.behind[job.id] = rival.id
         return None
 
-    found = f"job {rival.id} of task {rival.task!r}"
-    return f"job {job.id} of task {job.task!r} cannot replace {found}; give it a unique key of its own"
+    if meeting is Meeting.REPLACED:
+        plan.replacements.append((rival.id, job))
+
+    return rival.id
 
 
 def _unknown_parent(store: Store, plan: _Plan) -> str | None:
     for job in plan.fresh:
         for edge in job.edges:
             if edge.parent not in plan.stands_for and edge.parent not in store.rows:
-                return f"job {job.id} is to wait for job {edge.parent}, which is not kept; enqueue that one first or with it"
+                return unknown_parent(job.id, edge.parent)
 
     return None
 
@@ -117,7 +109,7 @@ def _circle(plan: _Plan) -> str | None:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        return f"the jobs wait for each other in a circle: {', '.join(map(str, error.args[1]))}"
+        return circle(error.args[1])
 
     return None
 
@@ -176,7 +168,7 @@ def _policies(job: NewJob, plan: _Plan) -> Mapping[UUID, EdgePolicy]:
 
     for edge in job.edges:
         parent = plan.stands_for.get(edge.parent, edge.parent)
-        policies[parent] = max(edge.policy, policies.get(parent, edge.policy), key=_STRICTNESS.index)
+        policies[parent] = stricter(edge.policy, policies.get(parent, edge.policy))
 
     return policies
 

@@ -7,21 +7,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cherga.brokers.memory.keys import WAITING
 from cherga.brokers.memory.store import Store
-from cherga.words.job import JobState
+from cherga.rules.unique import Rival
+from cherga.words.job import WAITING_STATES, JobState
 from cherga.words.push import NewJob
-from cherga.words.unique import UniqueWhile
-
-
-class Rival(Struct, frozen=True):
-    """The job that holds a key, or the one that gets it next."""
-
-    id: UUID
-    task: str
-    waits: bool
-    runs: bool
-    """It runs, and holds the key until it has ended."""
 
 
 class Times(Struct, frozen=True):
@@ -35,16 +24,15 @@ class Times(Struct, frozen=True):
 
 def find_rival(store: Store, fresh: Mapping[str, NewJob], key: str, now: float) -> Rival | None:
     """Who stands in the way of a job with this key; ``fresh`` are those of the same group."""
-    if job := fresh.get(key):
-        return Rival(job.id, job.task, waits=True, runs=False)
+    if (job := fresh.get(key)) and job.unique:
+        return Rival(job.id, job.task, JobState.BLOCKED, job.unique.hold)
 
     row = store.keys.successor(key) or store.keys.holder(key, now)
 
     if row is None or row.unique is None:
         return None
 
-    lasting = row.unique.hold is UniqueWhile.UNFINISHED
-    return Rival(row.id, row.task, waits=row.state in WAITING, runs=lasting and row.state is JobState.RUNNING)
+    return Rival(row.id, row.task, row.state, row.unique.hold)
 
 
 def read_times(job: NewJob, now: float) -> Times:
@@ -62,7 +50,7 @@ def replace_waiting(store: Store, holder: UUID, job: NewJob, now: float) -> None
     """The holder takes over everything but its id, its place and whom it waits for."""
     row, times = store.rows[holder], read_times(job, now)
 
-    if row.state not in WAITING:
+    if row.state not in WAITING_STATES:
         return  # it ended in the same push, by a parent that had failed
 
     blocked = row.state is JobState.BLOCKED

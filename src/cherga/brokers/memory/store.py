@@ -13,13 +13,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cherga.brokers.memory.agenda import Agenda
-from cherga.brokers.memory.keys import WAITING, Keys
+from cherga.brokers.memory.keys import Keys
 from cherga.brokers.memory.kinship import Kinship
 from cherga.brokers.memory.lanes import LaneKey, lane_of
 from cherga.brokers.memory.limiting import LimitBook
 from cherga.brokers.memory.listening import Bells
 from cherga.doors.broker import Topic
-from cherga.words.job import JobRow, JobState, Reason
+from cherga.words.job import WAITING_STATES, JobRow, JobState, Reason
 from cherga.words.limits import LIMIT, OVERRIDE
 from cherga.words.push import EdgePolicy
 from cherga.words.report import LiveEvent
@@ -178,7 +178,7 @@ class Store:
     def _list(self, row: JobRow, before: Place | None) -> None:
         self.counts[row.queue, row.task, row.state] += 1
 
-        if row.state in WAITING and row.expires_at is not None:
+        if row.state in WAITING_STATES and row.expires_at is not None:
             self.expiring.add(row.expires_at, row.id)
 
         if row.state is JobState.READY:
@@ -232,7 +232,7 @@ class Store:
 
     def _is_expiring(self, at: float, id: UUID) -> bool:
         row = self.rows.get(id)
-        return row is not None and row.state in WAITING and row.expires_at == at
+        return row is not None and row.state in WAITING_STATES and row.expires_at == at
 
     def _is_outdated(self, at: float, id: UUID) -> bool:
         row = self.rows.get(id)

@@ -11,8 +11,6 @@ from cherga.brokers.sqlite.held import Held
 from cherga.brokers.sqlite.rows import (
     AWAITED,
     CANCELLED,
-    FAILURE_KEPT,
-    GROUP_KEPT,
     HAS_HISTORY,
     READY,
     RUNNING,
@@ -24,6 +22,7 @@ from cherga.brokers.sqlite.rows import (
 from cherga.brokers.sqlite.uniques import release_key, retake_key
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
+from cherga.rules.decide import UNASKED
 from cherga.rules.lifecycle import Move, allowed
 from cherga.words.job import JobState, Reason
 from cherga.words.push import GROUP_TASK
@@ -97,8 +96,7 @@ def end(write: Write, held: Held, ending: Ending) -> None:
 
 def end_group(write: Write, held: Held) -> None:
     """A job that is a group has nobody to wait for any more: it has succeeded."""
-    overrides = held.head.overrides
-    kept = GROUP_KEPT if overrides is None or overrides.result_ttl is None else overrides.result_ttl
+    kept = UNASKED.overridden(held.head.overrides).result_ttl
     write.run("update jobs set pending = 0 where sequence = ?", (held.sequence,))
     end(write, held, Ending(to=SUCCEEDED, kept=kept))
 
@@ -173,8 +171,7 @@ def _kept(held: Held, ending: Ending) -> float:
     if ending.kept is not None:
         return ending.kept
 
-    overrides = held.head.overrides
-    return FAILURE_KEPT if overrides is None or overrides.failure_ttl is None else overrides.failure_ttl
+    return UNASKED.overridden(held.head.overrides).failure_ttl
 
 
 def _history_trait(held: Held) -> int:

@@ -16,8 +16,9 @@ from cherga.brokers.sqlite.rows import CODES, COLUMNS, FAILED, RUNNING, STATES, 
 from cherga.brokers.sqlite.sweeps import PATIENCE, read_last
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
+from cherga.rules.progress import share_done
 from cherga.words.inspection import Family, JobFilter, TaskCount
-from cherga.words.job import JobRow, JobState, Progress
+from cherga.words.job import JobRow, JobState
 from cherga.words.session import WorkerInfo
 from cherga.words.shared import PauseScope
 
@@ -45,7 +46,6 @@ cross join jobs as j indexed by jobs_by_parent on j.parent = p.parent
 where j.state = {RUNNING} and j.progress is not null
 """
 
-_read_progress = msgspec.msgpack.Decoder(Progress).decode
 _COUNTS_FOR = """
 ? in (select 'queue:' || queue union all select 'task:' || task union all select value from json_each(limits))
 """
@@ -93,17 +93,9 @@ def families(db: apsw.Connection, ids: Sequence[UUID]) -> list[Family]:
         shares[parent] += count if STATES[state].final else 0.0
 
     for parent, progress in db.execute(_CHILDREN_RUNNING, (packed,)):
-        shares[parent] += _share(progress)
+        shares[parent] += share_done(JobState.RUNNING, progress)
 
     return [Family(counts.get(id.bytes, {}), shares.get(id.bytes, 0.0)) for id in ids]
-
-
-def _share(packed: bytes) -> float:
-    """How much of a running job is done, 0 to 1."""
-    try:
-        return (_read_progress(packed).percent or 0.0) / 100.0
-    except (msgspec.DecodeError, TypeError):
-        return 0.0
 
 
 def workers(db: apsw.Connection, uptime: float) -> list[WorkerInfo]:

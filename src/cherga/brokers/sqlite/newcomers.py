@@ -12,8 +12,6 @@ import msgspec
 from cherga.brokers.sqlite.rows import (
     BLOCKED,
     CANCELLED,
-    FAILURE_KEPT,
-    GROUP_KEPT,
     READY,
     SCHEDULED,
     SUCCEEDED,
@@ -22,6 +20,7 @@ from cherga.brokers.sqlite.rows import (
 )
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
+from cherga.rules.decide import UNASKED
 from cherga.words.job import Reason
 from cherga.words.push import GROUP_TASK, NewJob
 
@@ -126,15 +125,13 @@ def find_kept(write: Write, ids: Iterable[UUID]) -> dict[UUID, tuple[int, int]]:
 
 def close_stillborn(write: Write, job: NewJob, sequence: int, reason: Reason, message: str | None = None) -> None:
     """Complete the row of a job that was cancelled in the moment it was stored."""
-    overrides = read_head(job.head).overrides
-    kept = FAILURE_KEPT if overrides is None or overrides.failure_ttl is None else overrides.failure_ttl
+    kept = UNASKED.overridden(read_head(job.head).overrides).failure_ttl
     write.run(_CLOSE, (reason.value, message, write.now, write.now + kept, sequence))
 
 
 def close_group(write: Write, job: NewJob, sequence: int) -> None:
     """Complete the row of a group that had nobody to wait for in the moment it was stored."""
-    overrides = read_head(job.head).overrides
-    kept = GROUP_KEPT if overrides is None or overrides.result_ttl is None else overrides.result_ttl
+    kept = UNASKED.overridden(read_head(job.head).overrides).result_ttl
     write.run(_CLOSE, (None, None, write.now, write.now + kept, sequence))
 
 

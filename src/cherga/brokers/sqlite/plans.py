@@ -14,11 +14,14 @@ from msgspec.structs import replace
 
 from cherga.brokers.sqlite.newcomers import find_kept, first_state, waiting_state
 from cherga.brokers.sqlite.room import Room
-from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, FIRST_FINAL, READY, RUNNING, SCHEDULED, STATES, SUCCEEDED
+from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, FIRST_FINAL, RUNNING, STATES
 from cherga.brokers.sqlite.uniques import Holder, find_holders, shadow
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.edges import satisfied, stricter
+from cherga.rules.refusals import circle, rivalry, unknown_parent
+from cherga.rules.unique import Meeting, Rival, meet
 from cherga.words.push import Edge, EdgePolicy, NewJob, PushAnswer, PushedJob
-from cherga.words.unique import OnConflict, Unique, UniqueWhile
+from cherga.words.unique import Unique, UniqueWhile
 
 
 class Refused(Exception):
@@ -186,18 +189,20 @@ class Draft:
 
     def _meet(self, job: NewJob, unique: Unique, holder: Standing) -> None:
         """The key is held: what the enqueue wants then."""
-        if unique.conflict is OnConflict.REFUSE:
-            raise Refused(f"the unique key {unique.key!r} is held by job {holder.id}")
+        rival = Rival(holder.id, holder.task, STATES[holder.state], holder.hold)
+        meeting = meet(unique, rival)
+        refusal = rivalry(job, unique.key, rival, meeting)
 
-        if unique.conflict is OnConflict.LATEST and holder.state == RUNNING and _until_the_end(unique, holder):
-            _check_task(job, unique, holder)
+        if refusal is not None:
+            raise Refused(refusal)
+
+        if meeting is Meeting.FOLLOWED:
             self._add(job, shadow(unique.key), holder)
             return
 
         self.standings[job.id] = holder
 
-        if unique.conflict is not OnConflict.EXISTING and holder.state in {SCHEDULED, READY, BLOCKED}:
-            _check_task(job, unique, holder)
+        if meeting is Meeting.REPLACED:
             self.replacements.append((holder, job))
 
     def _parents_first(self) -> list[Plan]:
@@ -209,7 +214,7 @@ class Draft:
         try:
             order = list(TopologicalSorter(graph).static_order())
         except CycleError as error:
-            raise Refused(f"the jobs wait for each other in a circle: {', '.join(map(str, error.args[1]))}") from None
+            raise Refused(circle(error.args[1])) from None
 
         return free + [self.plans[id] for id in order]
 
@@ -241,9 +246,8 @@ class Draft:
 
         for edge in plan.job.edges:
             standing = self._find_parent(plan.job, edge)
-
-            if standing.id not in found or _STRICTNESS[edge.policy] > _STRICTNESS[found[standing.id][1]]:
-                found[standing.id] = (standing, edge.policy)
+            _, policy = found.get(standing.id, (standing, edge.policy))
+            found[standing.id] = (standing, stricter(policy, edge.policy))
 
         return list(found.values())
 
@@ -251,25 +255,10 @@ class Draft:
         standing = self._find(edge.parent)
 
         if standing is None:
-            raise Refused(f"job {job.id} waits for job {edge.parent}, which is neither kept nor in the same group")
+            raise Refused(unknown_parent(job.id, edge.parent))
 
         return standing
 
 
-_STRICTNESS = {EdgePolicy.ENDED: 0, EdgePolicy.SUCCEEDED: 1, EdgePolicy.TOGETHER: 2}
-
-
 def _breaks(parent: Standing, policy: EdgePolicy) -> bool:
-    return policy is not EdgePolicy.ENDED and parent.state >= FIRST_FINAL and parent.state != SUCCEEDED
-
-
-def _until_the_end(unique: Unique, holder: Standing) -> bool:
-    return UniqueWhile.PERIOD not in (unique.hold, holder.hold)
-
-
-def _check_task(job: NewJob, unique: Unique, holder: Standing) -> None:
-    if job.task != holder.task:
-        raise Refused(
-            f"the unique key {unique.key!r} is held by job {holder.id} of task {holder.task!r}, "
-            f"which a job of task {job.task!r} cannot replace"
-        )
+    return parent.state >= FIRST_FINAL and not satisfied(policy, STATES[parent.state])

@@ -14,6 +14,7 @@ from cherga.brokers.sqlite.limits import stored_rules
 from cherga.brokers.sqlite.rows import AWAITED, CANCELLED
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.limits import queue_limit
+from cherga.rules.refusals import full_queue
 from cherga.words.job import Reason
 from cherga.words.limits import LimitRule, Overflow
 from cherga.words.push import NewJob
@@ -127,10 +128,7 @@ class Room:
     def _refuse(self, queue: str) -> str:
         rule = self._cap(queue)
         allowed = 0 if rule is None else rule.max_length
-        return (
-            f"queue {queue!r} is full: {self._waiting(queue)} jobs wait, its limit allows {allowed}; "
-            "enqueue again when some have run, or raise the limit"
-        )
+        return full_queue(queue, self._waiting(queue), allowed or 0)
 
     def _cap(self, queue: str) -> LimitRule | None:
         rule = self._rules.rule(queue_limit(queue))

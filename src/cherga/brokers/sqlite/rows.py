@@ -41,11 +41,6 @@ HAS_EVENTS = 16
 ENTANGLED = HOLDS_KEY | AWAITED | WAITS | HAS_HISTORY
 """The end of such a job is more than a change of its own row."""
 
-FAILURE_KEPT = 30 * 86_400.0
-"""Seconds that a job is kept which no worker ended, unless its head says otherwise."""
-GROUP_KEPT = 86_400.0
-"""Seconds that a group is kept which has succeeded, unless its head says otherwise."""
-
 
 class Ties(Struct, frozen=True, array_like=True, omit_defaults=True):
     """What ties a job to others, in one packed column that most jobs leave empty."""

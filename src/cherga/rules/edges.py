@@ -1,0 +1,18 @@
+"""What the end of a job means for those that wait for it. Pure."""
+
+from __future__ import annotations
+
+from cherga.words.job import JobState
+from cherga.words.push import EdgePolicy
+
+_STRICTNESS = (EdgePolicy.ENDED, EdgePolicy.SUCCEEDED, EdgePolicy.TOGETHER)
+
+
+def stricter(one: EdgePolicy, other: EdgePolicy) -> EdgePolicy:
+    """What holds where two edges of a job name the same parent."""
+    return one if one is other else max(one, other, key=_STRICTNESS.index)
+
+
+def satisfied(policy: EdgePolicy, end: JobState) -> bool:
+    """Whether a parent that ended like this lets the waiting job go on."""
+    return policy is EdgePolicy.ENDED or end is JobState.SUCCEEDED

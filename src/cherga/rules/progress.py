@@ -1,0 +1,26 @@
+"""How much of a job is done. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cherga.words.job import JobState, Progress
+
+_decode = msgspec.msgpack.Decoder(Progress).decode
+
+
+def read_progress(packed: bytes | None) -> Progress | None:
+    """What a job has told last; None when that is nothing, or cannot be read."""
+    try:
+        return _decode(packed) if packed else None
+    except (msgspec.DecodeError, TypeError):
+        return None
+
+
+def share_done(state: JobState, packed: bytes | None) -> float:
+    """0 to 1: a job that has ended counts whole, one that does not run not at all."""
+    if state.final:
+        return 1.0
+
+    progress = read_progress(packed) if state is JobState.RUNNING else None
+    return (progress.percent or 0.0) / 100.0 if progress else 0.0
