@@ -78,7 +78,7 @@ class Claimer:
         self._begun = self._ended = 0
         """Rounds, counted from 1."""
         self._dry = False
-        """The last round found nothing, and nothing that will be there later."""
+        """The last round found nothing to take."""
         self._again_in = inf
         """Seconds until a rate that held a job up lets it go, as the last round found."""
         self._thread = threading.Thread(target=self._run, name="cherga-claimer", daemon=True)
@@ -105,12 +105,18 @@ class Claimer:
         """The same without those that wait for other jobs, which may be jobs that have to run alone."""
         return sum(lane.runner.in_hand() - lane.runner.lent for lane in self.lanes)
 
-    def dried_up(self) -> bool:
-        """Look once more now: whether there is nothing to take, and no rate or suspect to wait for."""
+    @property
+    def again_in(self) -> float | None:
+        """Seconds until a rate that held a job up lets it go, as the last look found; None when none did."""
+        return None if self._again_in == inf else self._again_in
+
+    def dried_up(self, patient: bool = True) -> bool:
+        """Look once more now: whether there is nothing to take, no suspect to wait for, and, if ``patient``, no rate."""
         with self._turned:
             begun = self._begun
             self.wake()
-            return self._turned.wait_for(lambda: self._ended > begun, LOOK_PATIENCE) and self._dry
+            looked = self._turned.wait_for(lambda: self._ended > begun, LOOK_PATIENCE)
+            return looked and self._dry and not (patient and self._again_in < inf)
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -163,7 +169,7 @@ class Claimer:
         if self._solitude.asked:
             return self._may_go_on()
 
-        self._dry = self.taken == before and self._again_in == inf and all(lane.runner.room() > 0 for lane in self.lanes)
+        self._dry = self.taken == before and self._again_in > 0.0 and all(lane.runner.room() > 0 for lane in self.lanes)
 
         # They may have finished before they knew that they should ring.
         return any(lane.runner.room() > 0 for lane in hungry)

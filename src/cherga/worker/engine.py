@@ -70,6 +70,8 @@ class Engine:
     """Runs jobs of ``app`` until it is drained. ``stuck`` is called once when a thread outlives its attempt too long."""
 
     parts = Parts()
+    awaits_rates = True
+    """Whether there is still something to do while a rate holds a job up."""
 
     def __init__(
         self, app: QueueTasks, options: EngineOptions, slots: SlotTable, stuck: Callable[[], None] | None = None
@@ -167,7 +169,10 @@ class Engine:
         self._claimer.session = self.session.id
 
     def exhausted(self) -> bool:
-        """No job that this worker could run is running anywhere, or ready and neither paused nor stopped; for burst mode."""
+        """No job that this worker could run is running anywhere, or ready and neither paused nor stopped; for burst mode.
+
+        One that a rate holds up counts, if the engine ``awaits_rates``.
+        """
         taken = self._claimer.taken
 
         if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open:
@@ -182,7 +187,7 @@ class Engine:
             return False
 
         # What was claimed since the first look may hold every slot of a limit: then nothing to take means nothing.
-        return JobState.READY not in states or (self._claimer.dried_up() and self._claimer.taken == taken)
+        return JobState.READY not in states or (self._claimer.dried_up(self.awaits_rates) and self._claimer.taken == taken)
 
     def _concerns(self, row: TaskCount) -> bool:
         known = row.task in self.app.tasks or row.task in self.app.aliases
