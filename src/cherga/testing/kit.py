@@ -25,10 +25,9 @@ from cherga.testing.travelling import TravelClock
 from cherga.words.clock import moment
 from cherga.words.errors import ConfigError
 from cherga.words.inspection import JobFilter
-from cherga.words.job import JobState
+from cherga.words.job import WAITING_STATES, JobState
 
 MANY = 1_000_000
-WAITING = frozenset({JobState.SCHEDULED, JobState.READY, JobState.BLOCKED})
 
 
 class Kit:
@@ -172,7 +171,7 @@ class Kit:
 
     def _waiting(self) -> list[Job[Any]]:
         """The jobs that have not begun."""
-        return [Job(row, self.app) for row in self.broker.find(JobFilter(states=WAITING), MANY)[::-1]]
+        return [Job(row, self.app) for row in self.broker.find(JobFilter(states=WAITING_STATES), MANY)[::-1]]
 
     def _pass(self, seconds: float) -> None:
         self._ticker.begin()
