@@ -20,8 +20,9 @@ from cherga.worker.caretaker import Caretaker
 from cherga.worker.collecting import HastyCollector
 from cherga.worker.embedded import EmbeddedWorker
 from cherga.worker.engine import Engine, Parts
-from cherga.worker.runners import LoopRunner, ThreadRunner
+from cherga.worker.loop import LoopRunner
 from cherga.worker.slots import SlotTable
+from cherga.worker.threads import ThreadRunner
 
 SLOT = 0
 LOOK = 0.001

@@ -30,8 +30,8 @@ from cherga.words.settlement import Charge, Settlement
 from cherga.worker.assignment import Assignment
 from cherga.worker.engine import Engine, EngineOptions, Parts
 from cherga.worker.herald import DirectHerald
+from cherga.worker.loop import LoopRunner
 from cherga.worker.pace import Pace
-from cherga.worker.runners import LoopRunner
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 

@@ -20,7 +20,9 @@ from cherga.worker.calls import Call
 from cherga.worker.claimer import Lane
 from cherga.worker.deadlines import NEVER, Deadlines
 from cherga.worker.executor import Executor
-from cherga.worker.runners import NOT_WAITED_FOR, LoopRunner, ThreadRunner
+from cherga.worker.loop import LoopRunner
+from cherga.worker.runners import NOT_WAITED_FOR
+from cherga.worker.threads import ThreadRunner
 
 
 class Desk(Struct, frozen=True):

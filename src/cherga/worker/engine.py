@@ -32,9 +32,10 @@ from cherga.worker.deadlines import NEVER, Deadlines
 from cherga.worker.executor import Executor, timed_out
 from cherga.worker.host import WorkerHost
 from cherga.worker.lending import Lending
-from cherga.worker.runners import LoopRunner, ThreadRunner
+from cherga.worker.loop import LoopRunner
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable, share_slots
+from cherga.worker.threads import ThreadRunner
 from cherga.worker.verdicts import settles_now
 
 logger = logging.getLogger("cherga.worker")

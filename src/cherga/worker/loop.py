@@ -1,0 +1,228 @@
+"""An event loop for ``async def`` tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from typing import TypeVar
+
+from cherga.worker.assignment import Assignment
+from cherga.worker.executor import Executor
+from cherga.worker.pace import Pace
+from cherga.worker.runners import NOT_WAITED_FOR
+
+T = TypeVar("T")
+
+logger = logging.getLogger("cherga.worker")
+
+LONGEST_FAREWELL = 0.5
+"""Seconds that coroutines which outlive the loop get to end."""
+
+
+class LoopRunner:
+    """One event loop for all ``async def`` tasks of the process, so that their pools and clients can be shared."""
+
+    def __init__(
+        self, executor: Executor, slots: range, lookahead: float, ring: Callable[[], None], spare: Sequence[int] = ()
+    ) -> None:
+        self.refill_below = NOT_WAITED_FOR
+        self.half = 0
+        self.lent = 0
+        self._spare = list(spare)
+        self._owed = 0
+        """Slots beyond the regular ones that still run something after they were reclaimed."""
+        self._executor = executor
+        self._count = len(slots)
+        self._ring = ring
+        self._pace = Pace(len(slots), lookahead)
+        self._waiting: deque[Assignment] = deque()
+        self._free = list(reversed(slots))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
+        self._stopping = False
+        self._soon: set[Future[object]] = set()
+        self._thread = threading.Thread(target=self._run, name="cherga-loop", daemon=True)
+
+    def start(self) -> None:
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread.start()
+
+    def wait_for(self, made: Awaitable[T]) -> T:
+        """Await something on the loop while the calling thread waits; the loop starts at the first use."""
+        self.start()
+        return asyncio.run_coroutine_threadsafe(_awaited(made), self.loop).result()
+
+    def run_soon(self, made: Awaitable[object]) -> None:
+        """Let the loop await something, and do not wait for it before the end."""
+        self.start()
+        future = asyncio.run_coroutine_threadsafe(_awaited(made), self.loop)
+        self._soon.add(future)
+        future.add_done_callback(self._soon.discard)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("expected the loop to be started")
+
+        return self._loop
+
+    def submit(self, assignments: Sequence[Assignment]) -> None:
+        if self._loop is None:
+            self.start()
+
+        self._waiting.extend(assignments)
+        self.loop.call_soon_threadsafe(self._fill)
+
+    def in_hand(self) -> int:
+        # In this order: one that begins meanwhile is counted twice rather than not at all.
+        return len(self._waiting) + self._count + self.lent + self._owed - len(self._free)
+
+    def room(self) -> int:
+        ahead = self._pace.ahead()
+        self.half = ahead // 2
+        return self._count + self.lent + ahead - self.in_hand()
+
+    def is_here(self) -> bool:
+        """Whether the caller runs on this loop, and so holds it up."""
+        return asyncio._get_running_loop() is self._loop is not None
+
+    def lend(self) -> bool:
+        """On the loop: one job more may run; False when all spare slots are lent."""
+        if not self._spare:
+            return False
+
+        self._free.append(self._spare.pop())
+        self.lent += 1
+        self._fill()
+        self._ring()
+        return True
+
+    def reclaim(self) -> None:
+        """On the loop: one job less may be started."""
+        self.lent -= 1
+
+        if self._free:
+            self._spare.append(self._free.pop())
+        else:
+            self._owed += 1
+
+    def free(self) -> int:
+        """Slots without a job; below 0 when more are in hand."""
+        return self._count + self.lent - self.in_hand()
+
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def hurry(self) -> None:
+        """All start as soon as they can."""
+
+    def let_go(self) -> list[Assignment]:
+        self._pace.forget()
+        return self.take_back()
+
+    def take_back(self) -> list[Assignment]:
+        taken: list[Assignment] = []
+
+        while self._waiting:
+            try:
+                taken.append(self._waiting.popleft())
+            except IndexError:
+                break
+
+        return taken
+
+    def cancel(self, assignment: Assignment) -> bool:
+        # Read once: the loop takes it away at the end of the job.
+        if (coroutine := assignment.coroutine) is not None:
+            with suppress(RuntimeError):  # the loop is closed: nothing runs there any more
+                self.loop.call_soon_threadsafe(coroutine.cancel)
+
+        return True
+
+    def stop(self) -> None:
+        wait(list(self._soon), timeout=1.0)
+
+        if self._thread.is_alive() and not self._stopping:
+            self._stopping = True
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(1.0)
+
+    def is_alive(self) -> bool:
+        """Whether coroutines may still run here."""
+        return self._thread.is_alive()
+
+    def _fill(self) -> None:
+        """On the loop: start what waits, as far as slots are free."""
+        while self._loop and self._free and self._waiting:
+            slot = self._free.pop()
+
+            try:
+                assignment = self._waiting.popleft()
+            except IndexError:
+                self._free.append(slot)
+                return
+
+            assignment.coroutine = self._loop.create_task(self._live(assignment, slot), context=self._executor.fresh())
+
+    async def _live(self, assignment: Assignment, slot: int) -> None:
+        try:
+            await self._executor.arun(assignment, slot, self._pace)
+        finally:
+            assignment.coroutine = None
+
+            if self._owed:
+                self._owed -= 1
+                self._spare.append(slot)
+            else:
+                self._free.append(slot)
+
+            self._next()
+
+    def _next(self) -> None:
+        if self._waiting:
+            self._fill()
+
+        if len(self._waiting) <= self.refill_below:
+            self.refill_below = NOT_WAITED_FOR
+            self._ring()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+
+        try:
+            while not self._stopping:
+                self._turn()
+
+            self.loop.run_until_complete(self._tidy_up())
+        finally:
+            self.loop.close()
+
+    def _turn(self) -> None:
+        """Until somebody stops the loop. A coroutine that a job started beside itself can do so by leaving the interpreter."""
+        try:
+            self.loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            logger.warning("a coroutine raised %s; the other jobs go on", type(error).__name__, extra={"action": "loop.left"})
+
+    async def _tidy_up(self) -> None:
+        """End what tasks have left behind, and do not wait long for it."""
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+        for task in left:
+            task.cancel()
+
+        if left:
+            await asyncio.wait(left, timeout=LONGEST_FAREWELL)
+
+        await self.loop.shutdown_asyncgens()
+
+
+async def _awaited(made: Awaitable[T]) -> T:
+    return await made
