@@ -88,8 +88,10 @@ class Saboteur:
         pids = [worker.process.pid, *worker.children()]
 
         if not any(pid in stopped for _, stopped in self._frozen for pid in pids):
-            self._place.freeze(*pids)
             self._frozen.append((time.monotonic() + 1.0 + self._chance.random(), pids))
+
+            with suppress(ProcessLookupError):  # one has just ended
+                self._place.freeze(*pids)
 
     def _start(self) -> Worker:
         return self._place.worker("--threads", str(self._threads), app="tests.flow_jobs:app")
