@@ -8,7 +8,8 @@ import msgspec
 
 from cherga.cli.times import iso
 from cherga.cli.values import unpack
-from cherga.client.handle import Job, worker_of
+from cherga.client.handle import Job
+from cherga.client.snapshot import worker_of
 from cherga.words.job import Attempt, JobError, Progress
 from cherga.words.session import WorkerInfo
 

@@ -18,7 +18,8 @@ from cherga.cli.records import full_record
 from cherga.cli.times import iso
 from cherga.cli.values import LONGEST_SHOWN, json_text, shorten, unpack
 from cherga.client.app import QueueTasks
-from cherga.client.handle import Job, worker_of
+from cherga.client.handle import Job
+from cherga.client.snapshot import worker_of
 from cherga.rules.times import from_now, local, span
 from cherga.words.job import Attempt, JobState
 

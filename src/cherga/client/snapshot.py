@@ -1,0 +1,194 @@
+"""What a handle shows: a stored job as it stood when it was last read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from cherga.rules.codec import decode
+from cherga.rules.progress import read_progress
+from cherga.words.clock import moment
+from cherga.words.job import Attempt, JobError, JobRow, JobState, Progress, Reason
+from cherga.words.push import JobHead
+
+V = TypeVar("V")
+D = TypeVar("D")
+
+_decode_head = msgspec.msgpack.Decoder(JobHead).decode
+_decode_attempts = msgspec.msgpack.Decoder(list[Attempt]).decode
+
+
+class Snapshot:
+    """One row, readable; what is packed is unpacked at the first look."""
+
+    __slots__ = ("_head", "_meta", "_row")
+
+    def __init__(self, row: JobRow) -> None:
+        self._show(row)
+
+    def _show(self, row: JobRow) -> None:
+        """Show this row from now on."""
+        self._row = row
+        self._head: JobHead | None = None
+        self._meta: dict[str, Any] | None = None
+
+    @property
+    def row(self) -> JobRow:
+        """The stored row."""
+        return self._row
+
+    @property
+    def id(self) -> UUID:
+        return self._row.id
+
+    @property
+    def task_name(self) -> str:
+        return self._row.task
+
+    @property
+    def queue(self) -> str:
+        return self._row.queue
+
+    @property
+    def priority(self) -> int:
+        return self._row.priority
+
+    @property
+    def status(self) -> JobState:
+        return self._row.state
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the job stands where it stands, where the state alone does not say."""
+        return self._row.reason
+
+    @property
+    def message(self) -> str | None:
+        """The words of whoever cancelled the job."""
+        return self._row.message
+
+    @property
+    def owner(self) -> str | None:
+        return self._row.owner
+
+    @property
+    def description(self) -> str | None:
+        return self.head.description
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self.head.tags
+
+    @property
+    def parent(self) -> UUID | None:
+        """The id of the job inside which this one was enqueued, or of the group that it belongs to; it need not be kept."""
+        return self._row.parent
+
+    @property
+    def root(self) -> UUID:
+        """The id of the first job of the family: its own when nobody is its parent."""
+        return self.head.root or self._row.parent or self.id
+
+    @property
+    def attempt(self) -> int:
+        """Attempts counted so far."""
+        return self._row.attempt
+
+    @property
+    def crashes(self) -> int:
+        return self._row.crashes
+
+    @property
+    def interruptions(self) -> int:
+        return self._row.interruptions
+
+    @property
+    def enqueued_at(self) -> datetime | None:
+        return moment(self._row.enqueued_at)
+
+    @property
+    def run_at(self) -> datetime | None:
+        return moment(self._row.run_at)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the last attempt started."""
+        return moment(self._row.started_at)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        return moment(self._row.finished_at)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        return moment(self._row.expires_at)
+
+    @property
+    def head(self) -> JobHead:
+        """What was set at enqueue and no query needs."""
+        if self._head is None:
+            self._head = _read(_decode_head, self._row.head, JobHead())
+
+        return self._head
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the job is; None before it says so."""
+        return read_progress(self._row.progress)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the job told about itself with ``ctx.meta``, else what was given with it at enqueue."""
+        if self._meta is None:
+            meta: Any = _read(decode, self._row.meta or self.head.meta, None)
+            self._meta = meta if isinstance(meta, dict) else {}
+
+        return self._meta
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The last ten attempts that are over, oldest first, with worker, times and error."""
+        kept = self._kept_attempts()
+        return [*kept, last] if (last := _last_attempt(self._row)) else kept
+
+    @property
+    def error(self) -> JobError | None:
+        """The error of the last attempt that failed."""
+        kept = self._kept_attempts()
+        return kept[-1].error if kept and self._row.state is not JobState.SUCCEEDED else None
+
+    @property
+    def arguments(self) -> Any:
+        """The stored arguments as plain data: by name, or ``[args, kwargs]`` from a sender that knew no signature."""
+        return _read(decode, self._row.payload, None)
+
+    def _kept_attempts(self) -> list[Attempt]:
+        return _read(_decode_attempts, self._row.attempts, None) or []
+
+
+def _read(read: Callable[[bytes], V], data: bytes | None, default: D) -> V | D:
+    """A packed column, or the default where it is empty or cannot be read: a handle shows, it does not judge."""
+    if data is None:
+        return default
+
+    try:
+        return read(data)
+    except (msgspec.DecodeError, TypeError):
+        return default
+
+
+def _last_attempt(row: JobRow) -> Attempt | None:
+    """The attempt that succeeded, which the row tells without a history entry."""
+    if row.state is not JobState.SUCCEEDED or row.started_at is None or row.finished_at is None:
+        return None
+
+    return Attempt(row.attempt, worker_of(row.session), row.started_at, row.finished_at)
+
+
+def worker_of(session: str | None) -> str:
+    """The worker's name, which a session's id begins with."""
+    return (session or "").rpartition(".")[0]
