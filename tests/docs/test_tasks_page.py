@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cherga import Context, SyncTask, TaskExecutor
 from cherga.client.declare import TaskOptions
-from cherga.client.features import FOREIGN
+from cherga.client.features import FOREIGN, OF_ONE_JOB
 from cherga.client.order import FOREIGN as FOREIGN_TO_USING
 from cherga.client.order import UsingOptions
 from cherga.client.pipeline import STEPS
@@ -77,6 +77,7 @@ def test_every_signal_stands_on_its_page() -> None:
 
 def test_every_word_of_other_systems_means_an_option() -> None:
     assert set(FOREIGN.values()) <= set(TaskOptions.__annotations__)
-    assert not set(FOREIGN) & set(TaskOptions.__annotations__)
+    assert not {*FOREIGN, *OF_ONE_JOB} & set(TaskOptions.__annotations__)
+    assert set(OF_ONE_JOB.values()) <= set(UsingOptions.__annotations__)
     assert set(FOREIGN_TO_USING.values()) <= set(UsingOptions.__annotations__)
     assert not set(FOREIGN_TO_USING) & set(UsingOptions.__annotations__)

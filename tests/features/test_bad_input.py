@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cherga import ConfigError, InvalidArguments, QueueTasks, Retry, Router, TaskError
+from cherga import ConfigError, InvalidArguments, QueueTasks, Retry, Router, TaskError, chain, group
+from cherga.client import foreign
 
 
 @pytest.fixture
@@ -111,6 +112,10 @@ WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (mail, {"middleware_before": []}, "unknown option 'middleware_before'; did you mean 'middlewares_before'?"),
     (mail, {"max_retries": 3}, "unknown option 'max_retries'; did you mean 'retry'?"),
     (mail, {"timeout": 3}, "unknown option 'timeout'; did you mean 'max_time'?"),
+    (mail, {"once": {"keys": ["to"]}}, "unknown option 'once'; did you mean 'unique'?"),
+    (mail, {"retry_backoff": True}, "unknown option 'retry_backoff'; did you mean 'retry'?"),
+    (mail, {"expires": 60}, "unknown option 'expires'; say it of a job: task.using(expires=…)"),
+    (mail, {"countdown": 60}, "unknown option 'countdown'; say it of a job: task.using(run_in=…)"),
     (mail, {"nam": "x"}, "unknown option 'nam'; did you mean 'name'?"),
 ]
 
@@ -202,6 +207,47 @@ def test_the_verbs_of_other_systems_are_answered_with_ours(app: QueueTasks, verb
 
     with pytest.raises(AttributeError, match=rf"has no attribute '{verb}'; here it is called .*{ours}"):
         getattr(task, verb)
+
+
+@pytest.mark.parametrize(
+    ("verb", "ours"),
+    [("get", "result"), ("ready", "is_finished"), ("state", "status"), ("revoke", "cancel"), ("successful", "is_succeeded")],
+)
+def test_the_verbs_of_other_systems_for_a_job_are_answered_with_ours(app: QueueTasks, verb: str, ours: str) -> None:
+    job = app.task(name="work")(lambda number: number).enqueue(1)
+
+    with pytest.raises(AttributeError, match=rf"'Job' object has no attribute '{verb}'; here it is called {ours}"):
+        getattr(job, verb)
+
+
+def test_the_verbs_of_other_systems_for_flows_and_applications_are_answered_with_ours(app: QueueTasks) -> None:
+    step = app.task(name="work")(lambda number: number).s(1)
+
+    for part in (step, chain(step), group(step)):
+        with pytest.raises(AttributeError, match="has no attribute 'delay'; here it is called enqueue"):
+            getattr(part, "delay")  # noqa: B009
+
+    with pytest.raises(AttributeError, match="has no attribute 'send_task'; here it is called add_task"):
+        getattr(app, "send_task")  # noqa: B009
+
+    with pytest.raises(AttributeError, match=r"has no attribute 'conf'$"):
+        getattr(app, "conf")  # noqa: B009
+
+
+def test_every_word_that_is_named_instead_exists(app: QueueTasks) -> None:
+    task = app.task(name="work")(lambda number: number)
+    step = task.s(1)
+    owners = (
+        (task, foreign.TASK),
+        (step.enqueue(), foreign.JOB),
+        (group(step).enqueue(), foreign.JOB),
+        (step, foreign.FLOW),
+        (app, foreign.APPLICATION),
+    )
+    called = [(owner, ours) for owner, words in owners for ours in words.values() if ours.isidentifier()]
+
+    assert [ours for owner, ours in called if not hasattr(owner, ours)] == []
+    assert [theirs for owner, words in owners for theirs in words if hasattr(owner, theirs)] == []
 
 
 def test_an_option_among_the_arguments_is_shown_its_place(app: QueueTasks) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from importlib import import_module
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 
 from cherga.brokers import connect
+from cherga.client import foreign
 from cherga.client.applications import enter
 from cherga.client.children import Parent, adopted
 from cherga.client.context import current_parent
@@ -378,6 +379,11 @@ class QueueTasks(Declaring, Looking, Steering):
     def publish(self) -> None:
         """Store what is declared here: tasks for senders by name, limits and schedules; what is no longer declared goes."""
         publish(self)
+
+    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            raise foreign.explain_missing(self, name, foreign.APPLICATION)
 
     def __repr__(self) -> str:
         count = len(self.tasks)

@@ -22,19 +22,33 @@ CLOSE_ENOUGH = 0.75
 """From 0 to 1: a keyword that is so like an option is taken for a slip of the pen."""
 
 FOREIGN = {
+    "acks_late": "on_crash",
     "autoretry_for": "retry_on_exc",
     "batch_size": "batch",
     "bind": "echo",
+    "crontab": "cron",
+    "default_retry_delay": "retry",
+    "ignore_result": "result_ttl",
     "job_timeout": "max_time",
     "max_attempts": "retry",
+    "max_concurrency": "max_running",
     "max_retries": "retry",
+    "once": "unique",
+    "reject_on_worker_lost": "on_crash",
     "retries": "retry",
+    "retry_backoff": "retry",
+    "retry_backoff_max": "retry",
+    "retry_jitter": "retry",
+    "retry_kwargs": "retry",
+    "run_every": "every",
     "soft_time_limit": "max_time",
     "time_limit": "max_time",
     "timeout": "max_time",
     "ttl": "result_ttl",
 }
 """Words of other systems, and what they are called here: as extras they would be silently without effect."""
+OF_ONE_JOB = {"countdown": "run_in", "eta": "run_at", "expires": "expires", "run_at": "run_at", "run_in": "run_in"}
+"""What a task cannot have, but each of its jobs, and its keyword of ``using``."""
 
 
 class Features(Struct, frozen=True, kw_only=True):
@@ -200,6 +214,9 @@ def _extra(options: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
     extra = {key: value for key, value in options.items() if key not in known}
 
     for key in extra:
+        if key in OF_ONE_JOB:
+            raise ConfigError(f"unknown option {key!r}; say it of a job: task.using({OF_ONE_JOB[key]}=…).enqueue(…)")
+
         if hints := [FOREIGN[key]] if key in FOREIGN else get_close_matches(key, known, n=1, cutoff=CLOSE_ENOUGH):
             raise ConfigError(f"unknown option {key!r}; did you mean {hints[0]!r}?")
 

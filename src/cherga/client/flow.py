@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain as chained
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cherga.client import foreign
 from cherga.client.applications import current_application
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
@@ -127,6 +128,11 @@ class Part(Generic[R]):
     def handle(self, plan: Plan, jobs: Sequence[Job[Any]]) -> Job[R]:
         """The handle on the whole, once the jobs are stored."""
         return _pick(plan, jobs, plan.last.id)
+
+    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            raise foreign.explain_missing(self, name, foreign.FLOW)
 
     def enqueue(self) -> Job[R]:
         """Store all jobs in one write; the handle is that of the last one. Raises as ``Task.enqueue`` does."""

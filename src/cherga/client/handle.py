@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from uuid import UUID
 
 import msgspec
 
+from cherga.client import foreign
 from cherga.client.applications import current_application
 from cherga.client.cancelling import cancel, cancel_untold, tell
 from cherga.client.explain import Explanation, explain
@@ -89,6 +90,11 @@ class Job(Snapshot, Generic[R_co]):
             raise JobNotFound(f"no job {id} is kept: it never existed, or its time was over")
 
         return source.handle(row)
+
+    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            raise foreign.explain_missing(self, name, foreign.JOB)
 
     # --- under the names that people know from RQ
 

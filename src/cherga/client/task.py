@@ -10,12 +10,13 @@ from inspect import BoundArguments
 from types import GenericAlias, NoneType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
 
+from cherga.client import foreign
 from cherga.client.batches import Batch, element_of, element_result
 from cherga.client.depends import context_parameters
 from cherga.client.features import Features
 from cherga.client.flow import Step
 from cherga.client.handle import Job
-from cherga.client.keys import check_names, make_limit_key, make_unique
+from cherga.client.keys import check_names, check_text, make_limit_key, make_unique
 from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
@@ -32,15 +33,6 @@ C = TypeVar("C")
 T = TypeVar("T")
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-
-FOREIGN_VERBS = {
-    "apply_async": "using(…).enqueue",
-    "defer": "enqueue",
-    "delay": "enqueue",
-    "kiq": "aenqueue",
-    "send": "enqueue",
-}
-"""Verbs of other systems, and what they are called here."""
 
 
 class Sender(Protocol):
@@ -85,8 +77,7 @@ class Enqueuing(ABC, Generic[P, R]):
     if not TYPE_CHECKING:  # or every attribute would be known to type checkers
 
         def __getattr__(self, name: str) -> Any:
-            hint = f"; here it is called {FOREIGN_VERBS[name]}" if name in FOREIGN_VERBS else ""
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+            raise foreign.explain_missing(self, name, foreign.TASK)
 
     def s(self, *args: Any, **kwargs: Any) -> Step[R]:
         """A step for ``chain`` and ``group``: in a chain, the result before it becomes the first argument."""
@@ -251,7 +242,9 @@ class Task(Enqueuing[P, R]):
 
     def check_keys(self, order: Order) -> None:
         """Raise ``ConfigError`` when the keys name what is no parameter."""
-        if not isinstance(order.unique, bool | str | Unique) and not callable(order.unique):
+        if isinstance(order.unique, str):
+            check_text(self.name, order.unique, self.signature)
+        elif not isinstance(order.unique, bool | Unique) and not callable(order.unique):
             check_names(self.name, "unique", order.unique, self.signature)
 
         if order.key is not None and not callable(order.key):
