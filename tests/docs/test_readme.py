@@ -14,7 +14,7 @@ CHERGA = (sys.executable, "-m", "cherga")
 
 
 def test_the_readme_example_runs_as_written(tmp_path: Path) -> None:
-    (example,) = blocks(ROOT / "README.md", "python")
+    example, _flow = blocks(ROOT / "README.md", "python")
     (tmp_path / "letters.py").write_text(example.text)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHERGA")}
     worker = subprocess.Popen([*CHERGA, "worker", "-A", "letters:app"], cwd=tmp_path, env=kept)
@@ -30,7 +30,7 @@ def test_the_readme_example_runs_as_written(tmp_path: Path) -> None:
 
 
 def test_the_readme_example_is_short() -> None:
-    (example,) = blocks(ROOT / "README.md", "python")
+    example, _flow = blocks(ROOT / "README.md", "python")
     written = [line for line in example.text.splitlines() if line.strip()]
 
     assert len(written) <= 20
