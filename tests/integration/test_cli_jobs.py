@@ -87,6 +87,7 @@ def test_a_unique_key_that_is_held_names_the_holder(shop: Shop) -> None:
         (("--at", "soon"), "expected a time such as"),
         (("--in", 5, "--at", "2031-05-17T12:00"), "expected --in or --at, got both"),
         (("--arg", "b"), "expected --arg as KEY=VALUE, got 'b'"),
+        (("--arg", "b=1", "--arg", "b=2"), "expected each argument once, got b 2 times"),
         (("--priority", 101), "101 is not in the range"),
         (("--timeout", 5), "expected --timeout only together with --wait"),
         (("--queue", "a b"), "expected queue to be 1 to 200 letters"),

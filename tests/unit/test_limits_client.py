@@ -72,6 +72,9 @@ def test_a_long_key_is_named_as_its_jobs_name_it(app: QueueTasks) -> None:
         ({"max_length": True}, "max_length to be a whole number"),
         ({"rate": "many"}, "expected a rate like '100/m'"),
         ({"overflow": "burst"}, "'reject' or 'drop_oldest', got 'burst'"),
+        ({"max_running": 1 << 70}, "max_running to be 1,000,000,000 at most, got 1180591620717411303424"),
+        ({"rate": f"{'9' * 5000}/s"}, "expected a rate like '100/m'"),
+        ({"rate": f"1/{'9' * 20}d"}, "expected a rate like '100/m'"),
     ],
 )
 def test_a_wrong_limit_is_refused_with_what_was_expected(change: dict[str, Any], words: str) -> None:
@@ -113,6 +116,20 @@ def test_all_limits_with_a_rule_are_listed_by_name(app: QueueTasks) -> None:
 def test_a_length_is_for_queues_alone(app: QueueTasks) -> None:
     with pytest.raises(ConfigError, match="expected max_length for a queue, got it for task:send"):
         app.limits.set(task="send", max_length=5)
+
+
+def test_an_overflow_is_for_queues_alone(app: QueueTasks) -> None:
+    with pytest.raises(ConfigError, match="expected overflow for a queue, got it for task:send"):
+        app.limits.set(task="send", overflow="drop_oldest")
+
+
+def test_what_no_worker_has_told_yet_is_not_lost_when_another_part_is_set() -> None:
+    app = QueueTasks("fresh", "memory://")
+    app.task(name="send", max_running=3)(lambda: None)
+    app.limit(queue="mail", max_length=100)
+
+    assert app.limits.set(task="send", rate="1/s") == LimitRule(max_running=3, rate=Rate(1, 1.0))
+    assert app.limits.set(queue="mail", max_running=1) == LimitRule(max_running=1, max_length=100)
 
 
 def test_the_async_twins_do_the_same(app: QueueTasks) -> None:

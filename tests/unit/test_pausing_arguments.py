@@ -25,6 +25,12 @@ def test_only_plain_values_can_be_paused_by(value: object) -> None:
         write_arguments({"user": value})
 
 
+@pytest.mark.parametrize("arguments", [{"user": "\ud800"}, {"\ud800": 1}, {7: 1}, [("user", 7)], "user=7"])
+def test_arguments_that_cannot_be_written_down_are_refused(arguments: Any) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        write_arguments(arguments)
+
+
 def test_a_pause_needs_an_argument() -> None:
     with pytest.raises(ConfigError, match="at least one argument"):
         write_arguments({})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cherga import ConfigError, EnqueueRefused, JobState, QueueTasks, Task
+from cherga import ConfigError, EnqueueRefused, InvalidArguments, JobState, QueueTasks, Task
 from cherga.words.unique import OnConflict, Unique, UniqueWhile
 from tests.live_hand import Hand
 
@@ -84,6 +85,51 @@ def test_a_function_makes_the_key_of_the_arguments(app: QueueTasks) -> None:
 
     assert task.enqueue("Word") == task.enqueue("WORD")
     assert task.enqueue("Word").row.unique == Unique("fold:word")
+
+
+async def later(word: str) -> str:
+    return word
+
+
+def one_by_one(word: str) -> Iterator[str]:
+    yield word
+
+
+class Nameless:
+    """Looks different in each process."""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unique": "word"}, "expected unique to be ['word'] for the argument of that name"),
+        ({"unique": []}, "expected unique to name at least one argument, got none"),
+        ({"unique": ""}, "expected unique to be True, a text, names of arguments or a function, got ''"),
+        ({"unique": later}, "expected unique to be a function that returns its value at once, got later"),
+        ({"unique": one_by_one}, "expected unique to be a function that returns its value at once, got one_by_one"),
+        ({"key": later, "max_running": 1}, "expected key to be a function that returns its value at once, got later"),
+    ],
+)
+def test_a_key_that_cannot_be_meant_is_refused_where_it_is_written(
+    app: QueueTasks, options: dict[str, Any], message: str
+) -> None:
+    def fold(word: str) -> None: ...
+
+    with pytest.raises(ConfigError) as caught:
+        app.task(**options)(fold)
+
+    assert str(caught.value).startswith(f"task fold ({__file__}:")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [Nameless(), "\ud800", "\ud800" * 200])
+@pytest.mark.parametrize("option", ["key", "unique"])
+def test_a_value_without_a_lasting_text_makes_no_key(app: QueueTasks, option: Any, value: Any) -> None:
+    task = app.task(name="fold")(lambda word: None)
+    prepared = task.using(key=lambda word: value) if option == "key" else task.using(unique=lambda word: value)
+
+    with pytest.raises(InvalidArguments, match=f"task fold: expected {option} to be"):
+        prepared.enqueue("x")
 
 
 def test_a_whole_unique_may_be_given(app: QueueTasks, export: Task[..., None]) -> None:

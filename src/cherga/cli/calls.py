@@ -26,7 +26,14 @@ def read_call(args: Sequence[str], named: Iterable[str]) -> Call:
 
 def read_named(named: Iterable[str]) -> dict[str, Any]:
     """What ``--arg KEY=VALUE`` says. Raises ``click.UsageError``."""
-    return dict(map(_read_pair, named))
+    pairs = [_read_pair(text) for text in named]
+    names = [name for name, _ in pairs]
+
+    for name in names:
+        if names.count(name) > 1:
+            raise click.UsageError(f"expected each argument once, got {name} {names.count(name)} times")
+
+    return dict(pairs)
 
 
 def check_known(app: QueueTasks, name: str, force: bool) -> None:

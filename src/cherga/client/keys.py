@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,23 +24,24 @@ LONGEST_SHOWN = 120
 
 def check_unique_key(wish: UniqueKey) -> UniqueKey:
     """Raise ``ConfigError`` for what cannot be a unique key."""
-    if isinstance(wish, bool | Unique) or callable(wish):
+    if isinstance(wish, bool | Unique):
         return wish
 
-    return check.text(wish, "unique") if isinstance(wish, str) else check.texts(wish, "unique")
+    if callable(wish):
+        return _check_function(wish, "unique")
+
+    if wish == "":
+        raise ConfigError("expected unique to be True, a text, names of arguments or a function, got ''")
+
+    return check.text(wish, "unique") if isinstance(wish, str) else _names(wish, "unique")
 
 
 def check_limit_key(wish: LimitKey) -> LimitKey:
     """Raise ``ConfigError`` for what cannot be a limit key; a single name becomes a list."""
     if callable(wish):
-        return wish
+        return _check_function(wish, "key")
 
-    names = (check.text(wish, "key"),) if isinstance(wish, str) else check.texts(wish, "key")
-
-    if not names:
-        raise ConfigError("expected key to name at least one argument, got none")
-
-    return names
+    return (check.text(wish, "key"),) if isinstance(wish, str) else _names(wish, "key")
 
 
 def unique_fields(given: Any) -> dict[str, Any]:
@@ -73,12 +75,8 @@ def make_unique(
 
 def make_limit_key(wish: LimitKey, task: str, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """The limit that one job counts for, ``key:<task>|<value>``."""
-    if callable(wish):
-        value = _called(wish, task, "key", args, kwargs)
-        return f"key:{task}|{shown_value(str(value))}"
-
-    values = signature.arguments(args, kwargs, wish)
-    return f"key:{task}|{shown_value(','.join(str(value) for value in values))}"
+    values = [_called(wish, task, "key", args, kwargs)] if callable(wish) else signature.arguments(args, kwargs, wish)
+    return f"key:{task}|{shown_value(','.join(_written(value, task, 'key') for value in values))}"
 
 
 def check_names(task: str, option: str, names: Iterable[str], signature: Signature) -> None:
@@ -89,12 +87,21 @@ def check_names(task: str, option: str, names: Iterable[str], signature: Signatu
             raise ConfigError(f"task {task}: expected {option} to name its parameters, got {name!r}{expected}")
 
 
+def check_text(task: str, unique: str, signature: Signature) -> None:
+    """Raise ``ConfigError`` for a text that is one of the task's parameters: its value is meant, and not its name."""
+    if unique in signature.names:
+        raise ConfigError(
+            f"task {task}: expected unique to be [{unique!r}] for the argument of that name, or a text that is no parameter's "
+            f"name for a key that all its jobs share, got {unique!r}"
+        )
+
+
 def _unique_text(wish: UniqueKey, task: str, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     if isinstance(wish, str):
         return wish
 
     if callable(wish):
-        return f"{task}:{_called(wish, task, 'unique', args, kwargs)}"
+        return f"{task}:{_written(_called(wish, task, 'unique', args, kwargs), task, 'unique')}"
 
     names = () if isinstance(wish, bool | Unique) else wish
     same = signature.fingerprint(args, kwargs, names)
@@ -106,6 +113,41 @@ def _called(function: Callable[..., Any], task: str, option: str, args: tuple[An
         return function(*args, **kwargs)
     except TypeError as error:
         raise InvalidArguments(f"task {task}: {option} cannot be made of these arguments: {error}") from error
+
+
+def _check_function(function: Callable[..., Any], option: str) -> Callable[..., Any]:
+    """Raise ``ConfigError`` for one that does not give its value at once."""
+    for slow in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
+        if slow(function):
+            name = getattr(function, "__qualname__", repr(function))
+            raise ConfigError(
+                f"expected {option} to be a function that returns its value at once, got {name}, which is async or a generator"
+            )
+
+    return function
+
+
+def _names(wish: Iterable[str], option: str) -> tuple[str, ...]:
+    names = check.texts(wish, option)
+
+    if not names:
+        raise ConfigError(f"expected {option} to name at least one argument, got none")
+
+    return names
+
+
+def _written(value: Any, task: str, option: str) -> str:
+    """The text of a key's value. Raises ``InvalidArguments`` for what has none, or another one in each process."""
+    if not any("__str__" in vars(kind) or "__repr__" in vars(kind) for kind in type(value).__mro__[:-1]):
+        raise InvalidArguments(
+            f"task {task}: expected {option} to be made of what has a text of its own, such as a number, got {value!r}; name "
+            "one of its attributes in a function"
+        )
+
+    try:
+        return check.text(str(value), option)
+    except ConfigError as error:
+        raise InvalidArguments(f"task {task}: {error}") from error
 
 
 def shown_value(value: str) -> str:

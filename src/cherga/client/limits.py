@@ -21,11 +21,28 @@ from cherga.words.limits import LIMIT, OVERRIDE, LimitRule, LimitUse, Overflow
 from cherga.words.shared import Definition
 
 NO_RULE = LimitRule()
+MOST = 1_000_000_000
+"""The highest number that a limit can be."""
 
 _pack = msgspec.msgpack.Encoder().encode
 
 
-class LimitSource(Protocol):
+class Ruled(Protocol):
+    """A task, as far as limits go."""
+
+    rule: tuple[str, LimitRule] | None
+
+
+class Declares(Protocol):
+    """What declares limits."""
+
+    @property
+    def tasks(self) -> Mapping[str, Ruled]: ...
+    @property
+    def declared_limits(self) -> Mapping[str, LimitRule]: ...
+
+
+class LimitSource(Declares, Protocol):
     """What limits need of their application."""
 
     @property
@@ -60,13 +77,13 @@ def rule_with(
     fields: dict[str, Any] = {}
 
     if max_running is not UNSET:
-        fields["max_running"] = None if max_running is None else check.count(max_running, "max_running")
+        fields["max_running"] = None if max_running is None else _count(max_running, "max_running")
 
     if rate is not UNSET:
         fields["rate"] = None if rate is None else read_rate(rate)
 
     if max_length is not UNSET:
-        fields["max_length"] = None if max_length is None else check.count(max_length, "max_length")
+        fields["max_length"] = None if max_length is None else _count(max_length, "max_length")
 
     if overflow is not UNSET:
         fields["overflow"] = _overflow(overflow)
@@ -87,6 +104,12 @@ def task_rule(name: str, options: Mapping[str, Any]) -> tuple[str, LimitRule] | 
 
     rule = rule_with(NO_RULE, **fields)
     return (f"key:{name}" if "key" in options else task_limit(name)), rule
+
+
+def declared_rules(source: Declares) -> dict[str, LimitRule]:
+    """The limits that the code at hand declares."""
+    rules = [task.rule for task in list(source.tasks.values()) if task.rule is not None]
+    return {**source.declared_limits, **dict(rules)}
 
 
 def definition_of(name: str, rule: LimitRule | None, kind: str, version: int) -> Definition:
@@ -124,11 +147,11 @@ class Limits:
     ) -> LimitRule:
         """Change a limit now, for all workers, until ``reset``; what is not given stays as it is, None lifts it.
 
-        It goes before what the code declares. Raises ``ConfigError``.
+        It goes before what the code declares, also where no worker has told that yet. Raises ``ConfigError``.
         """
         name = limit_name(queue, task, key)
-        _check_length(name, max_length)
-        rules = effective_rules(self._stored())
+        _check_length(name, max_length, overflow)
+        rules = {**declared_rules(self._source), **effective_rules(self._stored())}
         rule = rule_with(rule_for(rules, name) or NO_RULE, max_running, rate, max_length, overflow)
         self._source.broker.define([definition_of(name, rule, OVERRIDE, 0)])
         return rule
@@ -159,9 +182,20 @@ class Limits:
         return [*broker.definitions(LIMIT), *broker.definitions(OVERRIDE)]
 
 
-def _check_length(name: str, max_length: int | UnsetType | None) -> None:
-    if isinstance(max_length, int) and not name.startswith("queue:"):
-        raise ConfigError(f"expected max_length for a queue, got it for {name}")
+def _check_length(name: str, max_length: int | UnsetType | None, overflow: str | UnsetType) -> None:
+    if name.startswith("queue:"):
+        return
+
+    for option, value in (("max_length", max_length), ("overflow", overflow)):
+        if value is not UNSET and value is not None:
+            raise ConfigError(f"expected {option} for a queue, got it for {name}")
+
+
+def _count(value: int, what: str) -> int:
+    if check.count(value, what) > MOST:
+        raise ConfigError(f"expected {what} to be {MOST:,} at most, got {value}; None for no limit")
+
+    return value
 
 
 def _overflow(value: str) -> Overflow:

@@ -37,9 +37,7 @@ def publish(app: Publisher) -> None:
     """Store what the code declares, and take back what it no longer does."""
     version = app.settings.code_version
     tasks = list(app.tasks.values())
-    app.broker.define(
-        [*(_task(task, version) for task in tasks), *_limits(app, tasks, version), *_schedules(app, tasks, version)]
-    )
+    app.broker.define([*(_task(task, version) for task in tasks), *_limits(app, version), *_schedules(app, tasks, version)])
 
 
 def _task(task: Task[Any, Any], version: int) -> Definition:
@@ -53,8 +51,8 @@ def _task(task: Task[Any, Any], version: int) -> Definition:
     return Definition("task", task.name, data, version)
 
 
-def _limits(app: Publisher, tasks: Iterable[Task[Any, Any]], version: int) -> list[Definition]:
-    rules = {**app.declared_limits, **dict(task.rule for task in tasks if task.rule is not None)}
+def _limits(app: Publisher, version: int) -> list[Definition]:
+    rules = limits.declared_rules(app)
     stored = app.broker.definitions(LIMIT)
     gone = [one.name for one in stored if one.name not in rules and one.version <= version]
     return [

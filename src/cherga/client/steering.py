@@ -31,6 +31,7 @@ class Steering(ABC):
     submitter: Submitter
     clock: Clock
     settings: Settings
+    tasks: dict[str, Task[Any, Any]]
     declared_limits: dict[str, LimitRule]
 
     @property

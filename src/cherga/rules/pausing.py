@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cherga.rules import options as check
 from cherga.words.errors import ConfigError
 
 Scalar = str | int | float | bool | None
@@ -20,11 +21,18 @@ _unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 def write_arguments(arguments: Mapping[str, Any]) -> str:
     """The text of these arguments, the same for the same arguments. Raises ``ConfigError``."""
+    if not isinstance(arguments, Mapping):
+        raise ConfigError(f"expected the arguments to pause by as a mapping of names to values, got {arguments!r}")
+
     if not arguments:
         raise ConfigError("expected at least one argument to pause by, got none")
 
     for name, value in arguments.items():
-        if not isinstance(value, str | int | float | bool | None) or (isinstance(value, float) and not isfinite(value)):
+        check.text(name, "an argument's name")
+
+        if isinstance(value, str):
+            check.text(value, f"argument {name!r}")
+        elif not isinstance(value, int | float | bool | None) or (isinstance(value, float) and not isfinite(value)):
             raise ConfigError(f"expected argument {name!r} to be text, a number, True, False or None, got {value!r}")
 
     return _write(dict(arguments)).decode()

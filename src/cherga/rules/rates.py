@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from cherga.rules.options import LONGEST
 from cherga.words.errors import ConfigError
 from cherga.words.limits import Rate
 
@@ -23,16 +24,19 @@ AHEAD = 60.0
 was set back, and must not close a limit for as long."""
 
 
-_TEXT = re.compile(r"([0-9]+)\s*/\s*([0-9]*\.?[0-9]*)\s*(s|m|h|d)")
+LONGEST_TEXT = 30
+"""Characters."""
+
+_TEXT = re.compile(r"([0-9]{1,12})\s*/\s*([0-9]*\.?[0-9]*)\s*(s|m|h|d)")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def read_rate(text: str) -> Rate:
     """``"100/m"``, ``"5/s"``, ``"10/30s"`` as a rate. Raises ``ConfigError``."""
-    found = _TEXT.fullmatch(text.strip()) if isinstance(text, str) else None
+    found = _TEXT.fullmatch(text.strip()) if isinstance(text, str) and len(text) <= LONGEST_TEXT else None
     number, unit = (found[2] or "1", found[3]) if found else ("0", "s")
 
-    if found is None or number == "." or float(number) <= 0 or int(found[1]) < 1:
+    if found is None or number == "." or int(found[1]) < 1 or not 0 < float(number) * _UNITS[unit] <= LONGEST:
         raise ConfigError(f"expected a rate like '100/m' (s, m, h or d; '10/30s' for other periods), got {text!r}")
 
     return Rate(int(found[1]), float(number) * _UNITS[unit])
