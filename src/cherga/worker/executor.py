@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -34,13 +33,12 @@ from cherga.worker.deadlines import Deadlines
 from cherga.worker.failure import UNFED, UNREADABLE, broken, outcome_of, unencodable, unfed, unreadable
 from cherga.worker.feeding import fed_payload
 from cherga.worker.host import WorkerHost
+from cherga.worker.journal import Journal
 from cherga.worker.many import Many, Steps
 from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 from cherga.worker.telling import Telling
-
-logger = logging.getLogger("cherga.job")
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 _RUNS_ONCE = OnCrash.FAIL
@@ -73,8 +71,9 @@ class Executor:
         self._origin.run(set_source, app)
         self.callbacks = Callbacks(app, self.fresh, host.settle_in_thread)
         self.telling = Telling(app, worker, settler.expect, self.callbacks)
-        steps = Steps(self._feed, self._returned, self._raised, self._put_down, self._where_failures_go)
-        self.many = Many(slots, settler, self.running, steps)
+        self._journal = Journal(app)
+        steps = Steps(self._feed, self._returned, self._raised, self._put_down)
+        self.many = Many(slots, settler, self.running, self._journal, steps)
         self.tell_end: Callable[[Assignment, Settlement], None] = self.telling.end
         """Whoever waits for this end hears of it once it is stored; the testing kit has a look at it first."""
 
@@ -287,7 +286,7 @@ class Executor:
         if type(assignment) is Call:
             self.many.raised(assignment, outcome, error)
         elif type(outcome) is Failed:
-            self._log_failure(assignment, outcome, error)
+            self._journal.failed(assignment, outcome, error)
 
         if assignment.wishes is not None:
             assignment.wishes.error = error
@@ -343,10 +342,9 @@ class Executor:
         self._settler.settle(settlement)
 
         if type(outcome) is Failed and not assignment.told:
-            self._log_failure(assignment, outcome)
+            self._journal.failed(assignment, outcome)
 
-        if logger.isEnabledFor(logging.INFO):
-            self._log_end(assignment, settlement)
+        self._journal.ended(assignment, settlement)
 
     def _with_last_words(self, context: Context, settlement: Settlement) -> Settlement:
         progress, meta = self._last_words(context)
@@ -362,50 +360,6 @@ class Executor:
 
         self._settler.flush(context)
         return context.take_unsent()
-
-    # --- logging: nothing is taken over, everything carries the job's id
-
-    def _log_failure(self, assignment: Assignment, outcome: Failed, error: BaseException | None = None) -> None:
-        """A last failure is an error; one that will be tried again a warning. What was raised comes with its traceback."""
-        job, policy = assignment.job, assignment.policy
-        again = outcome.retryable and job.attempt <= policy.retry.max
-        assignment.told = True
-        self._where_failures_go().log(
-            logging.WARNING if again else logging.ERROR,
-            "job %s (%s): attempt %d failed%s: %s",
-            job.id,
-            job.task,
-            job.attempt,
-            ", it will be tried again" if again else "",
-            outcome.error.message,
-            exc_info=error,
-            extra={"action": "job.failed", "job_id": str(job.id), "task_name": job.task, "attempt": job.attempt},
-        )
-
-    def _where_failures_go(self) -> logging.Logger:
-        """The application's own logger, where somebody listens to it."""
-        own = self._app.job_logger
-        return own if own.hasHandlers() else logger
-
-    def _log_end(self, assignment: Assignment, settlement: Settlement) -> None:
-        job = assignment.job
-        seconds = self._clock.monotonic() - assignment.started if assignment.context else 0.0
-        logger.info(
-            "%s %s %s in %.3f s",
-            job.task,
-            job.id,
-            _PAST.get(settlement.to, settlement.to.value),
-            seconds,
-            extra={
-                "action": f"job.{settlement.to.value}",
-                "job_id": str(job.id),
-                "task_name": job.task,
-                "attempt": job.attempt,
-            },
-        )
-
-
-_PAST = {JobState.READY: "given back", JobState.SCHEDULED: "will run again"}
 
 
 def _with_children(context: Context, settlement: Settlement) -> Settlement:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 from uuid import UUID
@@ -15,6 +14,7 @@ from cherga.words.outcomes import Failed, Outcome
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.calls import BatchContext, Call, Verdicts, misfit
 from cherga.worker.failure import UNFED, UNREADABLE, unencodable, unfed, unreadable
+from cherga.worker.journal import Journal
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 
@@ -26,16 +26,16 @@ class Steps(Struct, frozen=True):
     returned: Callable[[object], Outcome]
     raised: Callable[[Assignment, BaseException], Outcome]
     put_down: Callable[[Assignment, Outcome], None]
-    logger: Callable[[], logging.Logger]
 
 
 class Many:
     """The same steps for calls, which stand for many jobs."""
 
-    def __init__(self, slots: SlotTable, settler: Settler, running: Running, steps: Steps) -> None:
+    def __init__(self, slots: SlotTable, settler: Settler, running: Running, journal: Journal, steps: Steps) -> None:
         self._slots = slots
         self._settler = settler
         self._running = running
+        self._journal = journal
         self._steps = steps
 
     @property
@@ -149,17 +149,4 @@ class Many:
         if type(outcome) is not Failed or call.told or not members:
             return
 
-        again = [outcome.retryable and each.job.attempt <= each.policy.retry.max for each in members]
-        self._steps.logger().log(
-            logging.WARNING if all(again) else logging.ERROR,
-            "a call of %s for %d jobs failed, %d of them will be tried again: %s",
-            call.job.task,
-            len(members),
-            sum(again),
-            outcome.error.message,
-            exc_info=error,
-            extra={"action": "batch.failed", "job_ids": [str(each.job.id) for each in members], "task_name": call.job.task},
-        )
-
-        for each in (call, *members):
-            each.told = True
+        self._journal.call_failed(call, members, outcome, error)

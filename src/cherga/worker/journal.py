@@ -1,0 +1,88 @@
+"""What the log is told about jobs. Nothing is taken over from elsewhere, and everything carries the ids of its jobs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from cherga.client.app import QueueTasks
+from cherga.words.job import JobState
+from cherga.words.outcomes import Failed
+from cherga.words.settlement import Settlement
+from cherga.worker.assignment import Assignment
+from cherga.worker.calls import Call
+
+logger = logging.getLogger("cherga.job")
+
+_PAST = {JobState.READY: "given back", JobState.SCHEDULED: "will run again"}
+
+
+class Journal:
+    """Failures as warnings and errors, ends as information."""
+
+    def __init__(self, app: QueueTasks) -> None:
+        self._app = app
+        self._clock = app.clock
+
+    def failed(self, assignment: Assignment, outcome: Failed, error: BaseException | None = None) -> None:
+        """A last failure is an error; one that will be tried again a warning. What was raised comes with its traceback."""
+        job, again = assignment.job, _comes_again(assignment, outcome)
+        assignment.told = True
+        self._find_logger().log(
+            logging.WARNING if again else logging.ERROR,
+            "job %s (%s): attempt %d failed%s: %s",
+            job.id,
+            job.task,
+            job.attempt,
+            ", it will be tried again" if again else "",
+            outcome.error.message,
+            exc_info=error,
+            extra={"action": "job.failed", "job_id": str(job.id), "task_name": job.task, "attempt": job.attempt},
+        )
+
+    def call_failed(self, call: Call, members: Sequence[Assignment], outcome: Failed, error: BaseException | None) -> None:
+        """One failure of many jobs is one line."""
+        again = [_comes_again(each, outcome) for each in members]
+        self._find_logger().log(
+            logging.WARNING if all(again) else logging.ERROR,
+            "a call of %s for %d jobs failed, %d of them will be tried again: %s",
+            call.job.task,
+            len(members),
+            sum(again),
+            outcome.error.message,
+            exc_info=error,
+            extra={"action": "batch.failed", "job_ids": [str(each.job.id) for each in members], "task_name": call.job.task},
+        )
+
+        for each in (call, *members):
+            each.told = True
+
+    def ended(self, assignment: Assignment, settlement: Settlement) -> None:
+        """How the attempt ended, and how long it took."""
+        if not logger.isEnabledFor(logging.INFO):
+            return
+
+        job = assignment.job
+        seconds = self._clock.monotonic() - assignment.started if assignment.context else 0.0
+        logger.info(
+            "%s %s %s in %.3f s",
+            job.task,
+            job.id,
+            _PAST.get(settlement.to, settlement.to.value),
+            seconds,
+            extra={
+                "action": f"job.{settlement.to.value}",
+                "job_id": str(job.id),
+                "task_name": job.task,
+                "attempt": job.attempt,
+            },
+        )
+
+    def _find_logger(self) -> logging.Logger:
+        """The application's own logger, where somebody listens to it."""
+        own = self._app.job_logger
+        return own if own.hasHandlers() else logger
+
+
+def _comes_again(assignment: Assignment, outcome: Failed) -> bool:
+    return outcome.retryable and assignment.job.attempt <= assignment.policy.retry.max
