@@ -27,8 +27,13 @@ import os, sys, time
 from uuid import UUID, uuid4
 from cherga.brokers.sqlite import SQLiteBroker
 from cherga.rules.settings import BrokerSettings
+from cherga.words.claim import *
 from cherga.words.errors import BrokerError
 from cherga.words.job import *
+from cherga.words.push import *
+from cherga.words.report import *
+from cherga.words.session import *
+from cherga.words.settlement import *
 
 broker = SQLiteBroker(sys.argv[1], BrokerSettings())
 session = SessionInfo(id="theirs.1", worker="theirs", host="here", pid=os.getpid())
