@@ -14,7 +14,7 @@ from msgspec import Struct
 from cherga.brokers.sqlite.choosing import Choice, PlainChoice, choose
 from cherga.brokers.sqlite.declared import STORED_RULES, Rules
 from cherga.brokers.sqlite.holds import bring_back, concerns
-from cherga.brokers.sqlite.lanes import KEYED, Lane
+from cherga.brokers.sqlite.lanes import FILLED, KEYED, Lane
 from cherga.brokers.sqlite.offers import Picker, Stand, find_stands
 from cherga.brokers.sqlite.taken import fail_malformed, read_taken
 from cherga.brokers.sqlite.uniques import release_queued
@@ -27,13 +27,7 @@ NOTHING = ClaimAnswer([])
 ANY_READY = "select exists (select 1 from jobs indexed by jobs_ready where state = 2)"
 
 _LOOK = f"""
-with recursive
-    filled (lane) as (
-        select min(lane) from jobs indexed by jobs_ready where state = 2
-        union all
-        select (select min(lane) from jobs indexed by jobs_ready where state = 2 and lane > filled.lane)
-        from filled where lane < {KEYED}
-    )
+with recursive {FILLED}
 select
     (select number from sessions where id = ? and death is null),
     (select json_group_array(json(scope)) from pauses),

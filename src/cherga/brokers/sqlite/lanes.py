@@ -25,6 +25,16 @@ HOLD = "hold:"
 LANES_REMEMBERED = 50_000
 """Lanes with limit keys that are remembered by number."""
 
+FILLED = f"""
+filled (lane) as (
+    select min(lane) from jobs indexed by jobs_ready where state = 2
+    union all
+    select (select min(lane) from jobs indexed by jobs_ready where state = 2 and lane > filled.lane)
+    from filled where lane < {KEYED}
+)
+"""
+"""SQL for the lanes that hold ready jobs, from one to the next: all without limit keys, then the first of the others."""
+
 _INSERT = "insert into lanes (number, queue, task, limits, suspect) values (?, ?, ?, ?, ?) on conflict do nothing"
 _FIND = "select number from lanes where queue = ? and task = ? and limits = ? and suspect = ?"
 _NUMBER = "update counters set count = count + 1 where lane = 0 and state = 0 returning count"

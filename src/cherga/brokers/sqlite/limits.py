@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from cherga.brokers.sqlite.declared import STORED_RULES, Rules
-from cherga.brokers.sqlite.lanes import KEYED, Lane, Lanes
+from cherga.brokers.sqlite.lanes import FILLED, KEYED, Lane, Lanes
 from cherga.brokers.sqlite.rates import read_logs
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
@@ -24,13 +24,7 @@ LOOKED_AT = 200
 """Lanes with limit keys that are looked at before it is taken for granted that jobs wait in one of them."""
 
 _READY_LANES = f"""
-with recursive
-    filled (lane) as (
-        select min(lane) from jobs indexed by jobs_ready where state = 2
-        union all
-        select (select min(lane) from jobs indexed by jobs_ready where state = 2 and lane > filled.lane)
-        from filled where lane < {KEYED}
-    )
+with recursive {FILLED}
 select json_group_array(lane) from (
     select lane from filled where lane < {KEYED}
     union all
