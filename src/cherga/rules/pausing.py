@@ -1,4 +1,4 @@
-"""Pausing a task for given arguments: how they are written down, and which jobs they mean. Pure."""
+"""Which jobs a pause means, and how arguments to pause by are written down. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 
 from cherga.rules import options as check
 from cherga.words.errors import ConfigError
+from cherga.words.shared import PauseScope
 
 Scalar = str | int | float | bool | None
 
@@ -36,6 +37,16 @@ def write_arguments(arguments: Mapping[str, Any]) -> str:
             raise ConfigError(f"expected argument {name!r} to be text, a number, True, False or None, got {value!r}")
 
     return _write(dict(arguments)).decode()
+
+
+def concerns(scope: PauseScope, queue: str, task: str) -> bool:
+    """Whether the scope means jobs of this task in this queue, or, where it names arguments, could."""
+    return scope.queue in (None, queue) and scope.task in (None, task)
+
+
+def covers(scope: PauseScope, queue: str, task: str, payload: bytes) -> bool:
+    """Whether the scope means this job."""
+    return concerns(scope, queue, task) and (scope.arguments is None or means(scope.arguments, payload))
 
 
 def means(arguments: str, payload: bytes) -> bool:

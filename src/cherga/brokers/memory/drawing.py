@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from cherga.brokers.memory.ending import end_unasked
 from cherga.brokers.memory.lanes import LaneKey
 from cherga.brokers.memory.store import Place, Store
-from cherga.rules.pausing import means
+from cherga.rules.pausing import covers
 from cherga.rules.turns import Head
 from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.shared import PauseScope
@@ -76,8 +76,4 @@ class LaneTop(Sequence[Head]):
 
 def _pause_of(paused: set[PauseScope], row: JobRow) -> PauseScope | None:
     """The pause with arguments that means this job."""
-    return next((scope for scope in paused if scope.arguments and _means(scope, scope.arguments, row)), None)
-
-
-def _means(scope: PauseScope, arguments: str, row: JobRow) -> bool:
-    return scope.task == row.task and scope.queue in (None, row.queue) and means(arguments, row.payload)
+    return next((scope for scope in paused if scope.arguments and covers(scope, row.queue, row.task, row.payload)), None)

@@ -13,12 +13,13 @@ from msgspec import Struct
 
 from cherga.brokers.sqlite.choosing import Choice, PlainChoice, choose
 from cherga.brokers.sqlite.declared import STORED_RULES, Rules
-from cherga.brokers.sqlite.holds import bring_back, concerns
+from cherga.brokers.sqlite.holds import bring_back
 from cherga.brokers.sqlite.lanes import FILLED, KEYED, Lane
 from cherga.brokers.sqlite.offers import Picker, Stand, find_stands
 from cherga.brokers.sqlite.taken import fail_malformed, read_taken
 from cherga.brokers.sqlite.uniques import release_queued
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.pausing import concerns
 from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
 from cherga.words.shared import PauseScope
 
@@ -136,7 +137,7 @@ def _is_open(lane: Lane, wish: ClaimWish, paused: Sequence[PauseScope]) -> bool:
     if wish.queues and lane.queue not in wish.queues:
         return False
 
-    return not any(scope.arguments is None and concerns(scope, lane) for scope in paused)
+    return not any(scope.arguments is None and concerns(scope, lane.queue, lane.task) for scope in paused)
 
 
 def _open_stands(write: Write, wish: ClaimWish, look: Look) -> list[Lane]:

@@ -14,7 +14,7 @@ import msgspec
 from cherga.brokers.sqlite.lanes import HELD, HOLD, Lane
 from cherga.brokers.sqlite.rows import READY
 from cherga.brokers.sqlite.write import Write
-from cherga.rules.pausing import means
+from cherga.rules.pausing import concerns, means
 from cherga.words.shared import PauseScope
 
 _PAYLOADS = """
@@ -45,14 +45,9 @@ def write_scope(scope: PauseScope) -> str:
     return _encode(parts if scope.arguments is not None else parts[:2]).decode()
 
 
-def concerns(scope: PauseScope, lane: Lane) -> bool:
-    """Whether the scope could mean jobs of this lane."""
-    return scope.queue in {None, lane.queue} and scope.task in {None, lane.task}
-
-
 def hold(write: Write, number: int, lane: Lane, sequences: Sequence[int], scopes: Iterable[PauseScope]) -> set[int]:
     """Move those of the lane's jobs that one of the scopes means to lanes of their own; return which."""
-    meant = [scope for scope in scopes if scope.arguments is not None and concerns(scope, lane)]
+    meant = [scope for scope in scopes if scope.arguments is not None and concerns(scope, lane.queue, lane.task)]
     moved: dict[PauseScope, list[int]] = defaultdict(list)
 
     if not meant or not sequences:
