@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from cherga.rules.describe import describe_limit, describe_scope, limit_options, scope_options
 from cherga.rules.options import nearest
-from cherga.rules.pausing import means
+from cherga.rules.pausing import covers
 from cherga.rules.rates import write_rate
 from cherga.rules.times import from_now, local
 from cherga.words.clock import moment
@@ -176,8 +176,10 @@ def _unknown_task(facts: Facts, listening: Sequence[WorkerInfo]) -> Obstacle:
 
 
 def _paused(facts: Facts) -> Iterator[Obstacle]:
+    row = facts.row
+
     for scope in sorted(facts.paused, key=describe_scope):
-        if facts.row.task != GROUP_TASK and _covers(scope, facts.row):
+        if row.task != GROUP_TASK and covers(scope, row.queue, row.task, row.payload):
             what = describe_scope(scope)
             command = f"cherga queues resume {scope_options(scope)}"
             yield Obstacle(ObstacleKind.PAUSED, f"{what} is paused", f"{what} is resumed", remedy=command)
@@ -319,13 +321,6 @@ def _able(facts: Facts) -> list[WorkerInfo]:
 def _knows(worker: WorkerInfo, task: str) -> bool:
     """A session that does not tell its tasks may know it."""
     return not worker.session.tasks or task in worker.session.tasks
-
-
-def _covers(scope: PauseScope, row: JobRow) -> bool:
-    if scope.queue not in (None, row.queue) or scope.task not in (None, row.task):
-        return False
-
-    return scope.arguments is None or means(scope.arguments, row.payload)
 
 
 def _names(rows: Sequence[JobRow], count: int) -> str:
