@@ -161,14 +161,14 @@ class TestChains:
             assert last.retry()
 
             with pytest.raises(JobFailed, match="no result to hand on"):
-                last.refresh().result(LONG)
+                last.result(LONG)
 
             broken.clear()
             (failed,) = app.jobs(task="repaired")
             assert failed.retry()
-            assert failed.refresh().result(LONG) == 2
+            assert failed.result(LONG) == 2
             assert last.retry()
-            assert last.refresh().result(LONG) == 4
+            assert last.result(LONG) == 4
 
     def test_results_that_are_not_kept_are_delivered_all_the_same(self, app: QueueTasks, tasks: Tasks) -> None:
         fleeting = tasks.add.using(result_ttl=0)

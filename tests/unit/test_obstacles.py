@@ -251,6 +251,13 @@ def test_a_job_that_has_ended_tells_how(fields: dict[str, Any], error: str | Non
     assert sentence(row, error, workers=()).endswith(end)
 
 
+def test_nobody_is_told_to_run_a_group_again() -> None:
+    ended: dict[str, Any] = {"state": JobState.CANCELLED, "reason": Reason.UPSTREAM, "finished_at": NOW - 5}
+    row = replace(READY, task=GROUP_TASK, message="a member failed", **ended)
+
+    assert sentence(row, workers=()).endswith("(5 s ago) (upstream): a member failed")
+
+
 def test_an_explanation_reads_as_a_few_lines() -> None:
     given = facts(paused=[PauseScope("mail")])
     found = find_obstacles(given)

@@ -192,8 +192,16 @@ class Job(Snapshot, Generic[R_co]):
         return bool(cancel(self._source, [self.id], words))
 
     def retry(self) -> bool:
-        """Run a final or scheduled job again now, from attempt 0. False when its state or unique key forbids it."""
-        return bool(self._source.broker.move([self.id], JobState.READY))
+        """Run a final or scheduled job again now, from attempt 0. False when its state or unique key forbids it.
+
+        The handle shows the job afterwards as it is then, so that ``result`` waits for the new end.
+        """
+        moved = bool(self._source.broker.move([self.id], JobState.READY))
+
+        if moved:
+            self.refresh()
+
+        return moved
 
     def explain(self) -> Explanation:
         """Read the job again and say why it is not running: what stands in its way, and what helps. Raises ``JobNotFound``."""

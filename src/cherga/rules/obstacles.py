@@ -307,7 +307,8 @@ def _tell_end(facts: Facts, error: str | None) -> str:
 
     said = row.message or error
     why = f" ({row.reason})" if row.reason else ""
-    return f"it {verb}{at}{why}{f': {said}' if said else ''}; to run it again: cherga jobs retry {row.id}"
+    again = "" if row.task == GROUP_TASK else f"; to run it again: cherga jobs retry {row.id}"
+    return f"it {verb}{at}{why}{f': {said}' if said else ''}{again}"
 
 
 def _listening(facts: Facts) -> list[WorkerInfo]:
