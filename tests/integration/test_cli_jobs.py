@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cherga import JobState
+from cherga import JobState, group
 from cherga.testing import wait_until
 from tests.cli_shop import Shop, open_shop
 
@@ -182,6 +182,22 @@ def test_show_tells_everything_as_lines_and_as_json(shop: Shop) -> None:
     assert record["finished_at"].endswith("Z")
 
 
+def test_a_group_and_its_members_are_found_from_one_another(shop: Shop) -> None:
+    add, fail = shop.app.tasks["add"], shop.app.tasks["fail"]
+    job = group([add.s(1), add.s(2), fail.s("no")], policy="ended").enqueue()
+
+    with shop.app.worker():
+        job.await_end(10)
+
+    assert "members\t2 succeeded, 1 failed\n" in shop.run("jobs", "show", job.id).out
+    assert shop.run("jobs", "show", job.id, "--json").data["children"] == {"succeeded": 2, "failed": 1}
+
+    members = shop.run("jobs", "list", "--parent", job.id, "--json").data
+    assert [member["task"] for member in members] == ["fail", "add", "add"]
+    assert f"parent\t{job.id}\n" in shop.run("jobs", "show", members[0]["id"]).out
+    assert "members" not in shop.run("jobs", "show", members[0]["id"]).out
+
+
 def test_show_of_a_failed_job_has_error_and_traceback(shop: Shop) -> None:
     job = shop.app.add_task("fail", "no mail server")
 
@@ -315,7 +331,7 @@ def test_many_jobs_are_moved_only_with_a_yes(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("retry",), "expected ids, or which jobs with --task, --queue, --state or --owner; got neither"),
+        (("retry",), "expected ids, or which jobs with --task, --queue, --state, --owner or --parent; got neither"),
         (("retry", uuid4(), "--task", "add"), "got both"),
         (("retry", "--state", "running"), "expected --state to be scheduled, succeeded, failed or cancelled, got running"),
         (("cancel", "--state", "failed"), "expected --state to be scheduled, ready, blocked or running, got failed"),

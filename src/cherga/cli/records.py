@@ -10,6 +10,7 @@ from cherga.cli.times import iso
 from cherga.cli.values import unpack
 from cherga.client.handle import Job
 from cherga.client.snapshot import worker_of
+from cherga.words.inspection import Family
 from cherga.words.job import Attempt, JobError, Progress
 from cherga.words.session import WorkerInfo
 
@@ -45,11 +46,13 @@ def job_record(job: Job[Any]) -> Record:
     }
 
 
-def full_record(job: Job[Any]) -> Record:
-    """Everything that is kept about a job."""
+def full_record(job: Job[Any], family: Family) -> Record:
+    """Everything that is kept about a job, with how many of its children stand where."""
     row = job.row
 
     return job_record(job) | {
+        "parent": job.parent and str(job.parent),
+        "children": {state.value: count for state, count in family.counts.items()},
         "unique": row.unique and row.unique.key,
         "waits_for": row.pending,
         "worker": worker_of(row.session) or None,

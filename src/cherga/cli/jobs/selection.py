@@ -9,6 +9,7 @@ from uuid import UUID
 
 import click
 
+from cherga.cli.parameters import JOB_ID
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.words.errors import JobNotFound
@@ -21,10 +22,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def filter_options(function: F) -> F:
-    """Add ``--state``, ``--queue``, ``--task`` and ``--owner``."""
+    """Add ``--state``, ``--queue``, ``--task``, ``--owner`` and ``--parent``."""
     states = click.Choice([state.value for state in JobState])
 
     for option in (
+        click.option("--parent", type=JOB_ID, metavar="ID", help="Only children of this job, or members of this group."),
         click.option("--owner", metavar="NAME", help="Only jobs of this owner."),
         click.option("--task", metavar="NAME", help="Only jobs of this task."),
         click.option("--queue", metavar="NAME", help="Only jobs in this queue."),
@@ -36,12 +38,16 @@ def filter_options(function: F) -> F:
 
 
 def make_filter(
-    states: tuple[str, ...], queue: str | None, task: str | None, owner: str | None, unfinished: bool = False
+    states: tuple[str, ...],
+    queue: str | None,
+    task: str | None,
+    owner: str | None,
+    parent: UUID | None,
+    unfinished: bool = False,
 ) -> JobFilter:
     """The filter that the options say."""
-    return JobFilter(
-        states=frozenset(JobState(state) for state in states), queue=queue, task=task, owner=owner, unfinished=unfinished
-    )
+    chosen = frozenset(JobState(state) for state in states)
+    return JobFilter(states=chosen, queue=queue, task=task, owner=owner, parent=parent, unfinished=unfinished)
 
 
 def ids_or_filter(ids: Sequence[UUID], **wish: Any) -> JobFilter | None:
@@ -51,7 +57,7 @@ def ids_or_filter(ids: Sequence[UUID], **wish: Any) -> JobFilter | None:
 
     if bool(ids) == filtered:
         got = "both" if ids else "neither"
-        raise click.UsageError(f"expected ids, or which jobs with --task, --queue, --state or --owner; got {got}")
+        raise click.UsageError(f"expected ids, or which jobs with --task, --queue, --state, --owner or --parent; got {got}")
 
     return where if filtered else None
 

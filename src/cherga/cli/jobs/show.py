@@ -21,9 +21,12 @@ from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.client.snapshot import worker_of
 from cherga.rules.times import from_now, local, span
+from cherga.words.inspection import Family
 from cherga.words.job import Attempt, JobState
+from cherga.words.push import GROUP_TASK
 
 Pairs = list[tuple[str, Cell]]
+NO_FAMILY = Family()
 
 
 @click.command("show")
@@ -31,23 +34,24 @@ Pairs = list[tuple[str, Cell]]
 @with_app
 def show(app: QueueTasks, out: Output, id: UUID) -> None:
     """Show everything about the job ID: what, when, arguments, attempts with their errors, progress, result."""
-    out.page(make_page(find_job(app, id), app.clock.now()))
+    job = find_job(app, id)
+    out.page(make_page(job, app.clock.now(), job.family))
 
 
-def make_page(job: Job[Any], now: float) -> Page:
-    """The page about a job."""
+def make_page(job: Job[Any], now: float, family: Family = NO_FAMILY) -> Page:
+    """The page about a job and how many children it has."""
     return Page(
         title=Cell(job.task_name),
         state=_state(job),
-        sections=[section for section in _sections(job, now) if section.pairs or section.block],
-        data=full_record(job),
+        sections=[section for section in _sections(job, now, family) if section.pairs or section.block],
+        data=full_record(job, family),
     )
 
 
-def _sections(job: Job[Any], now: float) -> Iterator[Section]:
+def _sections(job: Job[Any], now: float, family: Family) -> Iterator[Section]:
     error = job.error
 
-    yield Section("", [*_identity(job), *_times(job, now), *_fate(job)])
+    yield Section("", [*_identity(job), *_relatives(job, family), *_times(job, now), *_fate(job)])
     yield Section("arguments", _arguments(job.arguments))
     yield Section("meta", [(name, _value(value)) for name, value in job.meta.items()])
     yield Section("attempts", [_attempt(attempt, now) for attempt in job.attempts])
@@ -78,6 +82,16 @@ def _identity(job: Job[Any]) -> Iterator[tuple[str, Cell]]:
 
     if row.unique:
         yield "unique key", Cell(row.unique.key)
+
+
+def _relatives(job: Job[Any], family: Family) -> Iterator[tuple[str, Cell]]:
+    """Whose child it is, and how its own children stand."""
+    if job.parent:
+        yield "parent", Cell(str(job.parent))
+
+    if family.total:
+        counts = ", ".join(f"{family.counts[state]} {state}" for state in JobState if state in family.counts)
+        yield "members" if job.task_name == GROUP_TASK else "children", Cell(counts)
 
 
 def _times(job: Job[Any], now: float) -> Iterator[tuple[str, Cell]]:

@@ -36,7 +36,7 @@ class Documents:
         yield _write_update
 
     def ended(self, job: Job[Any]) -> None:
-        _write_line({"event": "end", **full_record(job)})
+        _write_line({"event": "end", **full_record(job, job.family)})
 
     @contextmanager
     def counting(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
