@@ -83,6 +83,13 @@ def test_pausing_by_an_argument_that_the_task_does_not_have_offers_the_nearest(s
     assert "task export has no argument 'page'; did you mean 'pages'?" in ran.err
 
 
+def test_pausing_a_task_that_nobody_knows_offers_the_nearest(shop: Shop) -> None:
+    ran = shop.run("queues", "pause", "--task", "exprot")
+
+    assert ran.code == 0
+    assert "no task 'exprot' is known yet; did you mean 'export'?" in ran.err
+
+
 def test_resuming_says_what_still_holds_the_queue_and_what_was_not_paused(shop: Shop) -> None:
     shop.look("queues", "pause", "--all")
     ran = shop.look("queues", "resume", "default")

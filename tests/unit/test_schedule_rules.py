@@ -333,9 +333,17 @@ def test_an_unknown_zone_is_refused(timezone: str) -> None:
             check_timing(cron, every, timezone)
 
 
-def test_a_misspelt_zone_is_answered_by_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="got 'Europe/Kiyv'; did you mean 'Europe/Kyiv'"):
-        check_timing("0 9 * * *", None, "Europe/Kiyv")
+@pytest.mark.parametrize(
+    ("given", "meant"), [("Europe/Kiyv", "Europe/Kyiv"), ("Kyiv", "Europe/Kyiv"), ("New York", "America/New_York")]
+)
+def test_a_misspelt_zone_is_answered_by_the_nearest(given: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"got '{given}'; did you mean '{meant}'"):
+        check_timing("0 9 * * *", None, given)
+
+
+def test_a_zone_that_is_like_none_is_not_answered_with_all_of_them() -> None:
+    with pytest.raises(ConfigError, match=r"got 'qqqqqq'$"):
+        check_timing("0 9 * * *", None, "qqqqqq")
 
 
 @pytest.mark.parametrize("every", [0.0, 0.05, -1.0, math.nan, math.inf, -math.inf, True])

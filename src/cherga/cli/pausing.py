@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cherga.cli.calls import read_named
+from cherga.cli.calls import known_tasks, read_named
 from cherga.cli.options import reading_options, with_app
 from cherga.cli.output import Done, Output, note
 from cherga.cli.parameters import NAME
@@ -50,7 +50,7 @@ def pause(app: QueueTasks, out: Output, names: tuple[str, ...], everything: bool
     for name in set(names) - known_queues(app):
         note(f"no task, job or worker uses queue {name!r} yet{nearest(name, known_queues(app))}")
 
-    _check_arguments(app, scopes[0])
+    _note_unknown(app, scopes[0])
     _set(app, scopes, True)
     out.done(_pause_done("paused", scopes))
 
@@ -90,8 +90,11 @@ def _scopes(names: Sequence[str], everything: bool, task: str | None, named: Seq
     return [PauseScope(name, task, arguments) for name in names] or [PauseScope(None, task, arguments)]
 
 
-def _check_arguments(app: QueueTasks, scope: PauseScope) -> None:
+def _note_unknown(app: QueueTasks, scope: PauseScope) -> None:
     """A typing error would pause nothing."""
+    if scope.task is not None and scope.task not in (known := known_tasks(app)):
+        note(f"no task {scope.task!r} is known yet{nearest(scope.task, known)}")
+
     task = app.tasks.get(app.aliases.get(scope.task or "", scope.task or ""))
 
     if task is None:

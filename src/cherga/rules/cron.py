@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError
 
 MINUTE = timedelta(minutes=1)
@@ -48,8 +48,15 @@ def zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError, TypeError):
-        known = available_timezones()
-        raise ConfigError(f"expected timezone to be a name like 'Europe/Kyiv', got {name!r}{nearest(name, known)}") from None
+        raise ConfigError(f"expected timezone to be a name like 'Europe/Kyiv', got {name!r}{_nearest_zone(name)}") from None
+
+
+def _nearest_zone(name: object) -> str:
+    """The zone that may be meant; nothing where none is close, for there are hundreds of them."""
+    zones = available_timezones()
+    cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(zones, reverse=True)}
+    close = get_close_matches(str(name), zones, n=1) or get_close_matches(str(name).lower().replace(" ", "_"), cities, n=1)
+    return f"; did you mean {cities.get(close[0], close[0])!r}?" if close else ""
 
 
 def _names_times_of_day(cron: str) -> bool:
