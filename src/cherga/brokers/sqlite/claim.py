@@ -15,7 +15,8 @@ from cherga.brokers.sqlite.choosing import Choice, PlainChoice, choose
 from cherga.brokers.sqlite.declared import STORED_RULES, Rules
 from cherga.brokers.sqlite.holds import bring_back
 from cherga.brokers.sqlite.lanes import FILLED, KEYED, Lane
-from cherga.brokers.sqlite.offers import Picker, Stand, find_stands
+from cherga.brokers.sqlite.offers import Picker
+from cherga.brokers.sqlite.stands import Stand, find_stands
 from cherga.brokers.sqlite.taken import fail_malformed, read_taken
 from cherga.brokers.sqlite.uniques import release_queued
 from cherga.brokers.sqlite.write import Write

@@ -1,12 +1,11 @@
 """Choosing where limits, turns or pauses with arguments have a say.
 
-Ready lanes with limit keys are read by queue and task, best rank and longest wait first, and only until enough of them are
-open. A lane that is closed costs a look at its name, never at its jobs.
+Lanes are read only until enough of them are open. One that is closed costs a look at its name, never at its jobs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import msgspec
@@ -18,13 +17,11 @@ from cherga.brokers.sqlite.holds import hold
 from cherga.brokers.sqlite.lanes import Lane
 from cherga.brokers.sqlite.limits import Standing
 from cherga.brokers.sqlite.rates import store_logs
+from cherga.brokers.sqlite.stands import Stand
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.limits import Allowances
 from cherga.rules.turns import Head, Offer, take_turns
 from cherga.words.shared import PauseScope
-
-PAGE = 16
-"""Lanes read at first, at least; each further page is larger."""
 
 HINDRANCES = 256
 """Closed lanes of which a claim finds out when they will open. They are met in the order in which they were last served, so
@@ -33,76 +30,14 @@ that those after them will hardly open sooner."""
 HELD_BACK = 2000
 """Jobs that one claim moves out of the way at most, because a pause with arguments means them."""
 
-_STANDS = """
-with recursive
-    stands (suspect, queue, task) as (
-        select * from (
-            select suspect, queue, task from lanes indexed by lanes_ready where head is not null
-            order by suspect, queue, task limit 1
-        )
-        union all
-        select l.suspect, l.queue, l.task from stands as s cross join lanes as l on l.number = coalesce(
-            (
-                select number from lanes indexed by lanes_ready
-                where head is not null and suspect = s.suspect and queue = s.queue and task > s.task order by task limit 1
-            ),
-            (
-                select number from lanes indexed by lanes_ready
-                where head is not null and suspect = s.suspect and queue > s.queue order by queue, task limit 1
-            ),
-            (
-                select number from lanes indexed by lanes_ready
-                where head is not null and suspect > s.suspect order by suspect, queue, task limit 1
-            )
-        )
-    )
-select json_group_array(json_array(suspect, queue, task)) from stands
-"""
-
-_LANES = """
-select json_group_array(json_array(head, turn, number)) from (
-    select head, turn, number from lanes indexed by lanes_ready
-    where head is not null and suspect = ?1 and queue = ?2 and task = ?3 and (head, turn, number) > (?4, ?5, ?6)
-    order by head, turn, number limit ?7
-)
-"""
-
-_TURNS = "select json_group_array(json_array(number, turn)) from lanes where number in (select value from json_each(?))"
-
 _SERVE = """
 update lanes set turn = new.value ->> 1 from json_each(?) as new where lanes.number = new.value ->> 0
 """
 
 _encode = msgspec.json.Encoder().encode
-_read_stands = msgspec.json.Decoder(list[tuple[int, str, str]]).decode
-_read_lanes = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
-_read_turns = msgspec.json.Decoder(list[tuple[int, int]]).decode
 
 _NOT_YET = 1 << 60
 """Turns of this claim count from here; which numbers they get is seen when it is known how many it took."""
-
-_BEFORE_ALL = (-(1 << 31), -1, 0)
-
-
-class Stand:
-    """The ready lanes of one queue and task, all suspect or none."""
-
-    def __init__(self, lane: Lane, plain: Sequence[int] = (), keyed: bool = False) -> None:
-        self.lane = lane
-        self.plain = list(plain)
-        """Lanes that the look has found."""
-        self.after: tuple[int, int, int] | None = _BEFORE_ALL if keyed else None
-        """The last of those with limit keys that was read; None when there is no other."""
-        self.offers: list[Offer] = []
-
-    def leave(self) -> list[Offer]:
-        """The offers that still hold jobs, ready for another round."""
-        for offer in self.offers:
-            assert isinstance(offer.heads, Heads)
-            offer.heads.drop(offer.taken)
-            offer.taken = 0
-
-        return [offer for offer in self.offers if offer.heads]
 
 
 class Candidate(Struct):
@@ -113,11 +48,6 @@ class Candidate(Struct):
     turn: int
     names: tuple[str, ...]
     room: int
-
-
-def find_stands(write: Write) -> list[Lane]:
-    """The queues and tasks with ready jobs that have limit keys."""
-    return [Lane(queue, task, (), bool(suspect)) for suspect, queue, task in _read_stands(write.value(_STANDS))]
 
 
 class Picker:
@@ -205,7 +135,7 @@ class Picker:
         """The next open lanes of the stand; at least ``limit``, unless there are not so many."""
         found: list[Candidate] = []
 
-        for page in self._pages(stand, limit):
+        for page in stand.pages(self._write, limit, self._in_turn):
             numbers = [number for number, _ in page]
             self._write.lanes.meet(self._write.db, numbers)
             lanes = [self._write.lanes.at(number) for number in numbers]
@@ -232,27 +162,6 @@ class Picker:
             self._allowances.hinder(names)
 
         return room
-
-    def _pages(self, stand: Stand, limit: int) -> Iterator[list[tuple[int, int]]]:
-        """Number and turn of lanes that were not read before."""
-        if stand.plain:
-            plain, stand.plain = stand.plain, []
-            yield self._with_turns(plain)
-
-        size = max(PAGE, limit)
-
-        while stand.after is not None:
-            place = (stand.lane.suspect, stand.lane.queue, stand.lane.task)
-            rows = _read_lanes(self._write.value(_LANES, (*place, *stand.after, size)))
-            stand.after = rows[-1] if len(rows) == size else None
-            size *= 4
-            yield [(number, turn) for _, turn, number in rows]
-
-    def _with_turns(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
-        if self._in_turn:
-            return _read_turns(self._write.value(_TURNS, (_encode(numbers).decode(),)))
-
-        return [(number, 0) for number in numbers]
 
     # --- their jobs
 
