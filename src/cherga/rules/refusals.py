@@ -33,9 +33,7 @@ def full_queue(queue: str, waiting: int, allowed: int) -> str:
 
 def unknown_parent(job: UUID, parent: UUID) -> str:
     """An edge names nobody."""
-    return (
-        f"job {job} is to wait for job {parent}, which is neither kept nor in the same group; enqueue that one first or with it"
-    )
+    return f"job {job} is to wait for job {parent}, which is not kept; enqueue that one first or with it"
 
 
 def circle(ids: Iterable[UUID]) -> str:
