@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from cherga import BrokerSettings, ConfigError, QueueTasks, Settings
-from cherga.client.app import make_settings
-from cherga.rules.settings import check
+from cherga.rules.settings import check, make_settings
 
 NUMBERS = [
     name

@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from uuid import UUID
@@ -26,7 +25,7 @@ from cherga.client.flow import NamedTask, Step
 from cherga.client.handle import Job
 from cherga.client.looking import Looking
 from cherga.client.middleware import EnqueueMiddleware, Middleware, check_wrap, outgoing
-from cherga.client.order import Order, new_job, order_with
+from cherga.client.order import Order, order_with
 from cherga.client.publish import PUBLISHED, publish
 from cherga.client.queue import Queue
 from cherga.client.router import Router
@@ -37,11 +36,8 @@ from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
-from cherga.rules.codec import check_size
 from cherga.rules.options import Duration
-from cherga.rules.settings import BrokerSettings, Settings
-from cherga.rules.settings import check as check_settings
-from cherga.rules.signature import pack_unbound
+from cherga.rules.settings import make_settings
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
 from cherga.words.job import JobRow, JobState
@@ -270,12 +266,7 @@ class QueueTasks(Declaring, Looking, Steering):
         """A job by name, in the order that its task, or a worker, or else the defaults say, with what the caller changes."""
         task = self.tasks.get(self.aliases.get(name, name))
         order = change(task.order if task else self._published_order(name))
-
-        if task:
-            return task.build(order, args, kwargs)
-
-        payload = check_size(pack_unbound(name, args, kwargs), self.max_payload, f"arguments of task {name}")
-        return new_job(check.name(name, "a task's name"), payload, order, None)
+        return (task or NamedTask(name, self)).build(order, args, kwargs)
 
     def _published_order(self, name: str) -> Order:
         """What workers have published about a task that is not declared here, else the defaults."""
@@ -388,26 +379,6 @@ class QueueTasks(Declaring, Looking, Steering):
     def __repr__(self) -> str:
         count = len(self.tasks)
         return f"<{type(self).__name__} {self.name}: {count} {'task' if count == 1 else 'tasks'}>"
-
-
-def make_settings(name: str, given: dict[str, Any]) -> Settings:
-    """Settings from keywords. Raises ``ConfigError`` for an unknown one or one out of its limits."""
-    given = {key: value.total_seconds() if isinstance(value, timedelta) else value for key, value in given.items()}
-    inner = {key: value for key, value in given.items() if key in BrokerSettings.__struct_fields__ and key != "namespace"}
-    outer = {key: value for key, value in given.items() if key in Settings.__struct_fields__ and key != "broker"}
-
-    if unknown := set(given) - set(inner) - set(outer):
-        word = min(unknown)
-        known = {*Settings.__struct_fields__, *BrokerSettings.__struct_fields__, "broker_url"} - {"broker", "namespace"}
-        raise ConfigError(f"unknown setting {word!r}{check.nearest(word, known)}")
-
-    try:
-        settings = msgspec.convert({**outer, "broker": {**inner, "namespace": name}}, Settings)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"a setting is wrong: {error}") from error
-
-    check_settings(settings)
-    return settings
 
 
 def _stale(answer: PushAnswer) -> list[UUID]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from math import isfinite
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError
 
 SHORTEST_INTERVAL = 0.05
@@ -64,6 +68,26 @@ class Settings(Struct, frozen=True, kw_only=True):
     stall_limit: float = 60.0
     """How long the engine of a worker process may stand still before its supervisor kills it."""
     broker: BrokerSettings = BrokerSettings()
+
+
+def make_settings(name: str, given: dict[str, Any]) -> Settings:
+    """Settings from keywords. Raises ``ConfigError`` for an unknown one or one out of its limits."""
+    given = {key: value.total_seconds() if isinstance(value, timedelta) else value for key, value in given.items()}
+    inner = {key: value for key, value in given.items() if key in BrokerSettings.__struct_fields__ and key != "namespace"}
+    outer = {key: value for key, value in given.items() if key in Settings.__struct_fields__ and key != "broker"}
+
+    if unknown := set(given) - set(inner) - set(outer):
+        word = min(unknown)
+        known = {*Settings.__struct_fields__, *BrokerSettings.__struct_fields__, "broker_url"} - {"broker", "namespace"}
+        raise ConfigError(f"unknown setting {word!r}{nearest(word, known)}")
+
+    try:
+        settings = msgspec.convert({**outer, "broker": {**inner, "namespace": name}}, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"a setting is wrong: {error}") from error
+
+    check(settings)
+    return settings
 
 
 def check(settings: Settings) -> None:
