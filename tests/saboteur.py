@@ -77,7 +77,7 @@ class Saboteur:
 
     def restart_worker(self) -> None:
         """As a deploy does."""
-        worker = self._pick().ready()
+        worker = self._chance.choice(self.workers).ready()
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
         self._replace(worker)
@@ -100,9 +100,14 @@ class Saboteur:
         self.workers[self.workers.index(worker)] = self._start()
 
     def _pick(self) -> Worker:
-        """One that runs jobs, if there is any."""
+        """One that runs jobs, as long as there are any to run."""
+        return self._chance.choice(wait_until(self._find_busy, "a worker runs jobs"))
+
+    def _find_busy(self) -> list[Worker]:
+        self._all_go_on()
         busy = {info.session.pid for info in self._place.client.broker.workers() if info.running}
-        return self._chance.choice([one for one in self.workers if busy.intersection(one.children())] or self.workers)
+        found = [one for one in self.workers if busy.intersection(one.children())]
+        return found or (self.workers if set(self._place.states()) <= ENDED else [])
 
     def _kill(self, pid: int) -> None:
         self.killed.setdefault(pid, time.monotonic())

@@ -82,6 +82,8 @@ class Workplace:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
 
+        wait_until(lambda: all(map(_stands_still, pids)), "all threads are stopped")
+
         if _is_free(self.diary.parent / "queue.db"):
             return True
 
@@ -95,6 +97,16 @@ class Workplace:
             worker.close()
 
         self.client.close()
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether none of its threads goes on: a signal takes its time to reach them all."""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False
+
+    return all(stat.rpartition(")")[2].split()[0] in "TtZX" for stat in stats)
 
 
 def _is_free(path: Path) -> bool:

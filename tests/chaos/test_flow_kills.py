@@ -35,11 +35,11 @@ def test_chains_and_groups_are_complete_though_workers_die_at_any_moment(place: 
     flows = Flows(app)
     saboteur = Saboteur(place, seed, workers=2)
     flows.enqueue()
-    saboteur.harm(9, lambda: count_ended(place), flows.jobs * 9 // 10, *DEEDS)
+    saboteur.harm(9, lambda: count_ended(place), flows.jobs * 3 // 4, *DEEDS)
     flows.check()
     check_that_nothing_is_left(place)
     flows.check_members()
-    assert any(job.crashes for job in app.jobs(limit=1000))
+    assert any(job.row.claims > 1 for job in app.jobs(limit=1000))
 
 
 class Flows:
@@ -58,12 +58,12 @@ class Flows:
         return sum(row.count for row in self._app.broker.counts())
 
     def enqueue(self) -> None:
-        members = [self._s("number", n, 0.01) for n in range(MEMBERS)]
+        members = [self._s("number", n, 0.03) for n in range(MEMBERS)]
         some_fail = [self._s("fall") if n % 20 == 7 else member for n, member in enumerate(members)]
         self._whole = [group(members, then=self._s("collect")).enqueue() for _ in range(3)]
         self._forgiving = group(some_fail, then=self._s("collect"), policy="ended").enqueue()
         self._strict = group(some_fail, then=self._s("collect")).enqueue()
-        many = some_fail + [self._s("number", n, 0.01) for n in range(MORE_THAN_A_PAGE)]
+        many = some_fail + [self._s("number", n, 0.03) for n in range(MORE_THAN_A_PAGE)]
         self._together = group(many, then=self._s("collect"), policy="together").enqueue()
         self._chains = [self._chain(n).enqueue() for n in range(CHAINS)]
         self._nested = [self._nest(n).enqueue() for n in range(CHAINS)]
