@@ -118,6 +118,14 @@ def test_a_full_batch_starts_at_once_and_a_smaller_one_waits_for_more(app: Queue
         assert [job.result(10) for job in (*first, third)] == [3, 3, 3]
 
 
+def test_a_call_does_not_wait_for_more_jobs_than_may_run(app: QueueTasks) -> None:
+    task = declare(app, False, lambda numbers: [len(numbers)] * len(numbers), batch=10, batch_wait=LONG, max_running=3)
+
+    with app.worker():
+        jobs = task.enqueue_many([(number,) for number in range(6)])
+        assert [job.result(LONG / 2) for job in jobs] == [3] * 6
+
+
 def test_a_batch_that_does_not_fill_starts_when_the_first_has_waited_long_enough(app: QueueTasks) -> None:
     task = declare(app, True, lambda numbers: [len(numbers)] * len(numbers), batch=10_000, batch_wait=0.05)
 

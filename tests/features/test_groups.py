@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -64,6 +65,17 @@ class TestGroups:
         with app.worker():
             assert group(inner, tasks.add.s(4)).enqueue().results(LONG) == [3, 4]
             assert chain(inner, tasks.double.s()).enqueue().result(LONG) == 6
+
+    def test_one_id_for_two_members_is_refused(self, app: QueueTasks, tasks: Tasks) -> None:
+        step = tasks.add.using(id=uuid4()).s(1)
+
+        with pytest.raises(ConfigError, match="an id of its own"):
+            group(step, step).enqueue()
+
+        with pytest.raises(ConfigError, match="an id of its own"):
+            asyncio.run(chain(step, group(tasks.add.s(), step)).aenqueue())
+
+        assert app.jobs() == []
 
     def test_an_empty_group_has_succeeded_with_nothing(self, app: QueueTasks, tasks: Tasks) -> None:
         job: GroupJob[int] = group([], then=tasks.total.s()).enqueue()

@@ -6,6 +6,7 @@ job too (``GROUP_TASK``), which waits for its members, runs on no worker, and ha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain as chained
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
@@ -129,6 +130,16 @@ class Part(Generic[R]):
         """The handle on the whole, once the jobs are stored."""
         return _pick(plan, jobs, plan.last.id)
 
+    def _whole(self) -> Plan:
+        """The plan of a part that stands alone. Raises ``ConfigError``."""
+        plan = self.plan(Place())
+        again = [id for id, count in Counter(job.id for job in plan.jobs).items() if count > 1]
+
+        if again:
+            raise ConfigError(f"expected each job of {self!r} to have an id of its own, got {again[0]} more than once")
+
+        return plan
+
     if not TYPE_CHECKING:  # or every attribute would be known to type checkers
 
         def __getattr__(self, name: str) -> Any:
@@ -136,12 +147,12 @@ class Part(Generic[R]):
 
     def enqueue(self) -> Job[R]:
         """Store all jobs in one write; the handle is that of the last one. Raises as ``Task.enqueue`` does."""
-        plan, sender = self.plan(Place()), self.sender()
+        plan, sender = self._whole(), self.sender()
         return self.handle(plan, sender.send(plan.jobs))
 
     async def aenqueue(self) -> Job[R]:
         """The async twin of ``enqueue``."""
-        plan, sender = self.plan(Place()), self.sender()
+        plan, sender = self._whole(), self.sender()
         return self.handle(plan, await sender.asend(plan.jobs))
 
 
@@ -228,12 +239,12 @@ class Group(Part[list[R]]):
 
     def enqueue(self) -> GroupJob[R]:
         """Store all jobs in one write, and return the one handle on them. Raises as ``Task.enqueue`` does."""
-        plan, sender = self.plan(Place()), self.sender()
+        plan, sender = self._whole(), self.sender()
         return self.handle(plan, sender.send(plan.jobs))
 
     async def aenqueue(self) -> GroupJob[R]:
         """The async twin of ``enqueue``."""
-        plan, sender = self.plan(Place()), self.sender()
+        plan, sender = self._whole(), self.sender()
         return self.handle(plan, await sender.asend(plan.jobs))
 
     def senders(self) -> Iterator[FlowSender]:

@@ -12,8 +12,10 @@ from msgspec.structs import replace
 from cherga.client.app import QueueTasks
 from cherga.client.batches import Batching
 from cherga.client.task import Task
+from cherga.rules.limits import task_limit
 from cherga.words.clock import Clock
 from cherga.words.job import Reason
+from cherga.words.limits import LimitRule
 from cherga.words.outcomes import Cancelled
 from cherga.worker.assignment import Assignment
 from cherga.worker.calls import Call
@@ -164,6 +166,14 @@ class HastyCollector(Collector):
         self.due = self._desk.clock.monotonic() if self._waiting else NEVER
 
 
+def within_limit(task: Task[..., object]) -> Batching:
+    """The task's batching, with no more jobs in a call than may run at all: others would be waited for in vain."""
+    batching = cast(Batching, task.features.batch)
+    name, rule = task.rule or ("", LimitRule())
+    most = rule.max_running if name == task_limit(task.name) else None
+    return batching if most is None else replace(batching, most=max(1, min(batching.most, most)))
+
+
 RunnerOf = Callable[[Task[..., object]], ThreadRunner | LoopRunner]
 
 
@@ -207,7 +217,7 @@ class Collectors:
         return found is not None
 
     def _lane(self, task: Task[..., object]) -> Lane:
-        batching = cast(Batching, task.features.batch)
+        batching = within_limit(task)
         collector = self._by_name[task.name] = self._kind(batching, self._runner_of(task), self._desk)
         return Lane(collector, lambda: self._names(task.name))
 
