@@ -28,3 +28,22 @@ def test_the_main_path_is_told_in_six_paragraphs() -> None:
 
     assert len(paragraphs) == 6
     assert all(SOURCE.search(part) for part in paragraphs)
+
+
+def test_every_floor_and_every_file_of_the_two_lowest_has_a_place() -> None:
+    told = (ROOT / "docs" / "internals.md").read_text().partition("## Floors")[2]
+    floors, _, files = told.partition("What the two lowest hold")
+    source = ROOT / "src" / "cherga"
+
+    assert {f"src/cherga/{each.parent.name}" for each in source.glob("*/__init__.py")} == set(SOURCE.findall(floors))
+    assert sorted(_named(files, "words")) == _modules(source / "words")
+    assert sorted(_named(files, "rules")) == _modules(source / "rules")
+
+
+def _named(text: str, floor: str) -> list[str]:
+    table = text.partition(f"| {floor} |")[2].partition("\n\n")[0]
+    return re.findall(r"`(\w+)`", table)
+
+
+def _modules(folder: Path) -> list[str]:
+    return sorted(each.stem for each in folder.glob("*.py") if each.stem != "__init__")
