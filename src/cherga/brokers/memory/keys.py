@@ -17,16 +17,36 @@ class Keys:
         self.holders: dict[str, UUID] = {}
         self.successors: dict[str, UUID] = {}
         """Jobs that wait for the end of the holder and get the key from it."""
+        self._until: dict[str, float] = {}
+        """When the periods of keys end that are held for one."""
+        self._gone: dict[str, JobRow] = {}
+        """Jobs that are not kept any more, and hold a key until its period is over."""
 
     def holder(self, key: str, now: float) -> JobRow | None:
-        """The job that holds the key."""
-        row = self._rows.get(self.holders[key]) if key in self.holders else None
+        """The job that holds the key, as it was last where it is not kept any more."""
+        row = self._rows.get(self.holders[key], self._gone.get(key)) if key in self.holders else None
 
-        if row is None or not holds_key(row, now):
-            self.holders.pop(key, None)
+        if row is None or not self._holds(row, now):
+            self._free(key)
             return None
 
         return row
+
+    def take(self, row: JobRow, now: float) -> None:
+        """The job holds its key from now on, unless it is to get it from another one."""
+        if row.unique is None or self.successors.get(row.unique.key) == row.id:
+            return
+
+        self._free(row.unique.key)
+        self.holders[row.unique.key] = row.id
+
+        if row.unique.hold is UniqueWhile.PERIOD:
+            self._until[row.unique.key] = now + (row.unique.period or 0.0)
+
+    def tidy(self, now: float) -> None:
+        """Forget jobs that are not kept any more, and whose period is over."""
+        for key in [key for key in self._gone if self._until[key] <= now]:
+            self._free(key)
 
     def successor(self, key: str) -> JobRow | None:
         """The job that waits for the end of the holder."""
@@ -37,9 +57,9 @@ class Keys:
         if row.unique is None:
             return
 
-        if holds_key(row, now=row.enqueued_at):
-            self.holders.setdefault(row.unique.key, row.id)
-        else:
+        if row.unique.key not in self.holders and self._holds(row, row.enqueued_at):
+            self.take(row, row.enqueued_at)
+        elif not self._holds(row, row.enqueued_at):
             self._let_go(row.unique.key, row.id)
 
         if self.successors.get(row.unique.key) == row.id and row.state not in WAITING_STATES:
@@ -47,8 +67,15 @@ class Keys:
 
     def drop(self, row: JobRow) -> None:
         """The row is no longer kept."""
-        if row.unique is not None:
-            self._let_go(row.unique.key, row.id)
+        if row.unique is None:
+            return
+
+        key = row.unique.key
+
+        if key in self._until and self.holders.get(key) == row.id:
+            self._gone[key] = row
+        else:
+            self._let_go(key, row.id)
 
     def _let_go(self, key: str, id: UUID) -> None:
         if self.holders.get(key) != id:
@@ -57,18 +84,21 @@ class Keys:
         if key in self.successors:
             self.holders[key] = self.successors.pop(key)
         else:
-            del self.holders[key]
+            self._free(key)
 
+    def _free(self, key: str) -> None:
+        for each in (self.holders, self._until, self._gone):
+            each.pop(key, None)
 
-def holds_key(row: JobRow, now: float) -> bool:
-    """Whether the job, as it stands, holds its unique key."""
-    if row.unique is None:
-        return False
+    def _holds(self, row: JobRow, now: float) -> bool:
+        """Whether the job, as it stands, holds its unique key."""
+        if row.unique is None:
+            return False
 
-    match row.unique.hold:
-        case UniqueWhile.UNFINISHED:
-            return not row.state.final
-        case UniqueWhile.QUEUED:
-            return row.state in WAITING_STATES
-        case UniqueWhile.PERIOD:
-            return now < row.enqueued_at + (row.unique.period or 0.0)
+        match row.unique.hold:
+            case UniqueWhile.UNFINISHED:
+                return not row.state.final
+            case UniqueWhile.QUEUED:
+                return row.state in WAITING_STATES
+            case UniqueWhile.PERIOD:
+                return now < self._until.get(row.unique.key, row.enqueued_at + (row.unique.period or 0.0))

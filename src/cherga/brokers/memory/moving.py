@@ -44,7 +44,11 @@ def retry(store: Store, id: UUID, now: float) -> bool:
     if row.state is JobState.SCHEDULED:
         make_ready(store, row, now, run_at=now)
     else:
+        is_free = row.unique is not None and store.keys.holder(row.unique.key, now) is None
         _start_over(store, row, now)
+
+        if is_free:
+            store.keys.take(store.rows[id], now)
 
     return True
 

@@ -12,6 +12,7 @@ from cherga.rules.settings import BrokerSettings
 def prune(store: Store, now: float, limit: int, settings: BrokerSettings) -> int:
     """Delete final jobs past their time, then the oldest over the caps; at most ``limit``."""
     store.book.tidy(now)
+    store.keys.tidy(now)
     count = _drop(store, store.outdated.take(now, limit))
 
     for succeeded, cap in ((True, settings.succeeded_cap), (False, settings.failed_cap)):

@@ -117,9 +117,9 @@ def _circle(plan: _Plan) -> str | None:
 def _store(store: Store, job: NewJob, plan: _Plan, now: float) -> None:
     row = _row(store, job, now)
     policies = _policies(job, plan)
-    unfinished = {parent: policy for parent, policy in policies.items() if not _has_ended(store, parent)}
+    unfinished = {parent: policy for parent, policy in policies.items() if not _has_ended(store, plan, parent)}
     ended = policies.keys() - unfinished.keys()
-    missed = {policies[parent] for parent in ended if not satisfied(policies[parent], store.rows[parent].state)}
+    missed = {policies[parent] for parent in ended if not satisfied(policies[parent], _state(store, parent))}
 
     if policies:
         store.kinship.tie(job.id, policies)
@@ -173,9 +173,16 @@ def _policies(job: NewJob, plan: _Plan) -> Mapping[UUID, EdgePolicy]:
     return policies
 
 
-def _has_ended(store: Store, parent: UUID) -> bool:
+def _state(store: Store, id: UUID) -> JobState:
+    """How the job stands. One that is not kept any more, and still holds its key, counts as succeeded."""
+    row = store.rows.get(id)
+    return JobState.SUCCEEDED if row is None else row.state
+
+
+def _has_ended(store: Store, plan: _Plan, parent: UUID) -> bool:
+    """A new one of the same group may be stored after its dependants."""
     row = store.rows.get(parent)
-    return row is not None and row.state.final
+    return parent not in plan.stands_for if row is None else row.state.final
 
 
 def _wait_for(store: Store, id: UUID, policies: Mapping[UUID, EdgePolicy]) -> None:
@@ -184,4 +191,4 @@ def _wait_for(store: Store, id: UUID, policies: Mapping[UUID, EdgePolicy]) -> No
 
 
 def _answer(store: Store, job: NewJob, stands_for: UUID) -> PushedJob:
-    return PushedJob(stands_for, store.rows[stands_for].state, existing=stands_for != job.id)
+    return PushedJob(stands_for, _state(store, stands_for), existing=stands_for != job.id)

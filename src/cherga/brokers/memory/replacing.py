@@ -56,7 +56,7 @@ def replace_waiting(store: Store, holder: UUID, job: NewJob, now: float) -> None
     blocked = row.state is JobState.BLOCKED
     unchanged = row.state is times.state
 
-    store.change(
+    row = store.change(
         row,
         state=row.state if blocked else times.state,
         reason=None,
@@ -74,3 +74,4 @@ def replace_waiting(store: Store, holder: UUID, job: NewJob, now: float) -> None
         ready_at=row.ready_at if blocked or unchanged else times.ready_at,
         expires_at=times.expires_at,
     )
+    store.keys.take(row, now)

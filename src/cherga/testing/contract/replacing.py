@@ -78,6 +78,16 @@ class Replacing:
         stage.tidy()
         assert ids(stage.claim()) == [holder.id]
 
+    def test_every_replacement_begins_the_period_anew(self, stage: Stage) -> None:
+        unique = Unique("export:7", UniqueWhile.PERIOD, period=600, conflict=OnConflict.REPLACE)
+        holder = stage.pushed(unique=unique, delay=9000)
+        stage.pass_time(500)
+        stage.push(new_job(unique=unique, delay=9000))
+        stage.pass_time(500)
+        assert stage.push(new_job(unique=unique, delay=9000)).jobs[0].id == holder.id
+        stage.pass_time(601)
+        assert not stage.push(new_job(unique=unique)).jobs[0].existing
+
     def test_a_scheduled_job_that_is_replaced_without_a_time_is_ready(self, stage: Stage) -> None:
         holder = stage.pushed(unique=REPLACE, delay=60)
         assert _push(stage, new_job(unique=REPLACE)) == PushedJob(holder.id, JobState.READY, existing=True)

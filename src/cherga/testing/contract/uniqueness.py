@@ -161,6 +161,36 @@ class Uniqueness:
         (pushed,) = stage.push(new_job(unique=unique)).jobs
         assert (pushed.id, pushed.existing) == (job.id, True)
 
+    def test_a_key_for_a_period_is_held_by_a_job_that_is_not_kept(self, stage: Stage) -> None:
+        unique = Unique(KEY.key, UniqueWhile.PERIOD, period=600)
+        job = stage.started(unique=unique)
+        stage.write(job, keep=0)
+        assert not stage.is_kept(job)
+        stage.broker.prune()
+        (pushed,) = stage.push(new_job(unique=unique)).jobs
+        assert (pushed.id, pushed.state, pushed.existing) == (job.id, JobState.SUCCEEDED, True)
+        stage.pass_time(601)
+        stage.broker.prune()
+        assert stage.is_kept(stage.pushed(unique=unique))
+
+    def test_a_job_that_waits_for_one_held_by_a_job_that_is_not_kept_is_ready(self, stage: Stage) -> None:
+        unique = Unique(KEY.key, UniqueWhile.PERIOD, period=600)
+        stage.write(stage.started(unique=unique), keep=0)
+        second = new_job(unique=unique)
+        third = after(second)
+        assert stage.push(second, third).jobs[1].state is JobState.READY
+
+    def test_a_job_that_a_person_retried_holds_its_key_for_another_period(self, stage: Stage) -> None:
+        unique = Unique(KEY.key, UniqueWhile.PERIOD, period=600)
+        job = stage.started(unique=unique)
+        stage.write(job, keep=9000)
+        stage.pass_time(601)
+        assert stage.broker.move([job.id], JobState.READY) == [job.id]
+        stage.pass_time(599)
+        assert stage.push(new_job(unique=unique)).jobs[0].existing
+        stage.pass_time(2)
+        assert not stage.push(new_job(unique=unique)).jobs[0].existing
+
     def test_a_key_for_a_period_is_free_after_it(self, stage: Stage) -> None:
         unique = Unique(KEY.key, UniqueWhile.PERIOD, period=600)
         stage.pushed(unique=unique)
