@@ -221,9 +221,7 @@ class Task(Enqueuing[P, R]):
             )
 
         payload = check_size(self.signature.pack_fed(args, kwargs), self.sender.max_payload, f"arguments of task {self.name}")
-        held = Unique("", order.hold, order.period, order.conflict)
-        unique = make_unique(order.unique, self.name, self.signature, args, kwargs, held) if order.unique else None
-        return new_job(self.name, payload, order, unique)
+        return new_job(self.name, payload, order, self._unique(order, args, kwargs))
 
     def _aim(self) -> tuple[Task[P, R], Order]:
         home = self.home()
@@ -235,10 +233,12 @@ class Task(Enqueuing[P, R]):
         return InvalidArguments(f"{error}; options such as {strange[0]} stand in using({strange[0]}=…)") if strange else error
 
     def _with_keys(self, payload: bytes, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
-        held = Unique("", order.hold, order.period, order.conflict)
-        unique = make_unique(order.unique, self.name, self.signature, args, kwargs, held) if order.unique else None
         keys = () if order.key is None else (make_limit_key(order.key, self.name, self.signature, args, kwargs),)
-        return new_job(self.name, payload, order, unique, keys)
+        return new_job(self.name, payload, order, self._unique(order, args, kwargs), keys)
+
+    def _unique(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Unique | None:
+        held = Unique("", order.hold, order.period, order.conflict)
+        return make_unique(order.unique, self.name, self.signature, args, kwargs, held) if order.unique else None
 
     def check_keys(self, order: Order) -> None:
         """Raise ``ConfigError`` when the keys name what is no parameter."""
