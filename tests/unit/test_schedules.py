@@ -357,6 +357,19 @@ def test_a_lower_code_version_changes_nothing_back(new_code: NewCode) -> None:
     assert read.schedule.every == 30.0
 
 
+def test_code_of_a_lower_version_is_warned_that_it_changes_nothing_back(
+    new_code: NewCode, caplog: pytest.LogCaptureFixture
+) -> None:
+    new_code(2, every=60).publish()
+    new_code(2, every=60).publish()
+    new_code(1, every=60).publish()
+    assert caplog.messages == []
+
+    new_code(1, every=30).publish()
+    (said,) = caplog.messages
+    assert said.startswith("code_version 1 is lower than 2, whose limits and schedules stay as they are; ")
+
+
 def test_a_lower_code_version_does_not_bring_back_what_left_the_code(new_code: NewCode) -> None:
     new_code(1, every=60).publish()
     new = new_code(2)

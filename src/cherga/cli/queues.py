@@ -74,9 +74,9 @@ class Standing(Struct, frozen=True):
 
     @property
     def pause_cell(self) -> Cell:
-        """``yes``, or which tasks; for people those too that are paused in part."""
+        """``yes``, or which tasks; people read below the table for which arguments others are paused."""
         tasks = [f"task {', '.join(self.paused_tasks)}"] if self.paused_tasks else []
-        parts = sorted({f"task {scope.task} in part" for scope in self.held})
+        parts = ["in part"] if self.held else []
         text = "; ".join([*tasks, *map(describe_scope, self.held)])
         return Cell("yes" if self.closed else text, shown="yes" if self.closed else "; ".join([*tasks, *parts]), style="yellow")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -16,6 +17,12 @@ from cherga.words.limits import LIMIT, LimitRule
 from cherga.words.schedule import SCHEDULE
 from cherga.words.shared import Definition
 
+logger = logging.getLogger("cherga.worker")
+
+OLDER_CODE = (
+    "code_version %d is lower than %d, whose limits and schedules stay as they are; give the code that is deployed last the "
+    "highest number"
+)
 PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 """What senders by name are told of a task."""
 
@@ -37,7 +44,12 @@ def publish(app: Publisher) -> None:
     """Store what the code declares, and take back what it no longer does."""
     version = app.settings.code_version
     tasks = list(app.tasks.values())
-    app.broker.define([*(_task(task, version) for task in tasks), *_limits(app, version), *_schedules(app, tasks, version)])
+    flow = [*_limits(app, version), *_schedules(app, tasks, version)]
+
+    if (newest := _newest(app, flow)) > version:
+        logger.warning(OLDER_CODE, version, newest)
+
+    app.broker.define([*(_task(task, version) for task in tasks), *flow])
 
 
 def _task(task: Task[Any, Any], version: int) -> Definition:
@@ -59,6 +71,13 @@ def _limits(app: Publisher, version: int) -> list[Definition]:
         *(limits.definition_of(name, rule, LIMIT, version) for name, rule in rules.items()),
         *(limits.definition_of(name, None, LIMIT, version) for name in gone),
     ]
+
+
+def _newest(app: Publisher, declared: Iterable[Definition]) -> int:
+    """The highest version of code that has declared one of these otherwise."""
+    stored = {(one.kind, one.name): one for kind in (LIMIT, SCHEDULE) for one in app.broker.definitions(kind)}
+    pairs = ((one, stored.get((one.kind, one.name))) for one in declared)
+    return max((old.version for one, old in pairs if old is not None and old.data != one.data), default=0)
 
 
 def _schedules(app: Publisher, tasks: Iterable[Task[Any, Any]], version: int) -> list[Definition]:
