@@ -116,6 +116,8 @@ WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (mail, {"retry_backoff": True}, "unknown option 'retry_backoff'; did you mean 'retry'?"),
     (mail, {"expires": 60}, "unknown option 'expires'; say it of a job: task.using(expires=…)"),
     (mail, {"countdown": 60}, "unknown option 'countdown'; say it of a job: task.using(run_in=…)"),
+    (mail, {"rate": "5/s"}, "unknown option 'rate'; did you mean 'rate_limit'?"),
+    (mail, {"max_length": 5}, "unknown option 'max_length'; say it of a queue: app.limit(queue=…, max_length=…)"),
     (mail, {"nam": "x"}, "unknown option 'nam'; did you mean 'name'?"),
 ]
 
@@ -143,6 +145,11 @@ class TestOtherWrongUses:
     def test_a_name_that_cannot_be_one(self, app: QueueTasks, name: Any) -> None:
         with pytest.raises(ConfigError, match=rf"expected a task's name to be 1 to 200 letters.*{line_of(mail)}"):
             app.task(name=name)(mail)
+
+    @pytest.mark.parametrize("options", [{"name": "cherga.group"}, {"aliases": ["cherga.group"]}])
+    def test_the_name_of_groups_is_not_for_tasks(self, app: QueueTasks, options: Any) -> None:
+        with pytest.raises(ConfigError, match=r"other than 'cherga\.group'"):
+            app.task(**options)(mail)
 
     def test_a_lambda_needs_a_name(self, app: QueueTasks) -> None:
         with pytest.raises(ConfigError, match="expected a task's name"):

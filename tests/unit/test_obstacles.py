@@ -164,6 +164,14 @@ def test_a_blocked_job_tells_whom_it_waits_for() -> None:
     assert only(replace(blocked, pending=1)).text == "it waits for 1 other job"
 
 
+def test_a_blocked_job_with_a_time_to_come_waits_for_that_too() -> None:
+    blocked = replace(READY, state=JobState.BLOCKED, pending=1)
+    kinds = [kind for kind, _ in obstacles(replace(blocked, run_at=NOW + 300))]
+
+    assert kinds == [ObstacleKind.JOBS, ObstacleKind.TIME]
+    assert only(replace(blocked, run_at=NOW - 1)).kind is ObstacleKind.JOBS
+
+
 def test_a_group_needs_neither_workers_nor_an_open_queue() -> None:
     group = replace(READY, task=GROUP_TASK, state=JobState.BLOCKED, pending=1)
 

@@ -34,6 +34,7 @@ FOREIGN = {
     "max_concurrency": "max_running",
     "max_retries": "retry",
     "once": "unique",
+    "rate": "rate_limit",
     "reject_on_worker_lost": "on_crash",
     "retries": "retry",
     "retry_backoff": "retry",
@@ -49,6 +50,9 @@ FOREIGN = {
 """Words of other systems, and what they are called here: as extras they would be silently without effect."""
 OF_ONE_JOB = {"countdown": "run_in", "eta": "run_at", "expires": "expires", "run_at": "run_at", "run_in": "run_in"}
 """What a task cannot have, but each of its jobs, and its keyword of ``using``."""
+
+OF_A_QUEUE = ("max_length", "overflow")
+"""What a task cannot have, but a queue."""
 
 
 class Features(Struct, frozen=True, kw_only=True):
@@ -216,6 +220,9 @@ def _extra(options: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
     for key in extra:
         if key in OF_ONE_JOB:
             raise ConfigError(f"unknown option {key!r}; say it of a job: task.using({OF_ONE_JOB[key]}=…).enqueue(…)")
+
+        if key in OF_A_QUEUE:
+            raise ConfigError(f"unknown option {key!r}; say it of a queue: app.limit(queue=…, {key}=…)")
 
         if hints := [FOREIGN[key]] if key in FOREIGN else get_close_matches(key, known, n=1, cutoff=CLOSE_ENOUGH):
             raise ConfigError(f"unknown option {key!r}; did you mean {hints[0]!r}?")

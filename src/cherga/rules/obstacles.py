@@ -114,6 +114,12 @@ def _time(facts: Facts) -> Iterator[Obstacle]:
     yield Obstacle(ObstacleKind.TIME, f"{attempt} {due} {_at(at, facts)}", f"it is {_at(at, facts)}", until=moment(at))
 
 
+def _later(facts: Facts) -> Iterator[Obstacle]:
+    """A time that will have to come too, when those it waits for have ended before."""
+    if facts.row.run_at is not None and facts.row.run_at > facts.now:
+        yield from _time(facts)
+
+
 def _jobs(facts: Facts) -> Iterator[Obstacle]:
     """Those that it waits for; the one whose successor it is, by itself."""
     holder = _holder(facts)
@@ -263,7 +269,7 @@ def _lost(facts: Facts) -> Iterator[Obstacle]:
 
 _CHECKS: dict[JobState, Sequence[Check]] = {
     JobState.SCHEDULED: (_time, _workers, _paused, _expiry),
-    JobState.BLOCKED: (_jobs, _workers, _paused, _expiry),
+    JobState.BLOCKED: (_jobs, _later, _workers, _paused, _expiry),
     JobState.READY: (_workers, _paused, _limits, _suspect, _expiry),
     JobState.RUNNING: (_lost,),
 }

@@ -151,7 +151,7 @@ def _find_broken(edges: Sequence[Open], ended: Mapping[int, int]) -> Open | None
 
 
 def _break(write: Write, held: Held, policy: str, ended: int) -> None:
-    message = f"a job that it waited for {STATES[ended]}"
+    message = f"a job that it waited for {'was ' if ended == CANCELLED else ''}{STATES[ended]}"
     end(write, held, Ending(to=CANCELLED, reason=Reason.UPSTREAM, message=message))
 
     if policy == EdgePolicy.TOGETHER:
