@@ -302,7 +302,7 @@ def test_arguments_may_bear_the_names_of_the_callers_own(app: QueueTasks) -> Non
     assert app.add_task("greet", name="Ada").arguments == {"name": "Ada"}
 
 
-@pytest.mark.parametrize("name", ["two words", "", 7])
+@pytest.mark.parametrize("name", ["two words", "", 7, "cherga.group"])
 def test_a_name_that_no_task_can_have_is_refused(app: QueueTasks, name: Any) -> None:
     with pytest.raises(ConfigError, match="expected a task's name"):
         app.add_task(name)

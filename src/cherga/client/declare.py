@@ -260,14 +260,14 @@ def _declaration(function: Callable[..., Any], name: str | None, options: dict[s
     own_name: str = getattr(real, "__name__", "")
 
     try:
-        return Declaration(real, check.name(own_name if name is None else name, "a task's name"), options)
+        return Declaration(real, check.task_name(own_name if name is None else name), options)
     except ConfigError as error:
         raise ConfigError(f"{error} ({place_of(real)})") from None
 
 
 def aliases_of(declaration: Declaration) -> list[str]:
     """Further names of a task. Raises ``ConfigError``."""
-    return [check.name(alias, "an alias") for alias in check.texts(declaration.options.get("aliases", ()), "aliases")]
+    return [check.task_name(alias, "an alias") for alias in check.texts(declaration.options.get("aliases", ()), "aliases")]
 
 
 def policy_of(options: TaskOptions, settings: Settings) -> Policy:

@@ -58,7 +58,7 @@ class NamedTask:
     """A task that is not declared here: whatever runs it will see whether the arguments fit."""
 
     def __init__(self, name: str, sender: FlowSender) -> None:
-        self.name = check.name(name, "a task's name")
+        self.name = check.task_name(name)
         self.sender = sender
 
     def build(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from math import inf, isfinite
 
 from cherga.words.errors import ConfigError
+from cherga.words.push import GROUP_TASK
 
 Duration = float | int | timedelta
 """Seconds, or a ``timedelta``."""
@@ -89,6 +90,14 @@ def name(value: str, what: str) -> str:
         raise ConfigError(f"expected {what} to be 1 to 200 letters, digits or any of _ . : / -, got {value!r}")
 
     return value
+
+
+def task_name(value: str, what: str = "a task's name") -> str:
+    """A ``name`` that is not taken by groups of jobs."""
+    if value == GROUP_TASK:
+        raise ConfigError(f"expected {what} other than {GROUP_TASK!r}: the jobs that stand for groups are called so")
+
+    return name(value, what)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
