@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import islice
+from uuid import UUID
 
 from cherga.brokers.memory.ending import end_unasked, release_page
 from cherga.brokers.memory.store import Store
@@ -17,24 +18,24 @@ from cherga.words.push import NewJob
 DROPPABLE = (JobState.SCHEDULED, JobState.READY)
 
 
-def refusal(store: Store, jobs: Sequence[NewJob]) -> str | None:
+def refusal(store: Store, jobs: Sequence[NewJob], spared: Collection[UUID]) -> str | None:
     """Why these new jobs find no room; None when they do, if need be after ``make_room``."""
     for queue, number in Counter(job.queue for job in jobs).items() if store.book.rules else ():
         rule = _rule(store, queue)
 
-        if rule and _excess(store, queue, rule, number) > _droppable(store, queue, rule):
+        if rule and len(_oldest(store, queue, rule, number, spared)) < _excess(store, queue, rule, number):
             return full_queue(queue, _count(store, queue, WAITING_STATES), rule.max_length or 0)
 
     return None
 
 
-def make_room(store: Store, jobs: Sequence[NewJob], now: float) -> None:
-    """Cancel the oldest jobs of queues that are too full for these new ones."""
+def make_room(store: Store, jobs: Sequence[NewJob], spared: Collection[UUID], now: float) -> None:
+    """Cancel the oldest jobs of queues that are too full for these new ones, but none of the ``spared``."""
     for queue, number in Counter(job.queue for job in jobs).items() if store.book.rules else ():
         rule = _rule(store, queue)
 
         if rule:
-            for row in _oldest(store, queue, _excess(store, queue, rule, number)):
+            for row in _oldest(store, queue, rule, number, spared):
                 end_unasked(store, row, JobState.CANCELLED, Reason.DROPPED, now, message="the queue was full")
                 release_page(store, row.id, now)
 
@@ -49,15 +50,16 @@ def _excess(store: Store, queue: str, rule: LimitRule, number: int) -> int:
     return _count(store, queue, WAITING_STATES) + number - (rule.max_length or 0)
 
 
-def _droppable(store: Store, queue: str, rule: LimitRule) -> int:
-    return _count(store, queue, DROPPABLE) if rule.overflow is Overflow.DROP_OLDEST else 0
-
-
 def _count(store: Store, queue: str, states: Collection[JobState]) -> int:
     return sum(count for (name, _, state), count in store.counts.items() if name == queue and state in states)
 
 
-def _oldest(store: Store, queue: str, number: int) -> list[JobRow]:
-    """The rows stand in the order of their sequences."""
-    rows = (row for row in store.rows.values() if row.queue == queue and row.state in DROPPABLE)
-    return list(islice(rows, max(0, number)))
+def _oldest(store: Store, queue: str, rule: LimitRule, number: int, spared: Collection[UUID]) -> list[JobRow]:
+    """The jobs to drop for so many more, too few where there are no others. The rows stand in the order of their sequences."""
+    excess = _excess(store, queue, rule, number)
+
+    if excess <= 0 or rule.overflow is not Overflow.DROP_OLDEST:
+        return []
+
+    rows = (row for row in store.rows.values() if row.queue == queue and row.state in DROPPABLE and row.id not in spared)
+    return list(islice(rows, excess))

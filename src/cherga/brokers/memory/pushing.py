@@ -42,7 +42,7 @@ def push_group(store: Store, group: Sequence[NewJob], now: float) -> PushAnswer:
     if plan.refused:
         return PushAnswer(refused=plan.refused)
 
-    make_room(store, plan.fresh, now)
+    make_room(store, plan.fresh, _needed(plan), now)
 
     for job in plan.fresh:
         _store(store, job, plan, now)
@@ -68,8 +68,14 @@ def _plan(store: Store, group: Sequence[NewJob], now: float) -> _Plan:
         if holder is None:
             plan.fresh.append(job)
 
-    plan.refused = plan.refused or _unknown_parent(store, plan) or _circle(plan) or refusal(store, plan.fresh)
+    plan.refused = plan.refused or _unknown_parent(store, plan) or _circle(plan) or refusal(store, plan.fresh, _needed(plan))
     return plan
+
+
+def _needed(plan: _Plan) -> set[UUID]:
+    """Jobs that must not be dropped for the new ones: those that these wait for, and those that are replaced."""
+    parents = {plan.stands_for.get(edge.parent, edge.parent) for job in plan.fresh for edge in job.edges}
+    return parents | {holder for holder, _ in plan.replacements}
 
 
 def _holder(store: Store, plan: _Plan, job: NewJob, unique: Unique, now: float) -> UUID | None:

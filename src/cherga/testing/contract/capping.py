@@ -164,6 +164,14 @@ class Capping:
         assert _refused(stage, new_job(queue="q"))
         assert stage.state(blocked) is JobState.BLOCKED
 
+    def test_a_job_that_a_new_one_waits_for_is_not_dropped(self, stage: Stage) -> None:
+        set_limit(stage, "queue:q", max_length=2, overflow=Overflow.DROP_OLDEST)
+        oldest, next_one = stage.pushed(queue="q"), stage.pushed(queue="q")
+        new = after(oldest, queue="q")
+        stage.push(new)
+        assert stage.states([oldest, next_one, new]) == [JobState.READY, JobState.CANCELLED, JobState.BLOCKED]
+        assert _refused(stage, after(oldest, queue="q"))
+
     def test_a_dropped_job_ends_as_any_other(self, stage: Stage) -> None:
         set_limit(stage, "queue:q", max_length=1, overflow=Overflow.DROP_OLDEST)
         old = stage.pushed(queue="q", unique=Unique("k"))
