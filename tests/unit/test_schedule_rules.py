@@ -341,6 +341,14 @@ def test_a_misspelt_zone_is_answered_by_the_nearest(given: str, meant: str) -> N
         check_timing("0 9 * * *", None, given)
 
 
+@pytest.mark.parametrize("word", ["@daily", "@hourly", "@weekly", "@monthly"])
+def test_a_word_of_crontab_files_is_answered_with_its_fields(word: str) -> None:
+    with pytest.raises(ConfigError, match=f"got '{word}': write '") as caught:
+        check_timing(word, None, "UTC")
+
+    check_timing(str(caught.value).split("'")[-2], None, "UTC")
+
+
 def test_a_zone_that_is_like_none_is_not_answered_with_all_of_them() -> None:
     with pytest.raises(ConfigError, match=r"got 'qqqqqq'$"):
         check_timing("0 9 * * *", None, "qqqqqq")

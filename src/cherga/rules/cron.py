@@ -19,6 +19,8 @@ from cronsim import CronSim, CronSimError
 from cherga.words.errors import ConfigError
 
 MINUTE = timedelta(minutes=1)
+NICKNAMES = {"@daily": "0 0 * * *", "@hourly": "0 * * * *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0"}
+"""Words of crontab files, and the fields that mean the same."""
 
 
 def ticks_after(cron: str, timezone: str, after: float) -> Iterator[float]:
@@ -116,6 +118,7 @@ def _times(cron: str, start: datetime, reverse: bool = False) -> Iterator[dateti
     try:
         return CronSim(cron, start, reverse=reverse)
     except CronSimError as error:
+        why = f"write {NICKNAMES[cron]!r}" if cron in NICKNAMES else error
         raise ConfigError(
-            f"expected cron to be five fields (minute hour day month weekday) or six with seconds first, got {cron!r}: {error}"
+            f"expected cron to be five fields (minute hour day month weekday) or six with seconds first, got {cron!r}: {why}"
         ) from None
