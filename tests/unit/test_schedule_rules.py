@@ -308,7 +308,7 @@ def test_a_rare_date_is_found() -> None:
         ("x", "Wrong number of fields"),
         ("", "Wrong number of fields"),
         ("* * * * * * *", "Wrong number of fields"),
-        ("@daily", "Wrong number of fields"),
+        ("@reboot", "Wrong number of fields"),
         ("٣ * * * *", "Bad minute"),
     ],
 )
