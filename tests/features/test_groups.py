@@ -164,6 +164,21 @@ class TestGroups:
         assert states([job, *members[2].members()]) == [JobState.CANCELLED] * 2  # type: ignore[attr-defined]
         assert job.id in {event.job_id for event in heard}
 
+    @pytest.mark.parametrize("is_async", [False, True])
+    @in_a_loop
+    async def test_members_that_outlive_their_group_can_still_be_cancelled(
+        self, app: QueueTasks, tasks: Tasks, is_async: bool
+    ) -> None:
+        with app.worker():
+            job = group(tasks.fail.s(), tasks.add.using(run_in=LONG).s(1)).enqueue()
+            await job.aawait_end(LONG)
+            late = job.members()[1]
+            assert (job.status, late.status) == (JobState.CANCELLED, JobState.SCHEDULED)
+
+            assert await job.acancel() if is_async else job.cancel()
+            assert late.refresh().status is JobState.CANCELLED
+            assert not (await job.acancel() if is_async else job.cancel())
+
     def test_a_message_of_a_cancellation_has_to_be_text(self, tasks: Tasks) -> None:
         job = group(tasks.add.s(1)).enqueue()
 

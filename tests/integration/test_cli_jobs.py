@@ -265,6 +265,19 @@ def test_named_jobs_are_cancelled_and_retried(shop: Shop) -> None:
     assert first.refresh().status is JobState.READY
 
 
+def test_a_group_is_cancelled_with_its_members_and_not_run_again(shop: Shop) -> None:
+    add = shop.app.tasks["add"]
+    beside = add.enqueue(3)
+    job = group(add.s(1), add.s(2)).enqueue()
+
+    assert shop.look("jobs", "cancel", beside.id, job.id).rows == [[str(beside.id), "cancelled"], [str(job.id), "cancelled"]]
+    assert {each.status for each in shop.app.jobs()} == {JobState.CANCELLED}
+
+    again = shop.look("jobs", "retry", job.id)
+    assert again.code == 1
+    assert f"it stands for a group, which is not run again; retry its members: cherga jobs list --parent {job.id}" in again.err
+
+
 def test_the_application_hears_of_jobs_that_are_cancelled_before_they_ran(shop: Shop) -> None:
     first, second = shop.app.add_task("add", 1), shop.app.add_task("add", 2)
 

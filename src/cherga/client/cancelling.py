@@ -20,9 +20,9 @@ class CancelSource(Protocol):
     def on(self) -> Signals: ...
 
 
-def cancel(source: CancelSource, ids: Sequence[UUID], message: str | None = None) -> list[UUID]:
-    """Cancel these jobs, and tell it of those that had not begun. Returns those that it touched."""
-    touched, events = cancel_untold(source, ids, message)
+def cancel(source: CancelSource, ids: Sequence[UUID], message: str | None = None, family: bool = False) -> list[UUID]:
+    """Cancel these jobs, and tell it of those that had not begun. Returns those that it touched. ``family``: see below."""
+    touched, events = cancel_untold(source, ids, message, family)
     tell(source, events)
     return touched
 

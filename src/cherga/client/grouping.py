@@ -9,7 +9,8 @@ import msgspec
 
 from cherga.client.cancelling import cancel_untold, tell
 from cherga.client.handle import Job, Source
-from cherga.client.relatives import rows_of, total_progress_of
+from cherga.client.relatives import family_of, rows_of, total_progress_of
+from cherga.client.signals import Event
 from cherga.doors.broker import FullBroker
 from cherga.rules.codec import decode
 from cherga.rules.options import Duration, text
@@ -55,9 +56,9 @@ class GroupJob(Job[list[R]], Generic[R]):
 
     def cancel(self, message: str | None = None) -> bool:
         """Cancel the group with every member that has not ended; those that run are asked to stop. False when all had."""
-        touched, events = cancel_untold(self._source, [self.id], _checked(message), family=True)
+        any_left, events = self._cancel_untold(_checked(message))
         tell(self._source, events)
-        return bool(touched)
+        return any_left
 
     async def aresults(self, timeout: Duration | None = None) -> list[R]:
         """The async twin of ``results``."""
@@ -70,10 +71,9 @@ class GroupJob(Job[list[R]], Generic[R]):
 
     async def acancel(self, message: str | None = None) -> bool:
         """The async twin of ``cancel``."""
-        wish = (self._source, [self.id], _checked(message), True)
-        touched, events = await self._source.submitter.call(cancel_untold, *wish)
+        any_left, events = await self._source.submitter.call(self._cancel_untold, _checked(message))
         tell(self._source, events)
-        return bool(touched)
+        return any_left
 
     async def amembers(self) -> list[Job[Any]]:
         """The async twin of ``members``."""
@@ -82,6 +82,12 @@ class GroupJob(Job[list[R]], Generic[R]):
     async def aprogress(self) -> Progress:
         """The async twin of ``progress``."""
         return await self._source.submitter.call(lambda: self.progress)
+
+    def _cancel_untold(self, message: str | None) -> tuple[bool, list[Event]]:
+        """Whether anything had not ended, and what is to be told. Where a member failed, others may run on."""
+        counts = family_of(self._source.broker, self.id).counts
+        touched, events = cancel_untold(self._source, [self.id], message, family=True)
+        return bool(touched) or any(count and not state.final for state, count in counts.items()), events
 
     def _value(self) -> list[R]:
         return [self._result_of(row) for row in member_rows(self._source.broker, self._row)]

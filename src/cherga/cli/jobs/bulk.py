@@ -18,6 +18,7 @@ from cherga.client.cancelling import cancel
 from cherga.rules.lifecycle import Move, sources
 from cherga.words.inspection import JobFilter
 from cherga.words.job import FINAL_STATES, JobState
+from cherga.words.push import GROUP_TASK
 
 
 class Wish(Struct, frozen=True):
@@ -51,13 +52,14 @@ class Moved(Struct, frozen=True):
 def move_named(app: QueueTasks, out: Output, wish: Wish, ids: Iterable[UUID]) -> ExitCode:
     """Carry out the wish for these jobs; 1 when it was not possible for some, each with a line that says why."""
     wanted = list(dict.fromkeys(ids))
-    rows = app.broker.get(wanted)
-    found = {row.id: row.state for row in rows if row is not None}
-    moved = _sort(wish, found, set(_move(app, wish, list(found))))
+    rows = [row for row in app.broker.get(wanted) if row is not None]
+    found = {row.id: row.state for row in rows}
+    groups = [row.id for row in rows if row.task == GROUP_TASK]
+    moved = _sort(wish, found, {*_move_groups(app, wish, groups), *_move(app, wish, [id for id in found if id not in groups])})
     missing = [id for id in wanted if id not in found]
 
     for id in (*missing, *moved.left):
-        note(_refusal(id, found.get(id), wish))
+        note(_group_refusal(id) if id in groups and wish.to is JobState.READY else _refusal(id, found.get(id), wish))
 
     _tell(out, wish, moved)
     return ExitCode.FAILED if missing or moved.left else ExitCode.OK
@@ -103,6 +105,14 @@ def _move(app: QueueTasks, wish: Wish, ids: Sequence[UUID]) -> list[UUID]:
     return app.broker.move(ids, wish.to, wish.message)
 
 
+def _move_groups(app: QueueTasks, wish: Wish, ids: Sequence[UUID]) -> list[UUID]:
+    """A group is cancelled with all that belongs to it."""
+    if wish.to is JobState.CANCELLED:
+        return cancel(app, ids, wish.message, family=True)
+
+    return _move(app, wish, ids)
+
+
 def _confirm(question: str) -> bool:
     if not sys.stdin.isatty():
         raise click.UsageError("expected --yes, because nobody can be asked here")
@@ -142,6 +152,11 @@ def _refusal(id: UUID, state: JobState | None, wish: Wish) -> str:
         return f"job {id} was not {wish.past}: it has moved on meanwhile, or another job holds its unique key"
 
     return f"job {id} was not {wish.past}: expected it to be {_names(wish.possible, 'or')}, it is {state}"
+
+
+def _group_refusal(id: UUID) -> str:
+    members = f"cherga jobs list --parent {id}"
+    return f"job {id} was not retried: it stands for a group, which is not run again; retry its members: {members}"
 
 
 def _describe(count: int, where: JobFilter) -> str:
