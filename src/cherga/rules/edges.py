@@ -13,6 +13,11 @@ def stricter(one: EdgePolicy, other: EdgePolicy) -> EdgePolicy:
     return one if one is other else max(one, other, key=_STRICTNESS.index)
 
 
+def upstream(end: JobState) -> str:
+    """Why a job is cancelled that waited for one which ended like this."""
+    return f"a job that it waited for {'was ' if end is JobState.CANCELLED else ''}{end}"
+
+
 def satisfied(policy: EdgePolicy, end: JobState) -> bool:
     """Whether a parent that ended like this lets the waiting job go on."""
     return policy is EdgePolicy.ENDED or end is JobState.SUCCEEDED

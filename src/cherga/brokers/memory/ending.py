@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import msgspec
 from cherga.brokers.memory.store import Orphans, Store
 from cherga.doors.broker import Topic
 from cherga.rules.decide import UNASKED
-from cherga.rules.edges import satisfied
+from cherga.rules.edges import satisfied, upstream
 from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.push import GROUP_TASK, EdgePolicy, JobHead, Overrides
 
@@ -54,12 +55,13 @@ def end_group(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
     return end(store, row, JobState.SUCCEEDED, now, keep, ready_at=None, **fields)
 
 
-def end_upstream(store: Store, row: JobRow, policies: set[EdgePolicy], now: float) -> None:
-    """What the job waited for under these policies did not come true."""
-    end_unasked(store, row, JobState.CANCELLED, Reason.UPSTREAM, now)
+def end_upstream(store: Store, row: JobRow, missed: Mapping[EdgePolicy, JobState], now: float) -> None:
+    """What the job waited for did not come true: how it ended, by the policies of the edges."""
+    message = upstream(next(iter(missed.values())))
+    end_unasked(store, row, JobState.CANCELLED, Reason.UPSTREAM, now, message=message)
 
-    if EdgePolicy.TOGETHER in policies:
-        record_orphans(store, row.id, Reason.UPSTREAM)
+    if EdgePolicy.TOGETHER in missed:
+        record_orphans(store, row.id, Reason.UPSTREAM, message)
 
 
 def record_orphans(store: Store, parent: UUID, reason: Reason, message: str | None = None) -> None:
@@ -112,7 +114,7 @@ def _release(store: Store, id: UUID, policy: EdgePolicy, state: JobState, now: f
         return  # a person was faster
 
     if not satisfied(policy, state):
-        end_upstream(store, row, {policy}, now)
+        end_upstream(store, row, {policy: state}, now)
     elif row.pending > 1:
         store.change(row, pending=row.pending - 1)
     else:

@@ -125,7 +125,8 @@ def _store(store: Store, job: NewJob, plan: _Plan, now: float) -> None:
     policies = _policies(job, plan)
     unfinished = {parent: policy for parent, policy in policies.items() if not _has_ended(store, plan, parent)}
     ended = policies.keys() - unfinished.keys()
-    missed = {policies[parent] for parent in ended if not satisfied(policies[parent], _state(store, parent))}
+    ends = {parent: _state(store, parent) for parent in policies if parent in ended}
+    missed = {policies[parent]: end for parent, end in ends.items() if not satisfied(policies[parent], end)}
 
     if policies:
         store.kinship.tie(job.id, policies)

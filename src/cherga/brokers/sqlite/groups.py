@@ -25,6 +25,7 @@ from cherga.brokers.sqlite.rows import (
 )
 from cherga.brokers.sqlite.uniques import make_hold, take_keys
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.edges import upstream
 from cherga.words.job import Reason
 from cherga.words.push import GROUP_TASK, NewJob, PushAnswer
 
@@ -112,7 +113,7 @@ def _close(write: Write, plan: Plan) -> None:
     elif plan.upstream is None:
         close_stillborn(write, job, sequence, Reason.EXPIRED)
     else:
-        message = f"job {plan.upstream.id}, which it was to wait for, {STATES[plan.upstream.state]}"
+        message = upstream(STATES[plan.upstream.state])
         close_stillborn(write, job, sequence, Reason.UPSTREAM, message)
 
         if plan.together:

@@ -17,6 +17,7 @@ from cherga.brokers.sqlite.orphans import cancel_page, give_up
 from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, READY, SCHEDULED, STATES, SUCCEEDED
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
+from cherga.rules.edges import upstream
 from cherga.words.job import Reason
 from cherga.words.push import EdgePolicy
 
@@ -151,7 +152,7 @@ def _find_broken(edges: Sequence[Open], ended: Mapping[int, int]) -> Open | None
 
 
 def _break(write: Write, held: Held, policy: str, ended: int) -> None:
-    message = f"a job that it waited for {'was ' if ended == CANCELLED else ''}{STATES[ended]}"
+    message = upstream(STATES[ended])
     end(write, held, Ending(to=CANCELLED, reason=Reason.UPSTREAM, message=message))
 
     if policy == EdgePolicy.TOGETHER:

@@ -33,12 +33,18 @@ class Dependants:
         assert row.ready_at is not None
         assert ids(stage.claim()) == [child.id]
 
-    @pytest.mark.parametrize("end", [JobState.FAILED, JobState.CANCELLED])
-    def test_any_other_end_cancels_the_dependant(self, stage: Stage, end: JobState) -> None:
-        _, child = _pair(stage)
+    @pytest.mark.parametrize(("end", "words"), [(JobState.FAILED, "failed"), (JobState.CANCELLED, "was cancelled")])
+    def test_any_other_end_cancels_the_dependant_and_says_why(self, stage: Stage, end: JobState, words: str) -> None:
+        parent, child = _pair(stage)
         stage.write(stage.claim_one(), end)
+        late = after(parent)
+        stage.push(late)
+
+        for row in (stage.row(child), stage.row(late)):
+            assert (row.state, row.reason) == (JobState.CANCELLED, Reason.UPSTREAM)
+            assert row.message == f"a job that it waited for {words}"
+
         row = stage.row(child)
-        assert (row.state, row.reason) == (JobState.CANCELLED, Reason.UPSTREAM)
         assert row.finished_at is not None
 
     @pytest.mark.parametrize("end", [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
