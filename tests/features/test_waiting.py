@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cherga import Job, JobCancelled, JobFailed, QueueTasks, ResultTimeout, WouldDeadlock, ctx
+from cherga import Job, JobCancelled, JobFailed, QueueTasks, ResultTimeout, WouldDeadlock, ctx, group
 from cherga.client.context import Context, set_current
 from cherga.testing import wait_until
 from cherga.words.claim import ClaimedJob
@@ -321,6 +321,25 @@ class TestWaitsThatNeverEnd:
 
         with app.worker(), pytest.raises(JobFailed, match="task:inner has 1 of 1 running, this one among them"):
             app.tasks["inner"].enqueue(1).result(10)
+
+    def test_nor_for_a_group_with_such_a_job(self, app: QueueTasks) -> None:
+        @app.task(max_running=1)
+        def inner(depth: int) -> None:
+            if depth:
+                group(inner.si(0), app.tasks["child"].si(1)).enqueue().results()
+
+        with app.worker(), pytest.raises(JobFailed, match=r"WouldDeadlock.*would wait for ever.*may not start"):
+            inner.enqueue(1).result(10)
+
+    def test_the_limit_of_a_queue_is_not_held_against_a_group_whose_members_run_elsewhere(self, app: QueueTasks) -> None:
+        app.limit(queue="default", max_running=1)
+
+        @app.task
+        def outer() -> list[Any]:
+            return group(app.tasks["child"].using(queue="elsewhere").si(number) for number in range(2)).enqueue().results()
+
+        with app.worker():
+            assert len(outer.enqueue().result(10)) == 2
 
     def test_a_limit_with_a_slot_free_is_no_reason_to_refuse(self, app: QueueTasks) -> None:
         @app.task(max_running=2)

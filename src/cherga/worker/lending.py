@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 from uuid import UUID
@@ -17,6 +17,7 @@ from cherga.rules.limits import limit_names
 from cherga.words.errors import NoCurrentJob, WouldDeadlock
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobRow, JobState
+from cherga.words.push import GROUP_TASK
 from cherga.worker.assignment import Assignment, Running
 
 FARTHEST = 100
@@ -68,8 +69,7 @@ class Lending:
 
         # Noted first: of two jobs that begin to wait for each other, one at least sees the other.
         with self._noted(context, job.id):
-            self._refuse_circles(context, job)
-            self._refuse_held_limits(context, job.row)
+            self._refuse_held_limits(context, self._refuse_circles(context, job))
 
             with context.waking(wake), self._lent(context):
                 yield lambda: _go_on(context)
@@ -122,8 +122,11 @@ class Lending:
 
     # --- circles
 
-    def _refuse_circles(self, context: Context, job: Job[Any]) -> None:
-        """Follow what the job waits for, as far as that is known: waits of this process, and what stands behind what."""
+    def _refuse_circles(self, context: Context, job: Job[Any]) -> list[JobRow]:
+        """Follow what the job waits for, as far as that is known: waits of this process, and what stands behind what.
+
+        Returns all jobs that have to end before this one goes on.
+        """
         who = f"job {context.job_id} ({context.task_name})"
 
         if job.id == context.job_id:
@@ -131,10 +134,10 @@ class Lending:
             raise WouldDeadlock(f"{who} would wait for itself{key}")
 
         rows: dict[UUID, JobRow | None] = {job.id: job.row}
-        seen: set[UUID] = set()
+        seen: dict[UUID, JobRow | None] = {}
 
         while rows and len(seen) < FARTHEST:
-            seen |= rows.keys()
+            seen |= rows
             following = {id: row for row in rows.values() if row is not None for id in self._ahead_of(row)}
 
             if context.job_id in following:
@@ -144,11 +147,16 @@ class Lending:
             ahead = [id for id in following if id not in seen]
             rows = dict(zip(ahead, self._broker().get(ahead), strict=True)) if ahead else {}
 
-    def _refuse_held_limits(self, context: Context, target: JobRow) -> None:
-        """A job that may not start while this one holds its limit: nobody frees a slot when all who hold one wait."""
-        if target.state.final or target.state is JobState.RUNNING:
-            return
+        return [row for row in seen.values() if row is not None]
 
+    def _refuse_held_limits(self, context: Context, targets: Sequence[JobRow]) -> None:
+        """A job that may not start while this one holds its limit: nobody frees a slot when all who hold one wait."""
+        to_start = [row for row in targets if not (row.state.final or row.state is JobState.RUNNING or row.task == GROUP_TASK)]
+
+        for target in {(row.queue, row.task, row.limit_keys): row for row in to_start}.values():
+            self._refuse_held_limit(context, target)
+
+    def _refuse_held_limit(self, context: Context, target: JobRow) -> None:
         broker = self._broker()
 
         for use in broker.limits(limit_names(target.queue, target.task, target.limit_keys)):
