@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cherga import ConfigError, EnqueueRefused, JobState, QueueTasks, Reason, ctx
+from cherga import ConfigError, EnqueueRefused, JobState, QueueTasks, Reason, ctx, group
 from cherga.testing import wait_until
 
 
@@ -232,6 +232,17 @@ class TestQueueCaps:
             send.enqueue(3)
 
         assert len(app.jobs()) == 2
+
+    def test_a_flow_that_no_queue_of_that_length_can_take_is_told_so(self, app: QueueTasks) -> None:
+        @app.task(queue="mail")
+        def send(number: int) -> None: ...
+
+        app.limits.set(queue="mail", max_length=2)
+
+        with pytest.raises(EnqueueRefused, match="0 jobs wait, its limit allows 2, and more than 2 came together"):
+            group(send.s(number) for number in range(3)).enqueue()
+
+        assert app.jobs() == []
 
     def test_or_drops_the_oldest(self, app: QueueTasks) -> None:
         @app.task(queue="mail")

@@ -24,7 +24,13 @@ def rivalry(job: NewJob, key: str, rival: Rival, meeting: Meeting) -> str | None
 
 
 def full_queue(queue: str, waiting: int, allowed: int) -> str:
-    """The queue holds as many jobs as it may."""
+    """The queue holds as many jobs as it may, or would hold more with those that came together."""
+    if waiting < allowed:
+        return (
+            f"queue {queue!r} is full: {waiting} jobs wait, its limit allows {allowed}, and more than {allowed - waiting} came "
+            "together; enqueue fewer at once, or raise the limit"
+        )
+
     return (
         f"queue {queue!r} is full: {waiting} jobs wait, its limit allows {allowed}; "
         "enqueue again when some have run, or raise the limit"
