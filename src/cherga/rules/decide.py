@@ -52,8 +52,8 @@ class Run(Struct, frozen=True):
 def decide(job: ClaimedJob, outcome: Outcome, policy: Policy, run: Run, chance: float) -> Settlement:
     """What to write about this attempt. ``chance`` is a random number from 0 to 1, for the jitter."""
     match outcome:
-        case Succeeded(result):
-            return Settlement(job.id, job.sequence, job.token, JobState.SUCCEEDED, result=result, keep=policy.result_ttl)
+        case Succeeded():
+            return succeed(job, outcome, policy)
         case Failed():
             return _failed(job, outcome, policy, run, chance)
         case Snoozed(delay):
@@ -66,6 +66,11 @@ def decide(job: ClaimedJob, outcome: Outcome, policy: Policy, run: Run, chance: 
             return _again(job, 0.0, Charge.REFUND)
         case _:
             assert_never(outcome)
+
+
+def succeed(job: ClaimedJob, outcome: Succeeded, policy: Policy) -> Settlement:
+    """What to write about an attempt that succeeded; no history is kept of it, so neither clock nor chance is asked."""
+    return Settlement(job.id, job.sequence, job.token, JobState.SUCCEEDED, result=outcome.result, keep=policy.result_ttl)
 
 
 def _failed(job: ClaimedJob, outcome: Failed, policy: Policy, run: Run, chance: float) -> Settlement:

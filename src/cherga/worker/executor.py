@@ -19,7 +19,7 @@ from cherga.client.pipeline import executor_of
 from cherga.client.task import Task
 from cherga.client.waiting import Waits, set_waits
 from cherga.rules.codec import check_size, encode
-from cherga.rules.decide import Run, decide
+from cherga.rules.decide import Run, decide, succeed
 from cherga.words.claim import ClaimedJob
 from cherga.words.errors import PayloadTooLarge
 from cherga.words.job import JobError, JobState, Reason
@@ -299,16 +299,25 @@ class Executor:
 
         self._slots.end(slot)
         assignment.ended = True
-        self.overdue.pop(assignment.job.token, None)
 
-        if type(assignment) is not Call:  # many jobs at once say nothing about the pace of one
-            pace.took(self._clock.monotonic() - assignment.started)
+        if self.overdue:
+            self.overdue.pop(assignment.job.token, None)
+
+        if type(assignment) is Call:
+            self._end_call(assignment, outcome)
+            return
+
+        pace.took(self._clock.monotonic() - assignment.started)
 
         if self.running.take(assignment):
             self._put_down(assignment, assignment.verdict or outcome)
 
-        if type(assignment) is Call:
-            self.many.end(assignment)
+    def _end_call(self, call: Call, outcome: Outcome) -> None:
+        """Many jobs at once say nothing about the pace of one."""
+        if self.running.take(call):
+            self.many.put_down(call, call.verdict or outcome)
+
+        self.many.end(call)
 
     def outlive(self, assignment: Assignment) -> None:
         """Note that the attempt's end is decided while its function runs, unless that has just ended."""
@@ -327,9 +336,12 @@ class Executor:
             self.many.put_down(assignment, outcome)
             return
 
-        job = assignment.job
-        run = Run(self._worker, self._clock.now())
-        settlement = decide(job, outcome, assignment.policy, run, self.chance())
+        if type(outcome) is Succeeded:
+            settlement = succeed(assignment.job, outcome, assignment.policy)
+        else:
+            run = Run(self._worker, self._clock.now())
+            settlement = decide(assignment.job, outcome, assignment.policy, run, self.chance())
+
         context = assignment.context
 
         if context is not None and (context.latest_progress is not None or context.latest_meta is not None or context.events):

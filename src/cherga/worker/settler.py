@@ -89,7 +89,10 @@ class Settler:
             stopping = _STOP in items
             settlements = [item for item in items if type(item) is Settlement]
             self.unwritten = len(settlements)
-            self._report(items, final=stopping)
+
+            if len(settlements) < len(items) or self._late:
+                self._report(items, final=stopping)
+
             self._settle(settlements)
             self.unwritten = 0
             self._slots.beat()
@@ -117,10 +120,6 @@ class Settler:
 
     def _report(self, items: list[Item], final: bool) -> None:
         touched = [item for item in items if isinstance(item, Context)]
-
-        if not (touched or self._late):
-            return
-
         now = self._clock.monotonic()
         due = [context for context in (*self._late, *touched) if final or now - context.reported_at >= self._interval]
         self._late = deque(context for context in (*self._late, *touched) if context not in due)

@@ -17,7 +17,7 @@ from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CANCELLED, CODES, RUNNING
 from cherga.brokers.sqlite.together import end_plain, end_tied
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import JobState, Reason
+from cherga.words.job import FINAL_STATES, JobState, Reason
 from cherga.words.settlement import Charge, Settled, Settlement
 
 
@@ -34,16 +34,16 @@ def settle_together(write: Write, settlements: Sequence[Settlement], plain: dict
 
 def _end_simple(write: Write, settlements: Sequence[Settlement], plain: dict[int, int]) -> set[int]:
     """Write together what can be; return the places of these."""
-    simple = [place for place, one in enumerate(settlements) if _is_simple(one)]
+    simple = [
+        place
+        for place, one in enumerate(settlements)
+        if one.to in FINAL_STATES and one.charge is Charge.ATTEMPT and not one.children
+    ]
     untied = [place for place in simple if settlements[place].token in plain]
-    tied = [place for place in simple if settlements[place].token not in plain]
+    tied = [place for place in simple if settlements[place].token not in plain] if len(untied) < len(simple) else []
     end_plain(write, [settlements[place] for place in untied], plain)
     ended = end_tied(write, [settlements[place] for place in tied])
     return {*untied, *compress(tied, ended)}
-
-
-def _is_simple(settlement: Settlement) -> bool:
-    return settlement.to.final and settlement.charge is Charge.ATTEMPT and not settlement.children
 
 
 def _settle(write: Write, settlement: Settlement) -> Settled:

@@ -126,7 +126,7 @@ def _end(write: Write, to: JobState, keep: float, batch: Sequence[Settlement], l
     code = CODES[to]
     first = (code, write.now, max(keep, 0.0))
 
-    if write.run_chunks(_END, _END_ROW, f"{_END_TAIL}{without} = 0", first, [_end_row(one) for one in batch]) != len(batch):
+    if write.run_chunks(_END, _END_ROW, f"{_END_TAIL}{without} = 0", first, _end_rows(batch)) != len(batch):
         raise NotPlain
 
     for lane, number in Counter(lanes).items():
@@ -136,17 +136,20 @@ def _end(write: Write, to: JobState, keep: float, batch: Sequence[Settlement], l
     write.bells.jobs += [one.id for one in batch]
 
 
-def _end_row(one: Settlement) -> tuple[Any, ...]:
-    return (
-        one.sequence,
-        one.token,
-        one.reason and one.reason.value,
-        one.result,
-        one.message,
-        one.progress,
-        one.meta,
-        one.attempt and _pack((one.attempt,)),
-    )
+def _end_rows(batch: Sequence[Settlement]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            one.sequence,
+            one.token,
+            one.reason and one.reason.value,
+            one.result,
+            one.message,
+            one.progress,
+            one.meta,
+            one.attempt and _pack((one.attempt,)),
+        )
+        for one in batch
+    ]
 
 
 def _forget_plain(write: Write, batch: Sequence[Settlement], lanes: dict[int, int]) -> None:
