@@ -36,7 +36,7 @@ _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 
 
-_first_child = threading.Lock()
+_FIRST_CHILD = tuple(threading.Lock() for _ in range(64))
 """Threads that a job has started may ask for its first children at once."""
 
 
@@ -166,7 +166,8 @@ class Context:
     def children(self) -> Children:
         """The children that this attempt has asked for and not yet stored."""
         if self.waiting_children is None:
-            with _first_child:
+            # One of many: jobs that run at the same time must not wait for each other here.
+            with _FIRST_CHILD[self.job.sequence % len(_FIRST_CHILD)]:
                 self.waiting_children = self.waiting_children or Children(self, self.host.app)
 
         return self.waiting_children
