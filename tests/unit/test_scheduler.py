@@ -271,6 +271,30 @@ def definition(name: str = "nightly", **timing: Any) -> Definition:
     return definition_of(name, Schedule(job=job, **{"cron": "0 0 * * *", **timing}), 0)
 
 
+@pytest.mark.parametrize(
+    ("options", "what", "level"),
+    [
+        ({}, "queue 'default' is full", logging.WARNING),
+        ({"unique": "the key"}, "its unique key is held", logging.INFO),
+    ],
+)
+def test_a_tick_that_adds_no_job_is_told(
+    hall: Hall, caplog: pytest.LogCaptureFixture, options: dict[str, Any], what: str, level: int
+) -> None:
+    caplog.set_level(logging.INFO, "cherga.worker")
+    task = hall.app.tasks["mail"].using(**options)
+    hall.app.schedule("nightly", task, cron="0 0 * * *")
+    hall.scheduler.round(MIDNIGHT)
+    task.enqueue()
+    hall.app.limits.set(queue="default", max_length=1)
+    hall.scheduler.round(MIDNIGHT + DAY)
+
+    assert hall.ticks() == []
+    assert [(one.levelno, one.message) for one in caplog.records] == [
+        (level, f"schedule nightly: a tick added no job: {what}"),
+    ]
+
+
 class Overtaken(MemoryBroker):
     """The same jobs, but somebody does something after the due times were read."""
 

@@ -9,7 +9,8 @@ from uuid import UUID, uuid5
 from msgspec.structs import replace
 
 from cherga.client.schedules import read_schedule, tick_head
-from cherga.doors.broker import Broker
+from cherga.doors.broker import FullBroker
+from cherga.rules.limits import queue_limit
 from cherga.rules.schedule import following, plan
 from cherga.words.errors import ConfigError
 from cherga.words.push import NewJob
@@ -25,7 +26,7 @@ NAMESPACE = UUID("5b0c1c6e-6f0e-4f34-9b1e-8a53b7a1d6c2")
 class Scheduler:
     """Keeps what it has read of the stored schedules, and reads again only what changed."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: FullBroker) -> None:
         self._broker = broker
         self._read: dict[bytes, Schedule | None] = {}
         self._told: set[str] = set()
@@ -78,6 +79,7 @@ class Scheduler:
             if not self._write(one, firing.due, firing.following, group):
                 return now  # another was first: read again
 
+            self._tell_dropped(one.name, group)
             due = firing.following
 
         return due
@@ -124,6 +126,26 @@ class Scheduler:
         except ConfigError as error:
             self._tell(one.name, str(error))
             return None
+
+    def _tell_dropped(self, name: str, group: Sequence[NewJob]) -> None:
+        """A tick that adds no job is usual for a unique job, and worth a warning for any other."""
+        for job, row in zip(group, self._broker.get([job.id for job in group]) if group else (), strict=True):
+            level, why = (
+                (logging.INFO, "its unique key is held") if job.unique else (logging.WARNING, f"queue {job.queue!r} is full")
+            )
+
+            # One that is not to be kept may have run and gone by now.
+            if row is None and (job.unique or self._has_a_length(job.queue)):
+                logger.log(
+                    level,
+                    "schedule %s: a tick added no job: %s",
+                    name,
+                    why,
+                    extra={"action": "schedule.dropped", "schedule": name},
+                )
+
+    def _has_a_length(self, queue: str) -> bool:
+        return any(use.rule.max_length is not None for use in self._broker.limits([queue_limit(queue)]))
 
     def _tell(self, name: str, why: str) -> None:
         """Once for each schedule: it is looked at often."""
