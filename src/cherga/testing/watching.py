@@ -9,10 +9,8 @@ from uuid import UUID
 
 from cherga.words.errors import JobFailed
 from cherga.words.job import JobError, JobState, Reason
-from cherga.words.outcomes import Outcome
 from cherga.words.settlement import Charge, Settlement
 from cherga.worker.assignment import Assignment
-from cherga.worker.calls import Call
 from cherga.worker.executor import Executor
 
 JOBS_OWN = (Exception, SystemExit, asyncio.CancelledError)
@@ -22,11 +20,11 @@ JOBS_OWN = (Exception, SystemExit, asyncio.CancelledError)
 class WatchedExecutor(Executor):
     """Runs jobs as in a worker, without jitter between attempts."""
 
-    chance = staticmethod(lambda: 0.5)
-
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self.tell_end = self._note_end
+        self.one.chance = lambda: 0.5
+        self._keep_error, self.one.tell_raised = self.one.tell_raised, self._note_raised
+        self.one.tell_end = self._note_end
         self.ends: Counter[str] = Counter()
         """How many attempts ended how, by the names of ``Drained``."""
         self.failures: dict[UUID, JobFailed] = {}
@@ -35,14 +33,13 @@ class WatchedExecutor(Executor):
         """What was raised in a job and is meant for the test."""
         self._raised_last: dict[UUID, BaseException] = {}
 
-    def _raised(self, assignment: Assignment, error: BaseException) -> Outcome:
+    def _note_raised(self, assignment: Assignment, error: BaseException) -> None:
         if isinstance(error, JOBS_OWN):
-            members = assignment.undecided() if type(assignment) is Call else [assignment]
-            self._raised_last.update((member.job.id, error) for member in members)
+            self._raised_last.update((each.job.id, error) for each in assignment.undecided())
         else:
             self.escaped = error
 
-        return super()._raised(assignment, error)
+        self._keep_error(assignment, error)
 
     def _note_end(self, assignment: Assignment, settlement: Settlement) -> None:
         cause = self._raised_last.pop(settlement.id, None)

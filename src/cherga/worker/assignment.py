@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
 from cherga.client.context import Context
@@ -17,6 +17,21 @@ from cherga.words.push import JobHead
 
 if TYPE_CHECKING:
     from cherga.worker.calls import Call
+    from cherga.worker.pace import Pace
+
+A = TypeVar("A", bound="Assignment", contravariant=True)
+
+
+class Steps(Protocol[A]):
+    """What an attempt of one job does otherwise than one of a batch. The executor takes the steps, in this order."""
+
+    def begin(self, assignment: A, deadline: float | None, /) -> None: ...
+    def feed(self, assignment: A, feed: UUID, /) -> None: ...
+    def arguments(self, assignment: A, /) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+    def returned(self, assignment: A, value: object, /) -> Outcome: ...
+    def raised(self, assignment: A, error: BaseException, /) -> Outcome: ...
+    def end(self, assignment: A, outcome: Outcome, pace: Pace, /) -> None: ...
+    def put_down(self, assignment: A, outcome: Outcome, /) -> None: ...
 
 
 class Wishes:
@@ -54,11 +69,15 @@ class Assignment:
         "should_retry",
         "slot",
         "started",
+        "steps",
         "task",
         "told",
         "verdict",
         "wishes",
     )
+
+    steps: Steps[Any]
+    """How it is run; given by the executor."""
 
     def __init__(self, job: ClaimedJob, task: Task[..., object], policy: Policy, wishes: Wishes | None = None) -> None:
         self.job = job
@@ -82,6 +101,15 @@ class Assignment:
         """What the attempt ends as, whatever the function still does: set by a time-out or a cancellation."""
         self.wishes = wishes
         """What the job asked to be called at its end."""
+
+    @property
+    def jobs(self) -> Sequence[ClaimedJob]:
+        """Those that it stands for."""
+        return (self.job,)
+
+    def undecided(self) -> Sequence[Assignment]:
+        """Those that end as the call does."""
+        return (self,)
 
 
 class Running:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
@@ -14,7 +14,7 @@ from cherga.rules.decide import Policy
 from cherga.words.claim import ClaimedJob
 from cherga.words.outcomes import Outcome
 from cherga.words.push import OnCrash
-from cherga.worker.assignment import Assignment
+from cherga.worker.assignment import Assignment, Steps
 
 
 class Call(Assignment):
@@ -44,12 +44,15 @@ class Call(Assignment):
         """It waits for a slot."""
         return self.slot < 0 and bool(self.open)
 
+    @property
+    def jobs(self) -> Sequence[ClaimedJob]:
+        return [member.job for member in self.members]
+
     def take(self, member: Assignment) -> bool:
         """Whether the caller is the one who settles this job: true once."""
         return self.open.pop(member.job.token, None) is not None
 
     def undecided(self) -> list[Assignment]:
-        """Those that end as the call does."""
         return [each for token, each in list(self.open.items()) if each.verdict is None and token not in self.outcomes]
 
     def end_of(self, member: Assignment, otherwise: Outcome) -> Outcome:
@@ -75,21 +78,19 @@ class BatchContext(Context):
 
 
 class Verdicts:
-    """Takes down what a running batch says of its jobs."""
+    """Takes down what a running batch says of its jobs; ``steps`` are those for one of them."""
 
-    def __init__(
-        self, call: Call, returned: Callable[[object], Outcome], raised: Callable[[Assignment, BaseException], Outcome]
-    ) -> None:
+    def __init__(self, call: Call, steps: Steps[Assignment]) -> None:
         self._call = call
-        self._returned = returned
-        self._raised = raised
+        self._steps = steps
 
     def succeed(self, place: int, result: object) -> None:
-        self._call.outcomes[self._call.present[place].job.token] = self._returned(result)
+        member = self._call.present[place]
+        self._call.outcomes[member.job.token] = self._steps.returned(member, result)
 
     def fail(self, place: int, error: BaseException) -> None:
         member = self._call.present[place]
-        self._call.outcomes[member.job.token] = self._raised(member, error)
+        self._call.outcomes[member.job.token] = self._steps.raised(member, error)
 
     def share(self, results: Sequence[object]) -> None:
         """Give each job its own, where nothing was said of it before. An exception fails it."""

@@ -1,42 +1,40 @@
-"""Many jobs in one call: what the executor does otherwise for a batch than for a job, step by step."""
+"""Many jobs in one call: the steps of a batch, which end each of its jobs by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from msgspec import Struct
-
+from cherga.client.app import QueueTasks
 from cherga.client.batches import Batch
 from cherga.words.errors import InvalidArguments
 from cherga.words.outcomes import Failed, Outcome
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.calls import BatchContext, Call, Verdicts, misfit
 from cherga.worker.failure import UNFED, UNREADABLE, unencodable, unfed, unreadable
+from cherga.worker.host import WorkerHost
 from cherga.worker.journal import Journal
+from cherga.worker.one import One, outcome_for
+from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 
 
-class Steps(Struct, frozen=True):
-    """The executor's steps for one job."""
-
-    feed: Callable[[Assignment, UUID], None]
-    returned: Callable[[object], Outcome]
-    raised: Callable[[Assignment, BaseException], Outcome]
-    put_down: Callable[[Assignment, Outcome], None]
-
-
 class Many:
-    """The same steps for calls, which stand for many jobs."""
+    """The steps for a call that stands for many jobs."""
 
-    def __init__(self, slots: SlotTable, settler: Settler, running: Running, journal: Journal, steps: Steps) -> None:
-        self._slots = slots
+    def __init__(
+        self, app: QueueTasks, host: WorkerHost, settler: Settler, slots: SlotTable, running: Running, one: One
+    ) -> None:
+        self._clock = app.clock
+        self._host = host
         self._settler = settler
+        self._slots = slots
         self._running = running
-        self._journal = journal
-        self._steps = steps
+        self._one = one
+        self._wrapped = bool(app.middlewares)
+        self._journal = Journal(app)
 
     @property
     def places_left(self) -> int:
@@ -45,39 +43,46 @@ class Many:
 
     def call_for(self, members: Sequence[Assignment]) -> Call:
         """One call of a batch task for all these jobs."""
-        return Call(members, self._slots.batches.take(len(members)))
+        call = Call(members, self._slots.batches.take(len(members)))
+        call.steps = self
+        return call
 
     # --- during
 
-    def begin(self, call: Call) -> None:
-        """User code is about to begin for all of them."""
-        context = cast(BatchContext, call.context)
-        context.jobs = [member.job for member in call.members]
+    def begin(self, call: Call, deadline: float | None) -> None:
+        """From here on the call runs, and all of its jobs."""
+        context = call.context = BatchContext(call.job, self._clock, self._settler, deadline, self._host)
+        context.jobs = call.jobs
+        self._running.add(call)
         self._slots.batches.begin(call.places, [job.token for job in context.jobs])
         self._running.calls[call.job.token] = call
 
         for member in call.members:
             member.context, member.started = context, call.started
 
-    def feed(self, call: Call) -> None:
+    def feed(self, call: Call, feed: UUID) -> None:
         """Give each the result that it waits for. One that cannot be fed ends alone."""
         for member in call.members:
             try:
                 if member.feed is not None:
-                    self._steps.feed(member, member.feed)
+                    self._one.feed(member, member.feed)
             except UNREADABLE as error:
                 call.outcomes[member.job.token] = unreadable(error)
             except UNFED as error:
                 call.outcomes[member.job.token] = unfed(error)
 
-    def arguments(self, call: Call, filled: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The batch, and the context in the parameters named so. Raises ``InvalidArguments`` when nothing can be read."""
-        batch = Batch(self._values(call), [member.job for member in call.present], self._verdicts(call))
+    def arguments(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The batch, and the context in the parameters for it. Raises ``InvalidArguments`` when nothing can be read."""
+        task = call.task
+        batch = Batch(self._values(call), [member.job for member in call.present], Verdicts(call, self._one))
 
         if not batch:
-            raise InvalidArguments(f"task {call.task.name}: expected a batch with a value in it")
+            raise InvalidArguments(f"task {task.name}: expected a batch with a value in it")
 
-        return call.task.fill((batch,), {}, dict.fromkeys(filled, call.context)) if filled else ((batch,), {})
+        if task.injected and task.plain and not self._wrapped:
+            return task.fill((batch,), {}, dict.fromkeys(task.injected, call.context))
+
+        return (batch,), {}
 
     def _values(self, call: Call) -> list[Any]:
         """The values that can be read; of the others each job ends alone."""
@@ -97,26 +102,28 @@ class Many:
     def returned(self, call: Call, value: object) -> Outcome:
         """Each job gets its own of what the batch returned; the outcome is that of the others."""
         if value is None:
-            return self._steps.returned(None)
+            return self._one.returned(call, None)
 
         if (wrong := misfit(value, len(call.present))) is not None:
             return unencodable(TypeError(wrong), value)
 
         if call.verdict is None:
-            self._verdicts(call).share(cast(Sequence[object], value))
+            Verdicts(call, self._one).share(cast(Sequence[object], value))
 
-        return self._steps.returned(None)
+        return self._one.returned(call, None)
 
-    def raised(self, call: Call, outcome: Outcome, error: BaseException) -> None:
+    def raised(self, call: Call, error: BaseException) -> Outcome:
         """All that nothing was said of end so."""
-        for member in call.undecided():
-            if member.wishes is not None:
-                member.wishes.error = error
-
+        self._one.tell_raised(call, error)
+        outcome = outcome_for(call, error)
         self._log(call, outcome, error)
+        return outcome
 
-    def end(self, call: Call) -> None:
-        """The function has ended, and the jobs are put down: until then they have to count as begun."""
+    def end(self, call: Call, outcome: Outcome, pace: Pace) -> None:
+        """The function has ended: put down the jobs, which count as begun until then. It tells nothing of the pace of one."""
+        if self._running.take(call):
+            self.put_down(call, call.verdict or outcome)
+
         self._running.calls.pop(call.job.token, None)
         self._slots.batches.end(call.places, call.once())
 
@@ -132,15 +139,12 @@ class Many:
 
         for member in call.members:
             if call.take(member):
-                self._steps.put_down(member, call.end_of(member, outcome))
+                self._one.put_down(member, call.end_of(member, outcome))
 
     def abandon(self, call: Call, member: Assignment) -> None:
         """Settle one job of a call that goes on, by its verdict."""
         if member.verdict is not None and call.take(member):
-            self._steps.put_down(member, member.verdict)
-
-    def _verdicts(self, call: Call) -> Verdicts:
-        return Verdicts(call, self._steps.returned, self._steps.raised)
+            self._one.put_down(member, member.verdict)
 
     def _log(self, call: Call, outcome: Outcome, error: BaseException | None = None) -> None:
         """One failure of many jobs is one line in the log."""

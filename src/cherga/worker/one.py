@@ -1,0 +1,163 @@
+"""One job in one call: what is done otherwise than for a batch, step by step."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from cherga.client.app import QueueTasks
+from cherga.client.context import Context
+from cherga.rules.codec import check_size, encode
+from cherga.rules.decide import Run, decide, succeed
+from cherga.words.errors import PayloadTooLarge
+from cherga.words.job import JobState
+from cherga.words.outcomes import Failed, Outcome, Succeeded
+from cherga.words.settlement import Settlement
+from cherga.worker.assignment import Assignment, Running
+from cherga.worker.failure import outcome_of, unencodable
+from cherga.worker.feeding import fed_payload
+from cherga.worker.host import WorkerHost
+from cherga.worker.journal import Journal
+from cherga.worker.pace import Pace
+from cherga.worker.settler import Settler
+
+TellEnd = Callable[[Assignment, Settlement], None]
+
+
+class One:
+    """The steps for a job that is called by itself; each job of a batch is fed, and ends, by them too."""
+
+    def __init__(
+        self, app: QueueTasks, host: WorkerHost, worker: str, settler: Settler, running: Running, tell_end: TellEnd
+    ) -> None:
+        self.tell_end = tell_end
+        """Whoever waits for an end hears of it once it is stored; the testing kit has a look at it first."""
+        self.tell_raised: Callable[[Assignment, BaseException], None] = _keep_error
+        """Hears of everything that user code raises; the testing kit remembers it."""
+        self.chance = random.random
+        """From 0 to 1, for the jitter between attempts."""
+        self._app = app
+        self._host = host
+        self._worker = worker
+        self._settler = settler
+        self._running = running
+        self._clock = app.clock
+        self._limit = app.settings.max_payload
+        self._wrapped = bool(app.middlewares)
+        self._journal = Journal(app)
+
+    # --- during
+
+    def begin(self, assignment: Assignment, deadline: float | None) -> None:
+        """From here on the job runs."""
+        assignment.context = Context(assignment.job, self._clock, self._settler, deadline, self._host)
+        self._running.add(assignment)
+
+    def feed(self, assignment: Assignment, feed: UUID) -> None:
+        """Put in the result that the job waits for."""
+        job = assignment.job
+        assignment.job = msgspec.structs.replace(job, payload=fed_payload(self._app, assignment.task, job, feed))
+
+    def arguments(self, assignment: Assignment) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Those of the job, and the context where the task wants nothing else filled in."""
+        task = assignment.task
+
+        if task.injected and task.plain and not self._wrapped:
+            return task.signature.unpack(assignment.job.payload, dict.fromkeys(task.injected, assignment.context))
+
+        return task.signature.unpack(assignment.job.payload)
+
+    # --- after
+
+    def returned(self, assignment: Assignment, value: object) -> Outcome:
+        """Whatever was returned is the result."""
+        try:
+            result = encode(value)
+        except BaseException as error:  # models encode themselves, by code that may raise anything
+            return unencodable(error, value)
+
+        if len(result) > self._limit:
+            try:
+                check_size(result, self._limit, "the result")
+            except PayloadTooLarge as error:
+                return unencodable(error, value)
+
+        return Succeeded(result)
+
+    def raised(self, assignment: Assignment, error: BaseException) -> Outcome:
+        """What was raised ends the attempt, and is in the log with its traceback."""
+        self.tell_raised(assignment, error)
+        outcome = outcome_for(assignment, error)
+
+        if type(outcome) is Failed:
+            self._journal.failed(assignment, outcome, error)
+
+        return outcome
+
+    def end(self, assignment: Assignment, outcome: Outcome, pace: Pace) -> None:
+        """The function has ended: put down what came of it, unless somebody was faster."""
+        pace.took(self._clock.monotonic() - assignment.started)
+
+        if self._running.take(assignment):
+            self.put_down(assignment, assignment.verdict or outcome)
+
+    def put_down(self, assignment: Assignment, outcome: Outcome) -> None:
+        """Settle the job with its last words and its children, and tell of its end."""
+        if type(outcome) is Succeeded:
+            settlement = succeed(assignment.job, outcome, assignment.policy)
+        else:
+            run = Run(self._worker, self._clock.now())
+            settlement = decide(assignment.job, outcome, assignment.policy, run, self.chance())
+
+        context = assignment.context
+
+        if context is not None and (context.latest_progress is not None or context.latest_meta is not None or context.events):
+            settlement = self._with_last_words(context, settlement)
+
+        if context is not None and (context.waiting_children is not None or assignment.task.features.echo):
+            settlement = _with_children(context, settlement)
+
+        self.tell_end(assignment, settlement)
+        self._settler.settle(settlement)
+
+        if type(outcome) is Failed and not assignment.told:
+            self._journal.failed(assignment, outcome)
+
+        self._journal.ended(assignment, settlement)
+
+    def _with_last_words(self, context: Context, settlement: Settlement) -> Settlement:
+        progress, meta = self._last_words(context)
+
+        if progress is None and meta is None:
+            return settlement
+
+        return msgspec.structs.replace(settlement, progress=progress, meta=meta)
+
+    def _last_words(self, context: Context) -> tuple[bytes | None, bytes | None]:
+        if context.is_batch:  # the same for each of its jobs
+            return context.latest_progress, context.latest_meta
+
+        self._settler.flush(context)
+        return context.take_unsent()
+
+
+def outcome_for(assignment: Assignment, error: BaseException) -> Outcome:
+    """What the task makes of an error that was raised."""
+    return outcome_of(error, assignment.should_retry or assignment.policy.retry.worth)
+
+
+def _keep_error(assignment: Assignment, error: BaseException) -> None:
+    """For whatever is called at the end."""
+    for each in assignment.undecided():
+        if each.wishes is not None:
+            each.wishes.error = error
+
+
+def _with_children(context: Context, settlement: Settlement) -> Settlement:
+    """The children go with a success, and with anything else they are dropped; from now on none can be asked for."""
+    children = context.children.take()
+    return msgspec.structs.replace(settlement, children=children) if settlement.to is JobState.SUCCEEDED else settlement
