@@ -14,6 +14,7 @@ import pytest
 from cherga import (
     Batch,
     Call,
+    ConfigError,
     Context,
     Depends,
     Event,
@@ -23,10 +24,12 @@ from cherga import (
     JobState,
     QueueTasks,
     RetryLater,
+    Router,
     Snooze,
     TaskCancelError,
     chain,
     ctx,
+    shared_task,
 )
 from cherga.rules.codec import encode
 from cherga.testing import wait_until
@@ -440,6 +443,90 @@ def test_a_batch_task_may_be_declared_while_the_worker_runs(app: QueueTasks) -> 
     with app.worker():
         assert app.add_task("first").result(10) is None
         assert declare(app, False, lambda numbers: list(numbers)).enqueue(7).result(10) == 7
+
+
+@either
+def test_a_shared_task_may_be_a_batch(app: QueueTasks, is_async: bool) -> None:
+    sizes: list[int] = []
+
+    def double(numbers: Batch[int]) -> list[int]:
+        sizes.append(len(numbers))
+        return [number * 2 for number in numbers]
+
+    async def adouble(numbers: Batch[int]) -> list[int]:
+        return double(numbers)
+
+    task: Any = shared_task(batch=3, batch_wait=0.05, awaiting=is_async)(adouble if is_async else double)
+    jobs = [*many(task, 3), app.add_task(task.name, 3)]
+
+    with app.worker(threads=1, concurrency=1):
+        assert [job.result(10) for job in jobs] == [0, 2, 4, 6]
+
+    assert sizes == [3, 1]
+
+
+def test_jobs_of_a_shared_batch_are_called_with_those_of_their_own_application(app: QueueTasks) -> None:
+    calls: list[tuple[str, list[int]]] = []
+
+    @shared_task(batch=10, batch_wait=0.05)
+    def index(numbers: Batch[int]) -> None:
+        calls.append((ctx.host.app.name, list(numbers)))
+
+    other = QueueTasks("the-other", "memory://")
+    mine, others = many(app.tasks["index"], 2), many(index, 3)
+
+    with app.worker(), other.worker():
+        assert [job.result(10) for job in (*mine, *others)] == [None] * 5
+
+    other.close()
+    assert sorted(calls) == [(app.name, [0, 1]), ("the-other", [0, 1, 2])]
+
+
+@pytest.mark.parametrize("first", ["declared", "included"])
+def test_a_task_of_a_router_may_be_a_batch(app: QueueTasks, first: str) -> None:
+    router = Router("mail", priority=3)
+
+    if first == "included":
+        app.include_router(router)
+
+    @router.task("index", batch=3, batch_wait=LONG)
+    def index(numbers: Batch[int], context: Context = ctx) -> list[list[int]]:
+        return [[number, len(numbers)] for number in numbers if context.task_name == "mail.index"]
+
+    if first == "declared":
+        app.include_router(router)
+
+    jobs = [*many(index, 2), index.using(priority=5).enqueue(2)]
+
+    with app.worker():
+        assert [job.result(10) for job in jobs] == [[0, 3], [1, 3], [2, 3]]
+
+    assert [(job.task_name, job.priority) for job in jobs] == [("mail.index", 3)] * 2 + [("mail.index", 5)]
+
+
+def test_batch_may_be_an_option_of_the_whole_router(app: QueueTasks) -> None:
+    router = Router(batch=2, batch_wait=LONG)
+
+    @router.task
+    def pairs(numbers: Batch[int]) -> list[int]:
+        return [len(numbers)] * len(numbers)
+
+    app.include_router(router)
+    jobs = many(app.tasks["pairs"], 4)
+
+    with app.worker():
+        assert [job.result(10) for job in jobs] == [2] * 4
+
+
+@pytest.mark.parametrize("declare_apart", [shared_task, Router().task], ids=["shared", "router"])
+def test_what_is_wrong_with_a_batch_is_told_without_an_application_too(declare_apart: Any) -> None:
+    def one_text(text: str) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"task one_text \(.*expected the parameter 'text' to be a list"):
+        declare_apart(batch=3)(one_text)
+
+    with pytest.raises(ConfigError, match="expected batch to be a whole number"):
+        declare_apart("index", batch=0)(lambda numbers: None)
 
 
 def test_batches_get_their_turn_beside_other_tasks(app: QueueTasks) -> None:

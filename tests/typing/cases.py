@@ -283,3 +283,41 @@ lengths.enqueue("a", "b")  # error
 lengths([1])  # error
 one_by_one.enqueue(1)  # error
 lengths_later.enqueue(1)  # error
+
+
+@shared_task(batch=100, awaiting=True)
+async def shared_lengths(texts: list[str]) -> list[int]:
+    return [len(text) for text in texts]
+
+
+@router.task("routed_lengths", batch=100, batch_wait=0.5, priority=3)
+def routed_lengths(texts: Batch[str], context: Context = ctx) -> list[int]:
+    return [len(text) for text in texts]
+
+
+@shared_task(batch=100)  # error
+def shared_text(text: str) -> None: ...
+
+
+@router.task(batch=100)  # error
+def routed_text(text: str) -> None: ...
+
+
+async def awaiting_batches() -> None:
+    reveal_type(await shared_lengths.aenqueue("a"))  # is: Job[int]
+    reveal_type(await (await shared_lengths.aenqueue("a")).aresult())  # is: int
+    reveal_type(await shared_lengths(["a"]))  # is: list[int]
+    reveal_type(await lengths_later(["a"]))  # is: list[int]
+    await shared_lengths.aenqueue(1)  # error
+
+
+reveal_type(shared_lengths.enqueue("a"))  # is: Job[int]
+reveal_type(shared_lengths.enqueue_many([("a",)]))  # is: list[Job[int]]
+reveal_type(routed_lengths.enqueue("a").result())  # is: int
+reveal_type(routed_lengths.using(priority=1).enqueue("a"))  # is: Job[int]
+reveal_type(routed_lengths(["a"]))  # is: list[int]
+reveal_type(chain(plain.s(1), routed_lengths.s()).enqueue())  # is: Job[int]
+shared_lengths.enqueue(1)  # error
+routed_lengths.enqueue(["a"])  # error
+routed_lengths.enqueue("a", "b")  # error
+routed_lengths([1])  # error
