@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 from uuid import UUID
 
 import msgspec
@@ -55,13 +55,15 @@ class AfterSend(Protocol):
     async def asent(self, jobs: Sequence[Job[Any]]) -> None: ...
 
 
-class QueueTasks(Declaring, Looking, Steering):
+class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
     """An application's tasks and its broker; one object serves sync and async code.
 
     ``name`` is the broker's namespace. ``broker_url`` defaults to the environment's ``CHERGA_BROKER_URL``, else to
     ``sqlite:///cherga.db`` in the working directory. Further keywords are the fields of ``Settings`` and
     ``BrokerSettings``. The broker is opened at the first use, and again in each forked process.
     """
+
+    _foreign = foreign.APPLICATION
 
     def __init__(self, name: str = "cherga", broker_url: str | None = None, **settings: Any) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
@@ -370,11 +372,6 @@ class QueueTasks(Declaring, Looking, Steering):
     def publish(self) -> None:
         """Store what is declared here: tasks for senders by name, limits and schedules; what is no longer declared goes."""
         publish(self)
-
-    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
-
-        def __getattr__(self, name: str) -> Any:
-            raise foreign.explain_missing(self, name, foreign.APPLICATION)
 
     def __repr__(self) -> str:
         count = len(self.tasks)

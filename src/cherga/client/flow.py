@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain as chained
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 from uuid import UUID
 
 from msgspec import Struct
@@ -106,8 +106,10 @@ class Plan(Struct, frozen=True):
         return self.last.unique.key if self.last.unique else None
 
 
-class Part(Generic[R]):
+class Part(foreign.Explaining, Generic[R]):
     """Something that can be a link of a chain or a member of a group."""
+
+    _foreign = foreign.FLOW
 
     def plan(self, place: Place) -> Plan:
         """The jobs to push for this part."""
@@ -139,11 +141,6 @@ class Part(Generic[R]):
             raise ConfigError(f"expected each job of {self!r} to have an id of its own, got {again[0]} more than once")
 
         return plan
-
-    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
-
-        def __getattr__(self, name: str) -> Any:
-            raise foreign.explain_missing(self, name, foreign.FLOW)
 
     def enqueue(self) -> Job[R]:
         """Store all jobs in one write; the handle is that of the last one. Raises as ``Task.enqueue`` does."""

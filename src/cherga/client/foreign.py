@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 TASK = {
     "apply_async": "using(…).enqueue",
@@ -39,7 +40,15 @@ APPLICATION = {
 }
 
 
-def explain_missing(owner: object, name: str, words: Mapping[str, str]) -> AttributeError:
-    """The error for an attribute that there is not, with our word for it where it is another system's."""
-    hint = f"; here it is called {words[name]}" if name in words else ""
-    return AttributeError(f"{type(owner).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=owner)
+class Explaining:
+    """Answers for an attribute that there is not with our word for it, where it is another system's."""
+
+    __slots__ = ()
+    _foreign: ClassVar[Mapping[str, str]]
+
+    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
+
+        def __getattr__(self, name: str) -> NoReturn:
+            words = type(self)._foreign
+            hint = f"; here it is called {words[name]}" if name in words else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -59,10 +59,11 @@ class Source(Protocol):
     def stream(self, id: UUID, after: int) -> Values: ...
 
 
-class Job(Snapshot, Generic[R_co]):
+class Job(Snapshot, foreign.Explaining, Generic[R_co]):
     """One stored request to run a task, as it stood when it was last read."""
 
     __slots__ = ("_source", "existing")
+    _foreign = foreign.JOB
 
     def __init__(self, row: JobRow, source: Source, existing: bool = False) -> None:
         super().__init__(row)
@@ -90,11 +91,6 @@ class Job(Snapshot, Generic[R_co]):
             raise JobNotFound(f"no job {id} is kept: it never existed, or its time was over")
 
         return source.handle(row)
-
-    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
-
-        def __getattr__(self, name: str) -> Any:
-            raise foreign.explain_missing(self, name, foreign.JOB)
 
     # --- under the names that people know from RQ
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from inspect import BoundArguments
 from types import GenericAlias, NoneType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
 
 from cherga.client import foreign
 from cherga.client.batches import Batch, element_of, element_result
@@ -44,8 +44,10 @@ class Sender(Protocol):
     async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
 
 
-class Enqueuing(ABC, Generic[P, R]):
+class Enqueuing(foreign.Explaining, ABC, Generic[P, R]):
     """The verbs that store jobs, written once for tasks and for what ``using`` gives."""
+
+    _foreign = foreign.TASK
 
     @abstractmethod
     def _aim(self) -> tuple[Task[P, R], Order]:
@@ -73,11 +75,6 @@ class Enqueuing(ABC, Generic[P, R]):
         """The async twin of ``enqueue_many``."""
         task, order = self._aim()
         return await task.sender.asend(_many(task, order, calls))
-
-    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
-
-        def __getattr__(self, name: str) -> Any:
-            raise foreign.explain_missing(self, name, foreign.TASK)
 
     def s(self, *args: Any, **kwargs: Any) -> Step[R]:
         """A step for ``chain`` and ``group``: in a chain, the result before it becomes the first argument."""
