@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
-
 from cherga.client.app import QueueTasks
 from cherga.client.signals import Event
 from cherga.rules.limits import queue_limit
+from cherga.rules.progress import read_progress
 from cherga.words.claim import ClaimedJob
-from cherga.words.job import JobError, JobState, Progress
+from cherga.words.job import JobError, JobState
 from cherga.words.push import NewJob
 from cherga.words.report import Report
 from cherga.words.settlement import Charge, Settlement
@@ -22,8 +21,6 @@ from cherga.worker.herald import Herald
 
 Expect = Callable[[int, Callable[[bool], None]], None]
 """Calls the second with whether the settlement under that claim token was written."""
-
-_decode_progress = msgspec.msgpack.Decoder(Progress).decode
 
 
 class Telling:
@@ -97,7 +94,7 @@ class Telling:
             self.herald.call(partial(self._tell_progress, job, packed))
 
     def _tell_progress(self, job: ClaimedJob, packed: bytes) -> None:
-        progress = _decode_progress(packed)
+        progress = read_progress(packed)
         event = Event("progress", job.id, job.task, JobState.RUNNING, job.attempt, None, progress, self._worker)
         self._on.progress.send(event)
 
