@@ -12,7 +12,7 @@ import pytest
 
 from cherga import JobFailed, JobState
 from cherga.testing import wait_until
-from tests.workers import Workplace
+from tests.workers import PATH, Workplace
 
 APP = """
 from threading import Event
@@ -42,7 +42,7 @@ async def idle(seconds: float) -> None:
 def _write_app(folder: Path, settings: str = "", value: int = 1, more: str = "") -> dict[str, str]:
     """A module ``made`` with an application; returns the environment that finds it."""
     (folder / "made.py").write_text(APP.format(settings=settings, value=value) + more)
-    return {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"PYTHONPATH": os.pathsep.join((str(folder), PATH)), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def test_a_worker_whose_lease_has_lapsed_claims_nothing_until_it_is_renewed(place: Workplace) -> None:
@@ -68,6 +68,17 @@ def test_an_idle_engine_is_not_taken_for_a_stalled_one(place: Workplace, tmp_pat
 
     assert job.result(20) == 1
     assert job.refresh().crashes == 0
+
+
+def test_a_process_that_starts_slower_than_the_stall_limit_is_left_alone(place: Workplace, tmp_path: Path) -> None:
+    environment = _write_app(tmp_path, "stall_limit=0.8", more="\n\nEvent().wait(1.5)\n")
+    worker = place.worker(app="made:app", **environment).ready()
+    (first,) = worker.children()
+    os.kill(first, signal.SIGKILL)  # for its successor the supervisor has everything open, and looks as soon as it is up
+    wait_until(lambda: worker.log.count(": ready for") == 2, "the successor is ready", 20)
+
+    assert place.client.add_task("work", 0.0).result(20) == 1
+    assert "stood still" not in worker.log
 
 
 def test_a_supervisor_ends_in_time_although_its_worker_process_stands_still(place: Workplace, tmp_path: Path) -> None:

@@ -16,6 +16,25 @@ from cherga.worker.wire import Drain, Hello, Message, Start, Wire
 KILL_DELAY = 3.0
 
 
+class Stillness:
+    """For how long an engine has shown no sign of life while somebody looked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tick: int | None = None
+        self._looked_at = clock.monotonic()
+        self._seconds = 0.0
+
+    def lasts(self, tick: int | None, limit: float) -> bool:
+        """Whether it has lasted longer than ``limit`` seconds at this look; ``tick`` is ``None`` until the engine is up."""
+        now = self._clock.monotonic()
+        # Whoever has not looked for long may have been held up together with the engine, which then deserves further looks.
+        seen = min(now - self._looked_at, limit / 2)
+        self._seconds = self._seconds + seen if tick is not None and tick == self._tick else 0.0
+        self._tick, self._looked_at = tick, now
+        return self._seconds > limit
+
+
 class Child:
     """One worker process with its pipe, its slot table and what it said."""
 
@@ -31,8 +50,7 @@ class Child:
         self._order: Drain | None = None
         self.started_at = clock.monotonic()
         self._clock = clock
-        self._tick = -1
-        self._tick_seen = self.started_at
+        self._stillness = Stillness(clock)
         count = share_slots(options.threads, options.concurrency).spare_loop.stop
         slots_fd = shared_memory(count)
         self.slots = SlotTable.shared(slots_fd, count)
@@ -68,13 +86,8 @@ class Child:
         self.process.kill()
 
     def stalled(self, limit: float) -> bool:
-        """Whether its engine has stood still for longer than ``limit`` seconds."""
-        now = self._clock.monotonic()
-
-        if (tick := self.slots.tick) != self._tick:
-            self._tick, self._tick_seen = tick, now
-
-        return self.hello is not None and now - self._tick_seen > limit
+        """Whether its engine, once up, has stood still for longer than ``limit`` seconds."""
+        return self._stillness.lasts(None if self.hello is None else self.slots.tick, limit)
 
     def deaths(self) -> list[Death]:
         """What to tell the broker once the process is gone."""
