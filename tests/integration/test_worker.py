@@ -10,7 +10,7 @@ import pytest
 
 from cherga import JobCancelled, JobFailed, JobState
 from cherga.testing import wait_until
-from tests.workers import Workplace, declared_here
+from tests.workers import PATH, Workplace, declared_here
 
 
 def test_a_burst_runs_everything_and_ends_with_0(place: Workplace) -> None:
@@ -171,7 +171,7 @@ def test_queues_are_served_in_the_order_given(place: Workplace) -> None:
 
 def test_a_module_that_does_not_import_is_one_clear_line_and_code_3(place: Workplace, tmp_path: Path) -> None:
     (tmp_path / "broken_module.py").write_text("import a_package_that_nobody_has\n")
-    worker = place.worker(app="broken_module:app", PYTHONPATH=f"{tmp_path}")
+    worker = place.worker(app="broken_module:app", PYTHONPATH=f"{tmp_path}:{PATH}")
 
     assert worker.wait() == 3
     assert worker.log.count("\n") == 1
@@ -204,7 +204,7 @@ def test_a_changed_file_restarts_the_worker_processes(place: Workplace, tmp_path
     module = tmp_path / "changing.py"
     source = "from cherga import QueueTasks\napp = QueueTasks('jobs')\n@app.task\ndef version() -> int:\n    return {}\n"
     module.write_text(source.format(1))
-    place.worker("--reload", app="changing:app", PYTHONPATH=f"{tmp_path}", PYTHONDONTWRITEBYTECODE="1").ready()
+    place.worker("--reload", app="changing:app", PYTHONPATH=f"{tmp_path}:{PATH}", PYTHONDONTWRITEBYTECODE="1").ready()
     assert place.client.add_task("version").result(10) == 1
     module.write_text(source.format(2))
 
