@@ -469,11 +469,11 @@ def test_jobs_of_a_shared_batch_are_called_with_those_of_their_own_application(a
     calls: list[tuple[str, list[int]]] = []
 
     @shared_task(batch=10, batch_wait=0.05)
-    def index(numbers: Batch[int]) -> None:
+    def shared_index(numbers: Batch[int]) -> None:
         calls.append((ctx.host.app.name, list(numbers)))
 
     other = QueueTasks("the-other", "memory://")
-    mine, others = many(app.tasks["index"], 2), many(index, 3)
+    mine, others = many(app.tasks["shared_index"], 2), many(shared_index, 3)
 
     with app.worker(), other.worker():
         assert [job.result(10) for job in (*mine, *others)] == [None] * 5
