@@ -212,8 +212,8 @@ class TestMaxTime:
         assert (job.reason, [attempt.reason for attempt in job.attempts]) == ("timeout", ["timeout"])
 
     def test_a_time_out_is_tried_again_like_any_failure(self, app: QueueTasks, is_async: bool) -> None:
-        def options() -> dict[str, Any]:
-            return {"max_time": 0.05, "retry": Retry(max=1, backoff=0)}
+        def options() -> dict[str, Any]:  # where the machine is busy, a quick attempt may be late as well
+            return {"max_time": 0.05, "retry": Retry(max=50, backoff=0)}
 
         if is_async:
 
@@ -229,7 +229,11 @@ class TestMaxTime:
                 return ctx.attempt
 
         with app.worker():
-            assert app.tasks["slow"].enqueue().result(5) == 2
+            job = app.tasks["slow"].enqueue()
+            last = job.result(5)
+
+        assert last >= 2
+        assert [attempt.reason for attempt in job.attempts] == ["timeout"] * (last - 1) + [None]
 
 
 @dataclass

@@ -110,11 +110,11 @@ def test_a_run_past_its_limit_fails_with_the_limit_named(app: QueueTasks, gate: 
 
 @pytest.mark.parametrize("kind", ["thread", "async"])
 def test_a_run_past_its_limit_is_tried_again(app: QueueTasks, kind: str) -> None:
-    retry = Retry(max=1, backoff=0)
+    retry = Retry(max=50, backoff=0)  # where the machine is busy, a quick attempt may be late as well
 
     @app.task(max_time=0.05, retry=retry)
     def thread() -> int:
-        return ctx.attempt if ctx.attempt == 2 or ctx.sleep(WAIT) else 0
+        return ctx.attempt if ctx.attempt >= 2 or ctx.sleep(WAIT) else 0
 
     @app.task(name="async", max_time=0.05, retry=retry)
     async def coroutine() -> int:
@@ -125,9 +125,10 @@ def test_a_run_past_its_limit_is_tried_again(app: QueueTasks, kind: str) -> None
 
     with app.worker():
         job = app.tasks[kind].enqueue()
-        assert job.result(WAIT) == 2
+        last = job.result(WAIT)
 
-    assert [attempt.reason for attempt in job.attempts] == [Reason.TIMEOUT, None]
+    assert last >= 2
+    assert [attempt.reason for attempt in job.attempts] == [Reason.TIMEOUT] * (last - 1) + [None]
 
 
 def test_an_attempt_that_outlives_its_limit_is_alone_until_it_ends(app: QueueTasks, gate: Gate) -> None:
@@ -136,7 +137,7 @@ def test_an_attempt_that_outlives_its_limit_is_alone_until_it_ends(app: QueueTas
     most = 0
     over = threading.Event()
 
-    @app.task(max_time=0.05, retry=Retry(max=1, backoff=0))
+    @app.task(max_time=0.05, retry=Retry(max=50, backoff=0))
     def deaf() -> int:
         nonlocal most
         inside.add(ctx.attempt)
@@ -155,7 +156,7 @@ def test_an_attempt_that_outlives_its_limit_is_alone_until_it_ends(app: QueueTas
         assert over.wait(WAIT)
         assert started(job)
         gate.open()
-        assert job.result(WAIT) == 2
+        assert job.result(WAIT) >= 2
 
     assert most == 1
 
