@@ -449,14 +449,14 @@ def test_a_batch_task_may_be_declared_while_the_worker_runs(app: QueueTasks) -> 
 def test_a_shared_task_may_be_a_batch(app: QueueTasks, is_async: bool) -> None:
     sizes: list[int] = []
 
-    def double(numbers: Batch[int]) -> list[int]:
+    def shared_double(numbers: Batch[int]) -> list[int]:
         sizes.append(len(numbers))
         return [number * 2 for number in numbers]
 
-    async def adouble(numbers: Batch[int]) -> list[int]:
-        return double(numbers)
+    async def shared_adouble(numbers: Batch[int]) -> list[int]:
+        return shared_double(numbers)
 
-    task: Any = shared_task(batch=3, batch_wait=0.05, awaiting=is_async)(adouble if is_async else double)
+    task: Any = shared_task(batch=3, batch_wait=0.05, awaiting=is_async)(shared_adouble if is_async else shared_double)
     jobs = [*many(task, 3), app.add_task(task.name, 3)]
 
     with app.worker(threads=1, concurrency=1):
