@@ -36,6 +36,7 @@ from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
+from cherga.rules.newcomers import read_times
 from cherga.rules.options import Duration
 from cherga.rules.settings import make_settings
 from cherga.words.clock import Clock, SystemClock
@@ -385,6 +386,8 @@ def _stale(answer: PushAnswer) -> list[UUID]:
 
 def _snapshot(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:
     """The row as far as the sender knows it, without asking the broker."""
+    times = read_times(job, now)
+
     return JobRow(
         id=id,
         sequence=0,
@@ -400,6 +403,6 @@ def _snapshot(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:
         parent=job.parent,
         pending=len(job.edges),
         enqueued_at=now,
-        run_at=job.run_at if job.delay is None else now + job.delay,
-        expires_at=job.expires_at if job.expires_in is None else now + job.expires_in,
+        run_at=times.run_at,
+        expires_at=times.expires_at,
     )

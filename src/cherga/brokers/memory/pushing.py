@@ -7,18 +7,18 @@ from graphlib import CycleError, TopologicalSorter
 from uuid import UUID
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from cherga.brokers.memory.capping import make_room, refusal
-from cherga.brokers.memory.ending import end_group, end_upstream
+from cherga.brokers.memory.ending import end_group, end_unasked, end_upstream
 from cherga.brokers.memory.families import cancel_orphans
-from cherga.brokers.memory.replacing import find_rival, read_times, replace_waiting
+from cherga.brokers.memory.replacing import find_rival, replace_waiting
 from cherga.brokers.memory.store import Store
 from cherga.rules.edges import satisfied, stricter
+from cherga.rules.newcomers import first_state, read_times
 from cherga.rules.refusals import circle, rivalry, unknown_parent
 from cherga.rules.unique import Meeting, meet
-from cherga.words.job import JobRow, JobState
-from cherga.words.push import GROUP_TASK, EdgePolicy, NewJob, PushAnswer, PushedJob
+from cherga.words.job import JobRow, JobState, Reason
+from cherga.words.push import EdgePolicy, NewJob, PushAnswer, PushedJob
 from cherga.words.unique import Unique
 
 
@@ -121,32 +121,33 @@ def _circle(plan: _Plan) -> str | None:
 
 
 def _store(store: Store, job: NewJob, plan: _Plan, now: float) -> None:
-    row = _row(store, job, now)
     policies = _policies(job, plan)
     unfinished = {parent: policy for parent, policy in policies.items() if not _has_ended(store, plan, parent)}
     ended = policies.keys() - unfinished.keys()
     ends = {parent: _state(store, parent) for parent in policies if parent in ended}
     missed = {policies[parent]: end for parent, end in ends.items() if not satisfied(policies[parent], end)}
+    row = _row(store, job, now, 0 if missed else len(unfinished))
 
     if policies:
         store.kinship.tie(job.id, policies)
 
     if missed:
         end_upstream(store, row, missed, now)
-    elif unfinished:
-        store.put(replace(row, state=JobState.BLOCKED, ready_at=None, pending=len(unfinished)))
-        _wait_for(store, job.id, unfinished)
-    elif job.task == GROUP_TASK:
+    elif row.state is JobState.CANCELLED:
+        end_unasked(store, row, row.state, Reason.EXPIRED, now, pending=0)
+    elif row.state is JobState.SUCCEEDED:
         end_group(store, row, now)
     else:
         store.put(row)
+        _wait_for(store, job.id, unfinished)
 
     if job.unique and job.id in plan.behind and store.rows[job.id].state is JobState.BLOCKED:
         store.keys.successors[job.unique.key] = job.id
 
 
-def _row(store: Store, job: NewJob, now: float) -> JobRow:
+def _row(store: Store, job: NewJob, now: float, pending: int) -> JobRow:
     times = read_times(job, now)
+    state = first_state(job, times, now, pending)
 
     return JobRow(
         id=job.id,
@@ -154,16 +155,17 @@ def _row(store: Store, job: NewJob, now: float) -> JobRow:
         task=job.task,
         queue=job.queue,
         priority=job.priority,
-        state=times.state,
+        state=state,
         owner=job.owner,
         payload=job.payload,
         head=job.head,
         unique=job.unique,
         limit_keys=job.limit_keys,
         parent=job.parent,
+        pending=pending,
         enqueued_at=now,
         run_at=times.run_at,
-        ready_at=times.ready_at,
+        ready_at=now if state is JobState.READY else None,
         expires_at=times.expires_at,
     )
 

@@ -26,6 +26,7 @@ from cherga.brokers.sqlite.rows import (
 from cherga.brokers.sqlite.uniques import make_hold, take_keys
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.edges import upstream
+from cherga.rules.newcomers import read_times
 from cherga.words.job import Reason
 from cherga.words.push import GROUP_TASK, NewJob, PushAnswer
 
@@ -71,7 +72,7 @@ def _row(write: Write, plan: Plan) -> tuple[object, ...]:
     standing = plan.standing
     holds = HOLDS_KEY if holds_key_until_final(plan.unique) else 0
     traits = holds | (AWAITED if standing.awaited else 0) | (WAITS if plan.parents and _keeps_edges(plan) else 0)
-    return make_row(write, plan.job, standing.sequence, standing.state, plan.pending, traits)
+    return make_row(write, plan.job, standing.sequence, standing.state, read_times(plan.job, write.now), plan.pending, traits)
 
 
 def _keeps_edges(plan: Plan) -> bool:

@@ -10,19 +10,17 @@ from uuid import UUID
 import msgspec
 
 from cherga.brokers.sqlite.rows import (
-    BLOCKED,
-    CANCELLED,
     READY,
     SCHEDULED,
-    SUCCEEDED,
     pack_ties,
     read_head,
 )
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
 from cherga.rules.decide import UNASKED
+from cherga.rules.newcomers import Times
 from cherga.words.job import Reason
-from cherga.words.push import GROUP_TASK, NewJob
+from cherga.words.push import NewJob
 
 Row = tuple[Any, ...]
 """One row of ``COLUMNS``."""
@@ -42,39 +40,7 @@ _CLOSE = "update jobs set reason = ?, message = ?, finished_at = ?, prune_at = ?
 _write_json = msgspec.json.Encoder().encode
 
 
-def first_state(job: NewJob, now: float, pending: int = 0) -> int:
-    """Where a new job stands first."""
-    expires_at = expiry(job, now)
-
-    if expires_at is not None and expires_at <= now:
-        return CANCELLED
-
-    if job.task == GROUP_TASK and not pending:
-        return SUCCEEDED
-
-    return waiting_state(job, now, pending)
-
-
-def waiting_state(job: NewJob, now: float, pending: int = 0) -> int:
-    """How a job waits for its start."""
-    if pending:
-        return BLOCKED
-
-    due = run_at(job, now)
-    return SCHEDULED if due is not None and due > now else READY
-
-
-def run_at(job: NewJob, now: float) -> float | None:
-    """The time set for the job, by the broker's clock."""
-    return job.run_at if job.delay is None else now + job.delay
-
-
-def expiry(job: NewJob, now: float) -> float | None:
-    """When the job expires by the broker's clock."""
-    return job.expires_at if job.expires_in is None else now + job.expires_in
-
-
-def make_row(write: Write, job: NewJob, sequence: int, state: int, pending: int = 0, traits: int = 0) -> Row:
+def make_row(write: Write, job: NewJob, sequence: int, state: int, times: Times, pending: int = 0, traits: int = 0) -> Row:
     """The row of a new job. A row that is cancelled from the start also needs ``close_stillborn``."""
     now = write.now
     ties = pack_ties(job.unique, job.limit_keys) if job.unique is not None or job.limit_keys else None
@@ -89,8 +55,8 @@ def make_row(write: Write, job: NewJob, sequence: int, state: int, pending: int 
         traits,
         now,
         now if state == READY else None,
-        run_at(job, now),
-        expiry(job, now),
+        times.run_at,
+        times.expires_at,
         job.owner,
         job.head,
         ties,

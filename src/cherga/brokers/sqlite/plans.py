@@ -12,12 +12,13 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cherga.brokers.sqlite.newcomers import find_kept, first_state, waiting_state
+from cherga.brokers.sqlite.newcomers import find_kept
 from cherga.brokers.sqlite.room import Room
-from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, FIRST_FINAL, RUNNING, STATES
+from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, CODES, FIRST_FINAL, RUNNING, STATES
 from cherga.brokers.sqlite.uniques import Holder, find_holders, shadow
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.edges import satisfied, stricter
+from cherga.rules.newcomers import first_state, read_times, waiting_state
 from cherga.rules.refusals import circle, rivalry, unknown_parent
 from cherga.rules.unique import Meeting, Rival, meet
 from cherga.words.push import Edge, EdgePolicy, NewJob, PushAnswer, PushedJob
@@ -127,7 +128,7 @@ class Batch:
     def _replace(self, standing: Standing, job: NewJob) -> None:
         plan = self.plans.get(standing.id)
         pending = standing.state == BLOCKED
-        standing.state = waiting_state(job, self.now, int(pending))
+        standing.state = CODES[waiting_state(read_times(job, self.now), self.now, int(pending))]
 
         if plan is None:
             self.replacements[standing.id] = (standing, job)
@@ -228,11 +229,15 @@ class Draft:
         broken = [(parent, policy) for parent, policy in plan.parents if _breaks(parent, policy)]
         plan.upstream = broken[0][0] if broken else None
         plan.together = any(policy is EdgePolicy.TOGETHER for _, policy in broken)
-        plan.standing.state = CANCELLED if broken else first_state(plan.job, self._batch.now, plan.pending)
+        plan.standing.state = CANCELLED if broken else self._first_state(plan)
 
         if plan.standing.state != CANCELLED:
             for parent, _ in plan.parents:
                 parent.awaited = True
+
+    def _first_state(self, plan: Plan) -> int:
+        now = self._batch.now
+        return CODES[first_state(plan.job, read_times(plan.job, now), now, plan.pending)]
 
     def _find_parents(self, plan: Plan) -> list[tuple[Standing, EdgePolicy]]:
         """Each parent once, with the stricter policy where two edges name it."""

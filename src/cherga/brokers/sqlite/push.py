@@ -12,13 +12,13 @@ from cherga.brokers.sqlite.newcomers import (
     Row,
     close_stillborn,
     find_kept,
-    first_state,
     insert,
     make_row,
 )
 from cherga.brokers.sqlite.room import Room
-from cherga.brokers.sqlite.rows import CANCELLED, STATES
+from cherga.brokers.sqlite.rows import CANCELLED, CODES, STATES
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.newcomers import first_state, read_times
 from cherga.words.job import Reason
 from cherga.words.push import GROUP_TASK, NewJob, PushAnswer, PushedJob
 
@@ -62,7 +62,11 @@ def _push_plain(write: Write, groups: Sequence[Group]) -> list[PushAnswer]:
 def _store(write: Write, jobs: Sequence[NewJob]) -> list[PushedJob]:
     first = write.take_numbers(len(jobs))
     now = write.now
-    rows = [make_row(write, job, sequence, first_state(job, now)) for sequence, job in enumerate(jobs, first)]
+    rows: list[Row] = []
+
+    for sequence, job in enumerate(jobs, first):
+        times = read_times(job, now)
+        rows.append(make_row(write, job, sequence, CODES[first_state(job, times, now)], times))
 
     if not insert(write, rows):
         return _answer_kept(write, jobs, rows)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from cherga.brokers.sqlite.held import Held, find_held
-from cherga.brokers.sqlite.newcomers import expiry, run_at
 from cherga.brokers.sqlite.plans import Standing
 from cherga.brokers.sqlite.rows import BLOCKED, HOLDS_KEY, READY, holds_key_until_final, pack_ties
 from cherga.brokers.sqlite.uniques import make_hold, take_keys
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
+from cherga.rules.newcomers import read_times
 from cherga.words.push import NewJob
 
 _TAKE_OVER = f"""
@@ -45,7 +45,7 @@ def take_over(write: Write, standing: Standing, job: NewJob) -> None:
 def _row(write: Write, held: Held, to: int, lane: int, job: NewJob) -> tuple[Any, ...]:
     holds = HOLDS_KEY if holds_key_until_final(job.unique) else 0
     ready_at = write.now if to == READY else None
-    times = (run_at(job, write.now), ready_at, expiry(job, write.now))
+    times = read_times(job, write.now)
     parent = None if job.parent is None else job.parent.bytes
     texts = (job.owner, job.head, pack_ties(job.unique, job.limit_keys), parent, job.payload)
-    return (to, lane, -job.priority, holds, *times, *texts, held.sequence)
+    return (to, lane, -job.priority, holds, times.run_at, ready_at, times.expires_at, *texts, held.sequence)

@@ -101,6 +101,23 @@ class Scheduling:
         assert (row.state, row.reason) == (JobState.CANCELLED, Reason.EXPIRED)
         assert row.finished_at == pytest.approx(row.enqueued_at + 61, abs=30)
 
+    def test_a_job_that_has_expired_when_it_is_pushed_is_cancelled_at_once(self, stage: Stage) -> None:
+        now = stage.row(stage.pushed(queue="other")).enqueued_at
+        job = new_job(expires_at=now - 500)
+        answer = stage.push(job)
+        row = stage.row(job)
+        assert [pushed.state for pushed in answer.jobs] == [JobState.CANCELLED]
+        assert (row.state, row.reason) == (JobState.CANCELLED, Reason.EXPIRED)
+        assert row.prune_at is not None
+
+    def test_what_waits_for_a_job_that_has_expired_when_it_is_pushed_is_told(self, stage: Stage) -> None:
+        now = stage.row(stage.pushed(queue="other")).enqueued_at
+        first = new_job(expires_at=now - 500)
+        second = after(first)
+        stage.push(second, first)
+        stage.tidy()
+        assert [stage.row(job).reason for job in (first, second)] == [Reason.EXPIRED, Reason.UPSTREAM]
+
     def test_a_job_runs_before_it_expires(self, stage: Stage) -> None:
         job = stage.pushed(expires_in=60)
         stage.pass_time(20)

@@ -1,0 +1,42 @@
+"""How a new job stands first, and what its times come to by the clock of the broker. Pure."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from cherga.words.job import JobState
+from cherga.words.push import GROUP_TASK, NewJob
+
+
+class Times(Struct, frozen=True):
+    """When a job is to run, and when it expires."""
+
+    run_at: float | None
+    expires_at: float | None
+
+
+def read_times(job: NewJob, now: float) -> Times:
+    """The times of a job that is pushed at ``now``. What counts from the push goes before a fixed time."""
+    return Times(
+        job.run_at if job.delay is None else now + job.delay,
+        job.expires_at if job.expires_in is None else now + job.expires_in,
+    )
+
+
+def first_state(job: NewJob, times: Times, now: float, pending: int = 0) -> JobState:
+    """Where the job stands first while so many that it waits for are unfinished."""
+    if times.expires_at is not None and times.expires_at <= now:
+        return JobState.CANCELLED
+
+    if job.task == GROUP_TASK and not pending:
+        return JobState.SUCCEEDED
+
+    return waiting_state(times, now, pending)
+
+
+def waiting_state(times: Times, now: float, pending: int = 0) -> JobState:
+    """How the job waits for its start."""
+    if pending:
+        return JobState.BLOCKED
+
+    return JobState.SCHEDULED if times.run_at is not None and times.run_at > now else JobState.READY
