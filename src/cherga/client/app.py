@@ -30,18 +30,18 @@ from cherga.client.publish import PUBLISHED, publish
 from cherga.client.queue import Queue
 from cherga.client.router import Router
 from cherga.client.signals import Event, Signals
+from cherga.client.snapshot import row_as_pushed
 from cherga.client.state import S, State, StateHandle, name_of
 from cherga.client.steering import AnyTask, Steering
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
-from cherga.rules.newcomers import read_times
 from cherga.rules.options import Duration
 from cherga.rules.settings import make_settings
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
-from cherga.words.job import JobRow, JobState
+from cherga.words.job import JobRow
 from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob, PushAnswer
 
@@ -292,7 +292,7 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
 
         now = self.clock.now()
         return [
-            self.handle(known.get(pushed.id) or _snapshot(job, pushed.id, pushed.state, now), pushed.existing)
+            self.handle(known.get(pushed.id) or row_as_pushed(job, pushed.id, pushed.state, now), pushed.existing)
             for job, pushed in zip(jobs, answer.jobs, strict=True)
         ]
 
@@ -382,27 +382,3 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
 def _stale(answer: PushAnswer) -> list[UUID]:
     """Ids of jobs that were there before this push, or that it ended at once."""
     return [job.id for job in answer.jobs if job.existing or job.state.final]
-
-
-def _snapshot(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:
-    """The row as far as the sender knows it, without asking the broker."""
-    times = read_times(job, now)
-
-    return JobRow(
-        id=id,
-        sequence=0,
-        task=job.task,
-        queue=job.queue,
-        priority=job.priority,
-        state=state,
-        owner=job.owner,
-        payload=job.payload,
-        head=job.head,
-        unique=job.unique,
-        limit_keys=job.limit_keys,
-        parent=job.parent,
-        pending=len(job.edges),
-        enqueued_at=now,
-        run_at=times.run_at,
-        expires_at=times.expires_at,
-    )

@@ -10,10 +10,11 @@ from uuid import UUID
 import msgspec
 
 from cherga.rules.codec import decode
+from cherga.rules.newcomers import read_times
 from cherga.rules.progress import read_progress
 from cherga.words.clock import moment
 from cherga.words.job import Attempt, JobError, JobRow, JobState, Progress, Reason
-from cherga.words.push import JobHead
+from cherga.words.push import JobHead, NewJob
 
 V = TypeVar("V")
 D = TypeVar("D")
@@ -192,3 +193,27 @@ def _last_attempt(row: JobRow) -> Attempt | None:
 def worker_of(session: str | None) -> str:
     """The worker's name, which a session's id begins with."""
     return (session or "").rpartition(".")[0]
+
+
+def row_as_pushed(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:
+    """The row as far as the sender knows it, without asking the broker."""
+    times = read_times(job, now)
+
+    return JobRow(
+        id=id,
+        sequence=0,
+        task=job.task,
+        queue=job.queue,
+        priority=job.priority,
+        state=state,
+        owner=job.owner,
+        payload=job.payload,
+        head=job.head,
+        unique=job.unique,
+        limit_keys=job.limit_keys,
+        parent=job.parent,
+        pending=len(job.edges),
+        enqueued_at=now,
+        run_at=times.run_at,
+        expires_at=times.expires_at,
+    )
