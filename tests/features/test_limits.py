@@ -204,8 +204,8 @@ class TestRates:
             wait_until(lambda: finished(app, 9), "all have run")
 
         starts = sorted(job.started_at.timestamp() for job in app.jobs() if job.started_at)
-        # Started is later than counted, by no more than a claim takes to begin.
-        assert all(later - earlier > 0.25 for earlier, later in zip(starts, starts[3:], strict=False))
+        # By the broker's clock, which wrote the starts down in the claims that counted them.
+        assert all(later - earlier >= 0.5 - 1e-6 for earlier, later in zip(starts, starts[3:], strict=False))
 
     def test_a_rate_can_be_by_key(self, app: QueueTasks, gauge: Gauge) -> None:
         @app.task(rate_limit="1/h", key="user")
