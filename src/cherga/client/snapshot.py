@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from cherga.rules.codec import decode
-from cherga.rules.newcomers import read_times
+from cherga.rules.newcomers import make_row, read_times
 from cherga.rules.progress import read_progress
 from cherga.words.clock import moment
 from cherga.words.job import Attempt, JobError, JobRow, JobState, Progress, Reason
@@ -197,23 +197,4 @@ def worker_of(session: str | None) -> str:
 
 def row_as_pushed(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:
     """The row as far as the sender knows it, without asking the broker."""
-    times = read_times(job, now)
-
-    return JobRow(
-        id=id,
-        sequence=0,
-        task=job.task,
-        queue=job.queue,
-        priority=job.priority,
-        state=state,
-        owner=job.owner,
-        payload=job.payload,
-        head=job.head,
-        unique=job.unique,
-        limit_keys=job.limit_keys,
-        parent=job.parent,
-        pending=len(job.edges),
-        enqueued_at=now,
-        run_at=times.run_at,
-        expires_at=times.expires_at,
-    )
+    return make_row(job, id, state, read_times(job, now), now, len(job.edges))

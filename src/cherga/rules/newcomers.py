@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from msgspec import Struct
 
-from cherga.words.job import JobState
+from cherga.words.job import JobRow, JobState
 from cherga.words.push import GROUP_TASK, NewJob
 
 
@@ -32,6 +34,29 @@ def first_state(job: NewJob, times: Times, now: float, pending: int = 0) -> JobS
         return JobState.SUCCEEDED
 
     return waiting_state(times, now, pending)
+
+
+def make_row(job: NewJob, id: UUID, state: JobState, times: Times, now: float, pending: int, sequence: int = 0) -> JobRow:
+    """The row of a job that is pushed at ``now``; its ``sequence`` is the broker's to give."""
+    return JobRow(
+        id=id,
+        sequence=sequence,
+        task=job.task,
+        queue=job.queue,
+        priority=job.priority,
+        state=state,
+        owner=job.owner,
+        payload=job.payload,
+        head=job.head,
+        unique=job.unique,
+        limit_keys=job.limit_keys,
+        parent=job.parent,
+        pending=pending,
+        enqueued_at=now,
+        run_at=times.run_at,
+        ready_at=now if state is JobState.READY else None,
+        expires_at=times.expires_at,
+    )
 
 
 def waiting_state(times: Times, now: float, pending: int = 0) -> JobState:

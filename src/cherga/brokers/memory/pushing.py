@@ -14,7 +14,7 @@ from cherga.brokers.memory.families import cancel_orphans
 from cherga.brokers.memory.replacing import find_rival, replace_waiting
 from cherga.brokers.memory.store import Store
 from cherga.rules.edges import satisfied, stricter
-from cherga.rules.newcomers import first_state, read_times
+from cherga.rules.newcomers import first_state, make_row, read_times
 from cherga.rules.refusals import circle, rivalry, unknown_parent
 from cherga.rules.unique import Meeting, meet
 from cherga.words.job import JobRow, JobState, Reason
@@ -149,25 +149,7 @@ def _row(store: Store, job: NewJob, now: float, pending: int) -> JobRow:
     times = read_times(job, now)
     state = first_state(job, times, now, pending)
 
-    return JobRow(
-        id=job.id,
-        sequence=store.next_number(),
-        task=job.task,
-        queue=job.queue,
-        priority=job.priority,
-        state=state,
-        owner=job.owner,
-        payload=job.payload,
-        head=job.head,
-        unique=job.unique,
-        limit_keys=job.limit_keys,
-        parent=job.parent,
-        pending=pending,
-        enqueued_at=now,
-        run_at=times.run_at,
-        ready_at=now if state is JobState.READY else None,
-        expires_at=times.expires_at,
-    )
+    return make_row(job, job.id, state, times, now, pending, store.next_number())
 
 
 def _policies(job: NewJob, plan: _Plan) -> Mapping[UUID, EdgePolicy]:
