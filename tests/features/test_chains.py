@@ -185,6 +185,21 @@ class TestChains:
         with pytest.raises(ConfigError, match="si"):
             chain(tasks.add.s(1), tasks.add.using(unique=True).s()).enqueue()
 
+    def test_a_limit_key_of_a_fed_step_is_made_of_what_is_given_by_name(self, app: QueueTasks, tasks: Tasks) -> None:
+        @app.task(max_running=1, key="tenant")
+        def save(number: int, tenant: str) -> str:
+            return f"{tenant} {number}"
+
+        saved = chain(tasks.add.s(1, 2), save.s(tenant="ann")).enqueue()
+        lifted = chain(tasks.add.s(1, 2), save.using(key=None).s("bob")).enqueue()
+        assert (saved.row.limit_keys, lifted.row.limit_keys) == (("key:save|ann",), ())
+
+        with app.worker():
+            assert (saved.result(LONG), lifted.result(LONG)) == ("ann 3", "bob 3")
+
+        with pytest.raises(ConfigError, match="given the arguments of its key by name"):
+            chain(tasks.add.s(1, 2), save.s("ann")).enqueue()
+
     def test_who_holds_the_unique_key_of_a_step_stands_in_for_it(self, app: QueueTasks, tasks: Tasks) -> None:
         unique = tasks.add.using(unique=True)
         holder = unique.enqueue(1, 2)

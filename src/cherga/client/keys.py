@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cherga.rules import options as check
@@ -76,7 +76,18 @@ def make_unique(
 def make_limit_key(wish: LimitKey, task: str, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """The limit that one job counts for, ``key:<task>|<value>``."""
     values = [_called(wish, task, "key", args, kwargs)] if callable(wish) else signature.arguments(args, kwargs, wish)
-    return f"key:{task}|{shown_value(','.join(_written(value, task, 'key') for value in values))}"
+    return _limit_key(task, values)
+
+
+def make_fed_limit_key(wish: LimitKey, task: str, kwargs: Mapping[str, Any]) -> str:
+    """The same for a job whose first argument is to come: of arguments that are given by name. Raises ``ConfigError``."""
+    if callable(wish) or not kwargs.keys() >= set(wish):
+        raise ConfigError(
+            f"task {task}: expected a step that is fed a result to be given the arguments of its key by name, for the others "
+            "are not known yet; name them, make the step with si(…), or lift the key with using(key=None)"
+        )
+
+    return _limit_key(task, [kwargs[name] for name in wish])
 
 
 def check_names(task: str, option: str, names: Iterable[str], signature: Signature) -> None:
@@ -94,6 +105,10 @@ def check_text(task: str, unique: str, signature: Signature) -> None:
             f"task {task}: expected unique to be [{unique!r}] for the argument of that name, or a text that is no parameter's "
             f"name for a key that all its jobs share, got {unique!r}"
         )
+
+
+def _limit_key(task: str, values: Iterable[Any]) -> str:
+    return f"key:{task}|{shown_value(','.join(_written(value, task, 'key') for value in values))}"
 
 
 def _unique_text(wish: UniqueKey, task: str, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -65,7 +65,7 @@ class UsingOptions(TypedDict, total=False):
     unique_while: str
     unique_for: Duration
     on_conflict: str
-    key: LimitKey
+    key: LimitKey | None
     retry: int
     max_time: Duration | None
     result_ttl: Duration
@@ -177,7 +177,7 @@ def _order_fields(given: UsingOptions) -> dict[str, Any]:
         fields["unique"] = check_unique_key(given["unique"])
 
     if "key" in given:
-        fields["key"] = check_limit_key(given["key"])
+        fields["key"] = None if given["key"] is None else check_limit_key(given["key"])
 
     fields |= unique_fields(given)
     return fields | _start_fields(given) | _expiry_fields(given)

@@ -16,7 +16,7 @@ from cherga.client.depends import context_parameters
 from cherga.client.features import Features
 from cherga.client.flow import Step
 from cherga.client.handle import Job
-from cherga.client.keys import check_names, check_text, make_limit_key, make_unique
+from cherga.client.keys import check_names, check_text, make_fed_limit_key, make_limit_key, make_unique
 from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
@@ -211,14 +211,15 @@ class Task(Enqueuing[P, R]):
 
     def build_fed(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         """The job to push whose first argument is another job's result. Raises ``InvalidArguments`` or ``ConfigError``."""
-        if order.key is not None or not isinstance(order.unique, bool | str | Unique) or order.unique is True:
+        if not isinstance(order.unique, bool | str | Unique) or order.unique is True:
             raise ConfigError(
-                f"task {self.name}: expected no key and no unique made of arguments for a step that is fed a result, for they "
-                "are not known yet; make the step with si(…), or set using(unique='a text of your own')"
+                f"task {self.name}: expected no unique made of arguments for a step that is fed a result, for they are not "
+                "known yet; make the step with si(…), or set using(unique='a text of your own')"
             )
 
+        keys = () if order.key is None else (make_fed_limit_key(order.key, self.name, kwargs),)
         payload = check_size(self.signature.pack_fed(args, kwargs), self.sender.max_payload, f"arguments of task {self.name}")
-        return new_job(self.name, payload, order, self._unique(order, args, kwargs))
+        return new_job(self.name, payload, order, self._unique(order, args, kwargs), keys)
 
     def _aim(self) -> tuple[Task[P, R], Order]:
         home = self.home()
