@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def test_the_function_gets_what_a_direct_call_would_give_it(
         (plain, (1,), {"c": 3}, "got an unexpected keyword argument 'c'"),
         (plain, (1,), {"a": 1}, "multiple values for argument 'a'"),
         (with_positional_only, (), {"a": 1}, "'a'"),
-        (with_keyword_only, (1,), {}, "missing a required argument: 'b'"),
+        (with_keyword_only, (1,), {}, "missing a required (keyword-only )?argument: 'b'"),
         (with_keyword_only, (1, 2), {}, "too many positional arguments"),
         (plain, ("one",), {}, "argument 'a': Expected `int`, got `str`; got 'one'"),
         (plain, (1, None), {}, "argument 'b': Expected `int`, got `None`"),
@@ -114,7 +115,7 @@ def test_arguments_that_do_not_fit_are_refused_by_name(
 ) -> None:
     message = refusal(function, *args, **kwargs)
 
-    assert words in message
+    assert re.search(words, message)
     assert message.startswith("task task(")
 
 
