@@ -134,8 +134,10 @@ class Run:
         """Write everything to ``artifacts/bench-<time>.json``, and a table for the documentation beside it (``.md``)."""
         path = ARTIFACTS / f"bench-{self.started:%Y%m%dT%H%M%SZ}.json"
         figures = [{**asdict(figure), "met": figure.met} for figure in self.figures]
-        path.write_text(json.dumps({"started": self.started.isoformat(), **self._machine, "figures": figures}, indent=2))
-        path.with_suffix(".md").write_text(self.table())
+        path.write_text(
+            json.dumps({"started": self.started.isoformat(), **self._machine, "figures": figures}, indent=2), encoding="utf-8"
+        )
+        path.with_suffix(".md").write_text(self.table(), encoding="utf-8")
         return path
 
     def table(self) -> str:
@@ -174,7 +176,7 @@ def _processor() -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def _sync_time(folder: Path, pause: float = 0.0, times: int = 50) -> float:

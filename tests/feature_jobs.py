@@ -26,7 +26,7 @@ def write(line: str) -> None:
 
 def lines() -> list[str]:
     path = Path(os.environ["DIARY"])
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 @app.on.succeeded

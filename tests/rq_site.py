@@ -52,7 +52,7 @@ class Site:
         package = self.folder / "app"
         package.mkdir()
         (package / "__init__.py").touch()
-        (package / "tasks.py").write_text(source)
+        (package / "tasks.py").write_text(source, encoding="utf-8")
 
     @property
     def tasks(self) -> Any:

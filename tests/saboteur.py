@@ -169,4 +169,4 @@ _WRONG_HEADS = "select * from lanes where head is not null and number not in (se
 
 def read_diary(path: Path) -> list[list[str]]:
     """The lines of the diary, in words."""
-    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    return [line.split() for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

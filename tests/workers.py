@@ -58,7 +58,7 @@ class Workplace:
         if not self.diary.exists():
             return []
 
-        fields = [line.split() for line in self.diary.read_text().splitlines()]
+        fields = [line.split() for line in self.diary.read_text(encoding="utf-8").splitlines()]
         return [Event(f[0], f[1], int(f[2]), int(f[3]), float(f[4])) for f in fields if len(f) == 5 and f[0] == name]
 
     def wait_for(self, name: str, count: int = 1) -> list[Event]:
@@ -102,7 +102,7 @@ class Workplace:
 def _stands_still(pid: int) -> bool:
     """Whether none of its threads goes on: a signal takes its time to reach them all."""
     try:
-        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        stats = [path.read_text(encoding="utf-8") for path in Path(f"/proc/{pid}/task").glob("*/stat")]
     except OSError:
         return False
 
@@ -138,7 +138,7 @@ class Worker:
 
     @property
     def log(self) -> str:
-        return Path(self._log.name).read_text()
+        return Path(self._log.name).read_text(encoding="utf-8")
 
     def ready(self) -> Self:
         """Wait until a worker process has said that it is."""
@@ -148,7 +148,7 @@ class Worker:
     def children(self) -> list[int]:
         """Process ids of the worker processes."""
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        return [int(pid) for pid in path.read_text(encoding="utf-8").split()]
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

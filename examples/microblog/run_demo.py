@@ -104,7 +104,7 @@ def _check(data: Path, options: argparse.Namespace) -> int:
             passed = check.run(running, log)
     finally:
         if not passed:
-            print("\nWhat the worker wrote:\n" + log.read_text(errors="replace"), file=sys.stderr)
+            print("\nWhat the worker wrote:\n" + log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
 
     return 0 if passed else 1
 

@@ -31,7 +31,7 @@ def test_a_theme_can_be_measured(theme: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50)
     (written,) = (tmp_path / "artifacts").glob("bench-*.json")
-    figures = json.loads(written.read_text())["figures"]
+    figures = json.loads(written.read_text(encoding="utf-8"))["figures"]
 
     assert ran.returncode in {0, 1}, ran.stderr
     assert figures

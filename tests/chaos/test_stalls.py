@@ -41,7 +41,7 @@ async def idle(seconds: float) -> None:
 
 def _write_app(folder: Path, settings: str = "", value: int = 1, more: str = "") -> dict[str, str]:
     """A module ``made`` with an application; returns the environment that finds it."""
-    (folder / "made.py").write_text(APP.format(settings=settings, value=value) + more)
+    (folder / "made.py").write_text(APP.format(settings=settings, value=value) + more, encoding="utf-8")
     return {"PYTHONPATH": os.pathsep.join((str(folder), PATH)), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -118,7 +118,7 @@ def test_work_that_must_not_run_twice_is_not_repeated_when_its_end_could_not_be_
         job.result(20)
 
     assert caught.value.reason == "crashed"
-    assert marks.read_text() == "x"
+    assert marks.read_text(encoding="utf-8") == "x"
 
 
 def _mark() -> None:

@@ -37,14 +37,14 @@ def name_of(page: Path) -> str:
 
 def blocks(page: Path, language: str) -> list[Block]:
     """The page's blocks in this language, in order."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     found = [_block(page, text, match) for match in FENCE.finditer(text)]
     return [block for block in found if block.language == language]
 
 
 def rows(page: Path) -> list[list[str]]:
     """The cells of all table rows on the page, without the heads."""
-    lines = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     heads = {number - 1 for number, line in enumerate(lines) if set(line) <= set("|- :")}
     body = [line for number, line in enumerate(lines) if number not in heads and not set(line) <= set("|- :")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))] for line in body]

@@ -14,7 +14,7 @@ from tests.docs.pages import FENCE, blocks, name_of, pages
 
 
 def test_the_page_is_made_from_the_commands() -> None:
-    assert PAGE.read_text() == render(), "make it anew: python -m tests.docs.cli_page"
+    assert PAGE.read_text(encoding="utf-8") == render(), "make it anew: python -m tests.docs.cli_page"
 
 
 def test_every_command_and_option_says_what_it_does() -> None:
@@ -33,7 +33,7 @@ def test_every_command_that_a_page_shows_exists_with_its_options() -> None:
 
 def _commands(page: Path) -> list[str]:
     """What is shown of the command line, in blocks for shells and in running text."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     shown = "\n".join(block.text for language in ("sh", "console") for block in blocks(page, language))
     inline = re.findall(r"(?<!`)`cherga ([^`]+)`", FENCE.sub("", text))
     return [*re.findall(r"^(?:\$ |id=\$\()?cherga ((?:[^\n)|&]|\\\n)+)", shown, re.MULTILINE), *inline]

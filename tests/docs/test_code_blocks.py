@@ -28,7 +28,7 @@ def test_a_block_compiles_and_its_imports_of_cherga_resolve(block: Block) -> Non
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
 def test_the_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
     script = tmp_path / "page.py"
-    script.write_text("\n\n".join(block.text for block in blocks(page, "python") if block.run))
+    script.write_text("\n\n".join(block.text for block in blocks(page, "python") if block.run), encoding="utf-8")
     environment = {**os.environ, "CHERGA_BROKER_URL": f"sqlite:///{tmp_path}/cherga.db"}
     ran = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
 

@@ -15,7 +15,7 @@ SOURCE = re.compile(r"`((?:src|tests|docs|examples|benchmarks)/[\w./-]+)`")
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     links = [page.parent / link for link in LINK.findall(text) if "://" not in link]
     missing = [str(path) for path in [*links, *(ROOT / name for name in SOURCE.findall(text))] if not path.exists()]
 
@@ -23,7 +23,7 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_the_main_path_is_told_in_six_paragraphs() -> None:
-    told = (ROOT / "docs" / "internals.md").read_text().partition("## The main path")[2].partition("\n## ")[0]
+    told = (ROOT / "docs" / "internals.md").read_text(encoding="utf-8").partition("## The main path")[2].partition("\n## ")[0]
     paragraphs = [part for part in told.split("\n\n") if part.startswith("**")]
 
     assert len(paragraphs) == 6
@@ -31,7 +31,7 @@ def test_the_main_path_is_told_in_six_paragraphs() -> None:
 
 
 def test_every_floor_and_every_file_of_the_two_lowest_has_a_place() -> None:
-    told = (ROOT / "docs" / "internals.md").read_text().partition("## Floors")[2]
+    told = (ROOT / "docs" / "internals.md").read_text(encoding="utf-8").partition("## Floors")[2]
     floors, _, files = told.partition("What the two lowest hold")
     source = ROOT / "src" / "cherga"
 

@@ -39,7 +39,7 @@ def test_the_page_about_testing_runs_under_pytest(tmp_path: Path) -> None:
 def write(folder: Path, name: str, text: str) -> None:
     path = folder / name
     path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def run(folder: Path, *command: str) -> str:

@@ -15,7 +15,7 @@ CHERGA = (sys.executable, "-m", "cherga")
 
 def test_the_readme_example_runs_as_written(tmp_path: Path) -> None:
     example, _flow = blocks(ROOT / "README.md", "python")
-    (tmp_path / "letters.py").write_text(example.text)
+    (tmp_path / "letters.py").write_text(example.text, encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHERGA")}
     worker = subprocess.Popen([*CHERGA, "worker", "-A", "letters:app"], cwd=tmp_path, env=kept)
 

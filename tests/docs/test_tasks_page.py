@@ -38,7 +38,7 @@ INSIDE = frozenset(
 
 def names(section: str) -> set[str]:
     """The first cells of the section's table, without parameters."""
-    text = PAGE.read_text().partition(f"\n## {section}")[2].partition("\n## ")[0]
+    text = PAGE.read_text(encoding="utf-8").partition(f"\n## {section}")[2].partition("\n## ")[0]
     return {code(row[0]).partition("(")[0] for row in rows(PAGE) if f"| {row[0]} |" in text}
 
 
@@ -47,7 +47,7 @@ def test_every_option_stands_there() -> None:
 
 
 def test_every_option_of_using_is_named() -> None:
-    text = PAGE.read_text()
+    text = PAGE.read_text(encoding="utf-8")
     assert [name for name in UsingOptions.__annotations__ if f"`{name}`" not in text] == []
 
 

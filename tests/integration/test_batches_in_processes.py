@@ -13,5 +13,5 @@ def test_jobs_whose_process_died_in_a_call_are_charged_a_crash_and_run_alone(pla
 
     assert [job.result(30) for job in jobs] == [0, 1, 2, 3]
     assert sorted(job.refresh().crashes for job in jobs) == [0, 1, 1, 1]
-    assert Counter(place.diary.read_text().splitlines())["batch of 3"] == 1
-    assert Counter(place.diary.read_text().splitlines())["batch of 1"] == 4
+    assert Counter(place.diary.read_text(encoding="utf-8").splitlines())["batch of 3"] == 1
+    assert Counter(place.diary.read_text(encoding="utf-8").splitlines())["batch of 1"] == 4

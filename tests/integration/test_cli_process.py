@@ -80,8 +80,8 @@ def test_options_may_stand_before_the_command(app: QueueTasks, tmp_path: Path) -
 def test_what_is_wrong_from_the_start_is_said_without_a_traceback(
     app: QueueTasks, tmp_path: Path, args: tuple[str, ...], code: int, words: str
 ) -> None:
-    (tmp_path / "text.db").write_text("not a database " * 100)
-    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "text.db").write_text("not a database " * 100, encoding="utf-8")
+    (tmp_path / "broken.py").write_text("1 / 0\n", encoding="utf-8")
     ran = call(tmp_path, *args)
 
     assert ran.code == code

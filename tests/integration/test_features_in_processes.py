@@ -20,7 +20,7 @@ class Features(Workplace):
         return self.worker(*arguments, app="tests.feature_jobs:app").ready()
 
     def lines(self) -> list[str]:
-        return self.diary.read_text().splitlines() if self.diary.exists() else []
+        return self.diary.read_text(encoding="utf-8").splitlines() if self.diary.exists() else []
 
 
 @pytest.fixture

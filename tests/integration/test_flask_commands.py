@@ -37,7 +37,7 @@ def create_app(town="Kyiv"):
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A folder with an application in it."""
-    (tmp_path / "shop.py").write_text(f"INSTANCE = {str(tmp_path / 'instance')!r}\n{SHOP}")
+    (tmp_path / "shop.py").write_text(f"INSTANCE = {str(tmp_path / 'instance')!r}\n{SHOP}", encoding="utf-8")
     return tmp_path
 
 

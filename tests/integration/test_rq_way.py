@@ -224,7 +224,7 @@ def test_the_handle_of_the_running_job_outside_it_cannot_save(site: Site) -> Non
 
 def test_nothing_that_stands_in_the_store_is_imported(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.write_tasks(EXAMPLE)
-    (site.folder / "trap.py").write_text("def spring(*arguments): pass")
+    (site.folder / "trap.py").write_text("def spring(*arguments): pass", encoding="utf-8")
     stray = site.app.add_task("trap.spring")  # by name alone, as anybody can store it who reaches the broker
     head = encode(JobHead(on_success="trap.spring"))
     forged = NewJob(id=uuid4(), task="app.tasks.example", payload=encode([[0], {}]), head=head)
@@ -245,18 +245,22 @@ def test_a_worker_in_another_process_imports_what_the_sender_cannot(place: Workp
         "def double(number): return 2 * number\n"
         "def note(job, connection, result): Path(job.meta['file']).write_text(f'{job.get_id()} {result}')\n"
     )
-    (tmp_path / "blog.py").write_text("from cherga import QueueTasks\napp = QueueTasks('jobs')\napp.tasks_from('app.tasks')\n")
+    (tmp_path / "blog.py").write_text(
+        "from cherga import QueueTasks\napp = QueueTasks('jobs')\napp.tasks_from('app.tasks')\n", encoding="utf-8"
+    )
     file = tmp_path / "noted"
     job = site.app.queue().enqueue("app.tasks.double", 21, meta={"file": str(file)}, on_success="app.tasks.note")
 
     assert place.worker("--burst", app="blog:app", PYTHONPATH=f"{tmp_path}:{PATH}").wait() == 0
     assert job.result(1) == 42
-    assert file.read_text() == f"{job.get_id()} 42"
+    assert file.read_text(encoding="utf-8") == f"{job.get_id()} 42"
     site.app.close()
 
 
 def test_a_worker_says_which_listed_module_it_cannot_import(place: Workplace, tmp_path: Path) -> None:
-    (tmp_path / "blog.py").write_text("from cherga import QueueTasks\napp = QueueTasks('jobs')\napp.tasks_from('app.tsaks')\n")
+    (tmp_path / "blog.py").write_text(
+        "from cherga import QueueTasks\napp = QueueTasks('jobs')\napp.tasks_from('app.tsaks')\n", encoding="utf-8"
+    )
     worker = place.worker(app="blog:app", PYTHONPATH=f"{tmp_path}:{PATH}")
 
     assert worker.wait() == Exit.LOAD

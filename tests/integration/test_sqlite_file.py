@@ -144,12 +144,12 @@ class TestRefusing:
 
     def test_a_file_that_is_no_database_is_left_as_it_is(self, tmp_path: Path) -> None:
         file = tmp_path / "notes.txt"
-        file.write_text("not a database, " * 100)
+        file.write_text("not a database, " * 100, encoding="utf-8")
 
         with pytest.raises(BrokerUnusable, match="not an SQLite database"), opened(file):
             pass
 
-        assert file.read_text() == "not a database, " * 100
+        assert file.read_text(encoding="utf-8") == "not a database, " * 100
 
     @pytest.mark.parametrize("statement", ["create table users (id)", "pragma application_id = 7", "pragma user_version = 3"])
     def test_another_applications_database_is_left_as_it_is(self, tmp_path: Path, statement: str) -> None:
@@ -346,7 +346,7 @@ class TestUpgrading:
 
 
 def _make_version_1(file: Path, id: bytes) -> None:
-    schema = Path(__file__).with_name("sqlite_schema_1.sql").read_text()
+    schema = Path(__file__).with_name("sqlite_schema_1.sql").read_text(encoding="utf-8")
 
     with contextlib.closing(apsw.Connection(str(file))) as db:
         db.execute(schema)

@@ -170,7 +170,7 @@ def test_queues_are_served_in_the_order_given(place: Workplace) -> None:
 
 
 def test_a_module_that_does_not_import_is_one_clear_line_and_code_3(place: Workplace, tmp_path: Path) -> None:
-    (tmp_path / "broken_module.py").write_text("import a_package_that_nobody_has\n")
+    (tmp_path / "broken_module.py").write_text("import a_package_that_nobody_has\n", encoding="utf-8")
     worker = place.worker(app="broken_module:app", PYTHONPATH=f"{tmp_path}:{PATH}")
 
     assert worker.wait() == 3
@@ -179,7 +179,9 @@ def test_a_module_that_does_not_import_is_one_clear_line_and_code_3(place: Workp
 
 
 def test_a_file_that_is_no_database_is_one_clear_line_and_code_4(place: Workplace, tmp_path: Path) -> None:
-    (tmp_path / "queue.db").write_text("this is a letter, not a database, and long enough to be read as a header" * 20)
+    (tmp_path / "queue.db").write_text(
+        "this is a letter, not a database, and long enough to be read as a header" * 20, encoding="utf-8"
+    )
     worker = place.worker()
 
     assert worker.wait() == 4
@@ -203,10 +205,10 @@ def test_two_workers_may_start_on_an_empty_file_at_once(place: Workplace) -> Non
 def test_a_changed_file_restarts_the_worker_processes(place: Workplace, tmp_path: Path) -> None:
     module = tmp_path / "changing.py"
     source = "from cherga import QueueTasks\napp = QueueTasks('jobs')\n@app.task\ndef version() -> int:\n    return {}\n"
-    module.write_text(source.format(1))
+    module.write_text(source.format(1), encoding="utf-8")
     place.worker("--reload", app="changing:app", PYTHONPATH=f"{tmp_path}:{PATH}", PYTHONDONTWRITEBYTECODE="1").ready()
     assert place.client.add_task("version").result(10) == 1
-    module.write_text(source.format(2))
+    module.write_text(source.format(2), encoding="utf-8")
 
     wait_until(lambda: place.client.add_task("version").result(10) == 2, "the new code runs", 20)
 

@@ -70,7 +70,7 @@ def test_the_wheel_carries_its_licence(wheel: Path) -> None:
 
 
 def test_a_job_runs_from_the_wheel_alone(programs: Path, tmp_path: Path) -> None:
-    (tmp_path / "letters.py").write_text(APPLICATION)
+    (tmp_path / "letters.py").write_text(APPLICATION, encoding="utf-8")
     ids = _run(programs / "python", "-c", ENQUEUE, cwd=tmp_path).split()
     _run(programs / "cherga", "worker", "-A", "letters:app", "--burst", cwd=tmp_path)
 

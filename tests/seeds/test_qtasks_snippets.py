@@ -19,7 +19,7 @@ def app() -> Iterator[QueueTasks]:
     declarations = shared_task.__self__._declarations  # type: ignore[attr-defined]
     kept = dict(declarations)
     space: dict[str, object] = {"__name__": "qtasks_snippets"}
-    exec(compile(SNIPPETS.read_text(), SNIPPETS, "exec"), space)
+    exec(compile(SNIPPETS.read_text(encoding="utf-8"), SNIPPETS, "exec"), space)
     app = space["app"]
     assert isinstance(app, QueueTasks)
 

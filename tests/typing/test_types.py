@@ -17,7 +17,7 @@ import cherga
 
 CASES = Path(__file__).parent / "cases.py"
 SOURCES = Path(cherga.__file__).parents[1]
-LINES = CASES.read_text().splitlines()
+LINES = CASES.read_text(encoding="utf-8").splitlines()
 EXPECTED = {number: text.partition("  # is: ")[2] for number, text in enumerate(LINES, 1) if "  # is: " in text}
 WRONG = {number for number, text in enumerate(LINES, 1) if text.endswith("# error")}
 
@@ -45,7 +45,7 @@ def test_mypy(tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("pyright") is None, reason="pyright is not installed")
 def test_pyright(tmp_path: Path) -> None:
     settings = {"extraPaths": [str(SOURCES)], "typeCheckingMode": "standard"}
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
     shutil.copy(CASES, tmp_path)
     found = json.loads(check("pyright", "--outputjson", "--project", str(tmp_path)))["generalDiagnostics"]
     revealed = {_line(each): each["message"].partition('is "')[2].rstrip('"') for each in found if _is(each, "information")}

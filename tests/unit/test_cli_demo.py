@@ -17,7 +17,7 @@ def test_in_a_checkout_the_script_is_the_example() -> None:
 
 def test_the_script_gets_the_arguments_and_gives_the_code(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
-    script.write_text("def main(argv):\n    return 7 if list(argv) == ['--check'] else 0\n")
+    script.write_text("def main(argv):\n    return 7 if list(argv) == ['--check'] else 0\n", encoding="utf-8")
 
     assert run_script(script, ["--check"]) == 7
 
@@ -35,7 +35,7 @@ def test_what_is_missing_is_a_sentence(
     script = tmp_path / "run.py"
 
     if text is not None:
-        script.write_text(text)
+        script.write_text(text, encoding="utf-8")
 
     assert run_script(script, []) == 1
     assert words in capsys.readouterr().err

@@ -80,7 +80,9 @@ def test_only_sqlite_urls_have_a_queue_file() -> None:
 
 
 def test_what_is_no_queue_file_has_no_namespace(tmp_path: Path) -> None:
-    (tmp_path / "text.db").write_text("not a database, but long enough to look like a file with a header of sorts" * 3)
+    (tmp_path / "text.db").write_text(
+        "not a database, but long enough to look like a file with a header of sorts" * 3, encoding="utf-8"
+    )
 
     assert namespace_in(f"sqlite:///{tmp_path}/text.db") is None
     assert namespace_in(f"sqlite:///{tmp_path}/missing.db") is None

@@ -42,7 +42,7 @@ def run(shop: pytest.Pytester, test: str) -> pytest.RunResult:
 
 
 def test_the_entry_point_names_the_plugin() -> None:
-    points = tomllib.loads(PYPROJECT.read_text())["project"]["entry-points"]
+    points = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["entry-points"]
 
     assert points["pytest11"] == {"cherga": "cherga_pytest"}
 

@@ -131,7 +131,11 @@ def _failing_export(stack: Stack, worker_log: Path) -> None:
     page = _until(lambda: taras.get("/"), lambda page: _state(page) == "failed", "the alert turns red")
     _expect("Спробувати ще раз" in page.text, "the red alert offers another try")
     _expect(_export_button(taras.get("/user/taras"), "Експортувати дописи"), "and the button is back on the profile")
-    _until(lambda: worker_log.read_text(errors="replace"), _has_traceback, "the traceback is in the log of the application")
+    _until(
+        lambda: worker_log.read_text(encoding="utf-8", errors="replace"),
+        _has_traceback,
+        "the traceback is in the log of the application",
+    )
 
     mail.post("/refusing", refusing="no")
     taras.post("/export")
