@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cherga.client.features import Features, Step, features_of
 from cherga.client.keys import LimitKey, UniqueKey
 from cherga.client.limits import task_rule
-from cherga.client.order import Order, on_crash, order_with
+from cherga.client.order import Order, on_crash, order_with, with_head
 from cherga.client.pipeline import executor_of
 from cherga.client.schedules import NO_ID, TIMING, make_schedule
 from cherga.client.task import BatchTask, CalledTask, CoroutineTask, EchoTask, FunctionTask, Sender, Task, place_of
@@ -22,6 +22,7 @@ from cherga.rules.options import Duration
 from cherga.rules.retry import Retry, exception_kinds
 from cherga.rules.settings import Settings
 from cherga.words.errors import ConfigError, InvalidArguments, TaskError
+from cherga.words.keeping import Keeping
 from cherga.words.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -293,7 +294,15 @@ def _order(name: str, options: TaskOptions) -> Order:
     if options.get("on_crash") == "fail":
         shared["on_crash"] = "fail"
 
-    return order_with(Order(), name, cast(Any, shared))
+    order = order_with(Order(), name, cast(Any, shared))
+    keeping = keeping_of(options)
+    return order if keeping is None else with_head(order, replace(order.head, keeping=keeping))
+
+
+def keeping_of(options: Mapping[str, Any]) -> Keeping | None:
+    """How long the task itself says that its jobs are kept; None when it leaves that to the application."""
+    own = {name: check.seconds(options[name], name) for name in ("result_ttl", "failure_ttl") if name in options}
+    return Keeping(**own) if own else None
 
 
 def _retry(options: TaskOptions) -> Retry:

@@ -20,7 +20,7 @@ from cherga.client.applications import current_application
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import new_id
-from cherga.client.order import Order, new_job, pack_head, shown
+from cherga.client.order import Order, new_job, pack_head, shown, with_head
 from cherga.rules import options as check
 from cherga.rules.codec import check_size
 from cherga.rules.signature import pack_unbound
@@ -171,7 +171,7 @@ class Step(Part[R]):
         if fed:
             head = replace(head, feed=place.before, keys=place.keys)
 
-        order = replace(self.order, id=self.order.id or place.make_id(), edges=edges, head=head, packed_head=pack_head(head))
+        order = with_head(replace(self.order, id=self.order.id or place.make_id(), edges=edges), head)
         job = (self.task.build_fed if fed else self.task.build)(order, self.args, self.kwargs)
         job = replace(job, parent=place.group)
         return Plan([job], job)

@@ -122,9 +122,14 @@ def order_with(order: Order, task: str, given: UsingOptions) -> Order:
     except ConfigError as error:
         raise ConfigError(f"task {task}: {error}") from None
 
-    changed = replace(order, **changes, head=head, packed_head=pack_head(head))
+    changed = with_head(replace(order, **changes), head)
     _check_whole(changed, task)
     return changed
+
+
+def with_head(order: Order, head: JobHead) -> Order:
+    """The order with this head."""
+    return replace(order, head=head, packed_head=pack_head(head))
 
 
 def shown(edges: Iterable[Edge]) -> tuple[UUID, ...]:

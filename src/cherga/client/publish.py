@@ -13,6 +13,7 @@ from cherga.client import limits, schedules
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules.settings import Settings
+from cherga.words.keeping import KEEPING, Keeping
 from cherga.words.limits import LIMIT, LimitRule
 from cherga.words.schedule import SCHEDULE
 from cherga.words.shared import Definition
@@ -49,7 +50,7 @@ def publish(app: Publisher) -> None:
     if (newest := _newest(app, flow)) > version:
         logger.warning(OLDER_CODE, version, newest)
 
-    app.broker.define([*(_task(task, version) for task in tasks), *flow])
+    app.broker.define([*(_task(task, version) for task in tasks), *_keeping(app, version), *flow])
 
 
 def _task(task: Task[Any, Any], version: int) -> Definition:
@@ -61,6 +62,19 @@ def _task(task: Task[Any, Any], version: int) -> Definition:
 
     data = msgspec.msgpack.encode({key: value for key, value in facts.items() if value is not None})
     return Definition("task", task.name, data, version)
+
+
+def _keeping(app: Publisher, version: int) -> list[Definition]:
+    """How long jobs are kept: for whoever ends one, and does not know its task or this application's settings."""
+    stored = {one.name for one in app.broker.definitions(KEEPING)}
+    own = {name: task.order.head.keeping for name, task in app.tasks.items()}
+    said = {name: each for name, each in own.items() if each is not None}
+    said[""] = Keeping(app.settings.result_ttl, app.settings.failure_ttl)
+    silent = [name for name in own if name not in said and name in stored]
+    return [
+        *(Definition(KEEPING, name, msgspec.msgpack.encode(each), version) for name, each in said.items()),
+        *(Definition(KEEPING, name, b"", version) for name in silent),
+    ]
 
 
 def _limits(app: Publisher, version: int) -> list[Definition]:

@@ -14,7 +14,7 @@ from cherga.client.applications import current_application
 from cherga.client.dotted import DottedTasks, Target
 from cherga.client.handle import Job, Source
 from cherga.client.ids import as_id
-from cherga.client.order import Order, UsingOptions, order_with, pack_head
+from cherga.client.order import Order, UsingOptions, order_with, with_head
 from cherga.client.task import Task
 from cherga.rules import options as check
 from cherga.rules.codec import encode_argument
@@ -143,7 +143,7 @@ class Queue:
         given: UsingOptions = {"queue": self.name, **_using(name, options), **start}
         order = order_with(order, name, given)
         head = replace(order.head, **self._head_fields(name, options))
-        return replace(order, head=head, packed_head=pack_head(head))
+        return with_head(order, head)
 
     def _head_fields(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
         fields: dict[str, Any] = {}

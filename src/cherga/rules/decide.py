@@ -7,6 +7,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cherga.rules.deaths import INTERRUPTED, MUST_NOT_RUN_TWICE
 from cherga.rules.retry import Retry
 from cherga.words.claim import ClaimedJob
 from cherga.words.job import Attempt, JobError, JobState, Reason
@@ -36,10 +37,6 @@ class Policy(Struct, frozen=True):
             failure_ttl=self.failure_ttl if by.failure_ttl is None else by.failure_ttl,
             on_crash=by.on_crash or self.on_crash,
         )
-
-
-UNASKED = Policy()
-"""For an end that no worker wrote: what the head of the job overrides, and else this."""
 
 
 class Run(Struct, frozen=True):
@@ -85,11 +82,11 @@ def _failed(job: ClaimedJob, outcome: Failed, policy: Policy, run: Run, chance: 
 
 def _interrupted(job: ClaimedJob, policy: Policy, run: Run) -> Settlement:
     """A deploy is nobody's fault, unless the task must never run twice."""
-    error = JobError("Interrupted", "the worker was stopped while the job ran")
-    attempt = _attempt(job, run, Reason.INTERRUPTED, error)
+    attempt = _attempt(job, run, Reason.INTERRUPTED, INTERRUPTED)
 
     if policy.on_crash is OnCrash.FAIL:
-        return replace(_final(job, JobState.FAILED, Reason.INTERRUPTED, policy), attempt=attempt)
+        final = _final(job, JobState.FAILED, Reason.INTERRUPTED, policy)
+        return replace(final, message=MUST_NOT_RUN_TWICE, attempt=attempt)
 
     return replace(_again(job, 0.0, Charge.INTERRUPTION), attempt=attempt)
 

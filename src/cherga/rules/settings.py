@@ -30,6 +30,10 @@ class BrokerSettings(Struct, frozen=True, kw_only=True):
     """A job whose process died this often fails (reason ``poison``)."""
     crash_backoff: tuple[float, ...] = (0.0, 10.0, 60.0)
     """Wait after the first, second, … crash; the last one repeats."""
+    result_ttl: float = 86_400.0
+    """How long a succeeded job and its result are kept."""
+    failure_ttl: float = 30 * 86_400.0
+    """How long failed and cancelled jobs are kept."""
     succeeded_cap: int = 100_000
     """Succeeded jobs kept at most."""
     failed_cap: int = 100_000
@@ -45,10 +49,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     """After this long an enqueue raises ``EnqueueUnknown``."""
     max_payload: int = 1 << 20
     """Bytes of encoded arguments, and of an encoded result, at most."""
-    result_ttl: float = 86_400.0
-    """How long a succeeded job and its result are kept."""
-    failure_ttl: float = 30 * 86_400.0
-    """How long failed and cancelled jobs are kept."""
     max_time: float | None = 3600.0
     """Limit of one run for tasks that set none; None: no limit."""
     code_version: int = 0
@@ -68,6 +68,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     stall_limit: float = 60.0
     """How long the engine of a worker process may stand still before its supervisor kills it."""
     broker: BrokerSettings = BrokerSettings()
+
+    @property
+    def result_ttl(self) -> float:
+        """Set for the broker too, which ends jobs by itself."""
+        return self.broker.result_ttl
+
+    @property
+    def failure_ttl(self) -> float:
+        """The same for failed and cancelled jobs."""
+        return self.broker.failure_ttl
 
 
 def make_settings(name: str, given: dict[str, Any]) -> Settings:

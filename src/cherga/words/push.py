@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from cherga.words.job import JobState
+from cherga.words.keeping import Keeping
 from cherga.words.unique import Unique
 
 
@@ -75,6 +76,8 @@ class JobHead(Struct, frozen=True, omit_defaults=True):
     key_id: str | None = None
     signature: bytes | None = None
     overrides: Overrides | None = None
+    keeping: Keeping | None = None
+    """What its task said of it, for an end that no worker writes."""
     meta: bytes | None = None
     """Packed metadata to begin with."""
     on_success: str | None = None

@@ -222,6 +222,7 @@ class MemoryBroker:
     @contextmanager
     def _held(self) -> Iterator[Store]:
         with self._store.lock:
+            self._store.settings = self._settings
             yield self._store
             struck = self._store.bells.take()
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from cherga.brokers.memory.ending import end_unasked, release_page
 from cherga.brokers.memory.store import Store
+from cherga.rules.endings import QUEUE_WAS_FULL
 from cherga.rules.limits import queue_limit, rule_for
 from cherga.rules.refusals import full_queue
 from cherga.words.job import WAITING_STATES, JobRow, JobState, Reason
@@ -36,7 +37,7 @@ def make_room(store: Store, jobs: Sequence[NewJob], spared: Collection[UUID], no
 
         if rule:
             for row in _oldest(store, queue, rule, number, spared):
-                end_unasked(store, row, JobState.CANCELLED, Reason.DROPPED, now, message="the queue was full")
+                end_unasked(store, row, JobState.CANCELLED, Reason.DROPPED, now, message=QUEUE_WAS_FULL)
                 release_page(store, row.id, now)
 
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import DecodeError, Struct, ValidationError, convert
+from msgspec import Struct, convert
 from msgspec.structs import asdict
 
 from cherga.brokers.memory.drawing import LaneTop
@@ -15,6 +15,8 @@ from cherga.brokers.memory.ending import end_unasked
 from cherga.brokers.memory.lanes import LaneKey
 from cherga.brokers.memory.limiting import LimitBook
 from cherga.brokers.memory.store import Store
+from cherga.rules.endings import CANNOT_BE_READ
+from cherga.rules.reading import UNREADABLE
 from cherga.rules.turns import Offer, share_out, take_turns
 from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
 from cherga.words.job import JobRow, JobState, Reason
@@ -151,9 +153,8 @@ class _Desk:
         """The job with a token of its own; None when it cannot be read, and has ended thereby."""
         try:
             _check(row)
-        except (ValidationError, DecodeError) as error:
-            message = f"the stored job cannot be read: {error}"
-            end_unasked(self._store, row, JobState.FAILED, Reason.MALFORMED, self._now, message=message)
+        except UNREADABLE:
+            end_unasked(self._store, row, JobState.FAILED, Reason.MALFORMED, self._now, message=CANNOT_BE_READ)
             return None
 
         return _claimed(_start(self._store, row, self._session, self._now), self._now)

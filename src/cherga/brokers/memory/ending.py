@@ -10,14 +10,17 @@ import msgspec
 
 from cherga.brokers.memory.store import Orphans, Store
 from cherga.doors.broker import Topic
-from cherga.rules.decide import UNASKED
 from cherga.rules.edges import satisfied, upstream
+from cherga.rules.keeping import time_kept
+from cherga.rules.reading import read_or
 from cherga.words.job import JobRow, JobState, Reason
-from cherga.words.push import GROUP_TASK, EdgePolicy, JobHead, Overrides
+from cherga.words.keeping import KEEPING
+from cherga.words.push import GROUP_TASK, EdgePolicy, JobHead
 
 PAGE = 100
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
+_NO_HEAD = JobHead()
 
 
 def make_ready(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
@@ -44,15 +47,14 @@ def end(store: Store, row: JobRow, to: JobState, now: float, keep: float, **fiel
 
 
 def end_unasked(store: Store, row: JobRow, to: JobState, reason: Reason, now: float, **fields: Any) -> JobRow:
-    """An end that no worker wrote; it is kept as long as a failure."""
-    keep = UNASKED.overridden(overrides_of(row)).failure_ttl
-    return end(store, row, to, now, keep, reason=reason, **fields)
+    """An end that no worker wrote."""
+    return end(store, row, to, now, _time_kept(store, row, to), reason=reason, **fields)
 
 
 def end_group(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
     """A group that waits for nobody has succeeded."""
-    keep = UNASKED.overridden(overrides_of(row)).result_ttl
-    return end(store, row, JobState.SUCCEEDED, now, keep, ready_at=None, **fields)
+    to = JobState.SUCCEEDED
+    return end(store, row, to, now, _time_kept(store, row, to), ready_at=None, **fields)
 
 
 def end_upstream(store: Store, row: JobRow, missed: Mapping[EdgePolicy, JobState], now: float) -> None:
@@ -97,14 +99,17 @@ def release_page(store: Store, parent: UUID, now: float, limit: int = PAGE) -> i
     return len(page)
 
 
-def overrides_of(row: JobRow) -> Overrides:
-    """What ``using(...)`` set for this job; nothing when its head cannot be read."""
-    try:
-        head = _decode_head(row.head or b"\x80")
-    except (msgspec.DecodeError, TypeError):
-        return Overrides()
+def head_of(row: JobRow) -> JobHead:
+    """What was set at enqueue; nothing when it cannot be read."""
+    return read_or(_decode_head, row.head or None, _NO_HEAD)
 
-    return head.overrides or Overrides()
+
+def _time_kept(store: Store, row: JobRow, to: JobState) -> float:
+    def published(name: str) -> bytes | None:
+        known = store.definitions.get((KEEPING, name))
+        return known.data if known else None
+
+    return time_kept(to, row.task, head_of(row), published, store.settings)
 
 
 def _release(store: Store, id: UUID, policy: EdgePolicy, state: JobState, now: float) -> None:

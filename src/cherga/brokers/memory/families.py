@@ -27,11 +27,11 @@ def look_at(store: Store, parent: UUID) -> Family:
 
 
 def cancel_orphans(store: Store, now: float, limit: int = PAGE) -> int:
-    """Cancel at most ``limit`` unfinished children of those recorded, of the latest first; return how many."""
+    """Cancel at most ``limit`` unfinished children of those recorded, of the first recorded first; return how many."""
     count = 0
 
     while store.orphans and count < limit:
-        parent, why = next(reversed(store.orphans.items()))
+        parent, why = next(iter(store.orphans.items()))
         page = _page(store, parent, limit - count)
 
         if len(page) < limit - count:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from cherga.brokers.memory.ending import end_unasked, make_ready, make_ready_at, overrides_of
-from cherga.brokers.memory.settling import charge, with_attempt
+from cherga.brokers.memory.ending import end_unasked, head_of, make_ready_at
+from cherga.brokers.memory.settling import counters_of
 from cherga.brokers.memory.store import Session, Store
+from cherga.rules.attempts import with_attempt
+from cherga.rules.deaths import Victim, fate_of
 from cherga.rules.settings import BrokerSettings
-from cherga.words.job import Attempt, JobError, JobRow, JobState, Reason
-from cherga.words.push import OnCrash
+from cherga.words.job import JobRow, JobState
 from cherga.words.session import Cancel, Death, SessionInfo, Signals, WorkerInfo
 from cherga.words.settlement import Charge
-
-_CRASHED = JobError("Crashed", "the process died while the job ran")
-_INTERRUPTED = JobError("Interrupted", "the worker was stopped while the job ran")
 
 
 def register(store: Store, info: SessionInfo, uptime: float, lease: float) -> None:
@@ -89,7 +87,7 @@ class Reaper:
 
         for id in page:
             row = self._store.rows[id]
-            self._free(row, _cost(row, death), session.info.worker)
+            self._free(row, death, session.info.worker)
 
         if not mine:
             self._store.running.pop(session.info.id, None)
@@ -97,27 +95,23 @@ class Reaper:
 
         return page
 
-    def _free(self, row: JobRow, cost: Charge, worker: str) -> None:
+    def _free(self, row: JobRow, death: Death, worker: str) -> None:
         store, now = self._store, self._now
+        fate = fate_of(_victim(row, death, worker), self._settings, now)
 
-        if cost is Charge.REFUND:
+        if fate.charge is Charge.REFUND:
             store.book.take_start_back(row)
 
-        row = replace(row, token=None, **charge(row, cost), **_history(row, cost, worker, now))
+        row = replace(row, token=None, **asdict(fate.counters))
 
-        if row.cancel_requested:
-            end_unasked(store, row, JobState.CANCELLED, Reason.ASKED, now, message=row.message)
-        elif cost is Charge.REFUND:
-            make_ready(store, row, now, session=None)
-        elif overrides_of(row).on_crash is OnCrash.FAIL:
-            end_unasked(store, row, JobState.FAILED, _reason(cost), now)
-        elif cost is Charge.INTERRUPTION:
-            make_ready(store, row, now, session=None, reason=Reason.INTERRUPTED)
-        elif row.crashes >= self._settings.crash_cap:
-            end_unasked(store, row, JobState.FAILED, Reason.POISON, now, message=f"its process died {row.crashes} times")
+        if fate.attempt:
+            row = replace(row, attempts=with_attempt(row.attempts, fate.attempt))
+
+        if fate.to.final and fate.reason:
+            end_unasked(store, row, fate.to, fate.reason, now, message=fate.message or row.message)
         else:
-            at = now + _backoff(self._settings.crash_backoff, row.crashes)
-            make_ready_at(store, row, at, now, session=None, reason=Reason.CRASHED)
+            at = now + fate.delay if fate.to is JobState.SCHEDULED else None
+            make_ready_at(store, row, at, now, session=None, reason=fate.reason)
 
 
 def _cancels(store: Store, session: str) -> list[Cancel]:
@@ -129,26 +123,13 @@ def _running(store: Store, session: Session) -> int:
     return len(store.running.get(session.info.id, {}))
 
 
-def _cost(row: JobRow, death: Death) -> Charge:
-    if death.started is not None and row.token not in death.started:
-        return Charge.REFUND
-
-    return Charge.INTERRUPTION if death.orderly else Charge.CRASH
-
-
-def _history(row: JobRow, cost: Charge, worker: str, now: float) -> dict[str, bytes]:
-    if cost is Charge.REFUND:
-        return {}
-
-    error = _CRASHED if cost is Charge.CRASH else _INTERRUPTED
-    attempt = Attempt(row.attempt, worker, row.started_at or now, now, _reason(cost), error)
-    return {"attempts": with_attempt(row, attempt)}
-
-
-def _reason(cost: Charge) -> Reason:
-    return Reason.CRASHED if cost is Charge.CRASH else Reason.INTERRUPTED
-
-
-def _backoff(waits: tuple[float, ...], crashes: int) -> float:
-    """The wait after this many crashes; the last one repeats."""
-    return waits[min(crashes, len(waits)) - 1] if waits else 0.0
+def _victim(row: JobRow, death: Death, worker: str) -> Victim:
+    return Victim(
+        counters=counters_of(row),
+        began=death.started is None or row.token in death.started,
+        orderly=death.orderly,
+        cancelling=row.cancel_requested,
+        on_crash=overrides.on_crash if (overrides := head_of(row).overrides) else None,
+        worker=worker,
+        started_at=row.started_at,
+    )

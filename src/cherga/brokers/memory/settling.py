@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-import msgspec
+from msgspec.structs import asdict
 
 from cherga.brokers.memory.ending import end, end_unasked, make_ready, make_ready_at, release_page
 from cherga.brokers.memory.families import cancel_orphans
 from cherga.brokers.memory.pushing import push_group
 from cherga.brokers.memory.store import Store
-from cherga.words.job import ATTEMPTS_KEPT, Attempt, JobRow, JobState, Reason
+from cherga.rules.attempts import Counters, with_attempt
+from cherga.rules.keeping import bounded
+from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.report import EVENTS_KEPT, LiveEvent, Report
 from cherga.words.settlement import Charge, Settled, Settlement
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_attempts = msgspec.msgpack.Decoder(list[Attempt]).decode
 
 
 def settle(store: Store, settlement: Settlement, now: float) -> Settled:
@@ -66,23 +65,9 @@ def report(store: Store, report: Report) -> bool:
     return True
 
 
-def charge(row: JobRow, how: Charge) -> dict[str, Any]:
-    """The counters after this charge. The claim counted the attempt already."""
-    match how:
-        case Charge.ATTEMPT:
-            return {}
-        case Charge.REFUND:
-            return {"attempt": row.attempt - 1}
-        case Charge.INTERRUPTION:
-            return {"attempt": row.attempt - 1, "interruptions": row.interruptions + 1}
-        case Charge.CRASH:
-            return {"crashes": row.crashes + 1}
-
-
-def with_attempt(row: JobRow, attempt: Attempt) -> bytes:
-    """The packed history with one more attempt."""
-    kept = _decode_attempts(row.attempts) if row.attempts else []
-    return _encode([*kept, attempt][-ATTEMPTS_KEPT:])
+def counters_of(row: JobRow) -> Counters:
+    """What the job has been through."""
+    return Counters(row.attempt, row.crashes, row.interruptions)
 
 
 def _move_on(store: Store, row: JobRow, settlement: Settlement, now: float) -> JobRow:
@@ -90,7 +75,7 @@ def _move_on(store: Store, row: JobRow, settlement: Settlement, now: float) -> J
 
     if settlement.to.final:
         fields |= {"reason": settlement.reason, "result": settlement.result}
-        return end(store, row, settlement.to, now, settlement.keep, **fields)
+        return end(store, row, settlement.to, now, bounded(settlement.keep), **fields)
 
     if row.cancel_requested:  # asked for after the worker had decided
         return end_unasked(store, row, JobState.CANCELLED, Reason.ASKED, now, **fields | {"message": row.message})
@@ -103,11 +88,11 @@ def _move_on(store: Store, row: JobRow, settlement: Settlement, now: float) -> J
 
 
 def _new_values(row: JobRow, settlement: Settlement) -> dict[str, Any]:
-    values = charge(row, settlement.charge) | _last_values(settlement)
+    values = asdict(counters_of(row).charged(settlement.charge)) | _last_values(settlement)
     values["message"] = settlement.message or (row.message if settlement.to is JobState.CANCELLED else None)
 
     if settlement.attempt:
-        values["attempts"] = with_attempt(row, settlement.attempt)
+        values["attempts"] = with_attempt(row.attempts, settlement.attempt)
 
     return values
 

@@ -19,6 +19,7 @@ from cherga.brokers.memory.lanes import LaneKey, lane_of
 from cherga.brokers.memory.limiting import LimitBook
 from cherga.brokers.memory.listening import Bells
 from cherga.doors.broker import Topic
+from cherga.rules.settings import BrokerSettings
 from cherga.words.job import WAITING_STATES, JobRow, JobState, Reason
 from cherga.words.limits import LIMIT, OVERRIDE
 from cherga.words.push import EdgePolicy
@@ -52,6 +53,8 @@ class Store:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.settings = BrokerSettings()
+        """Those of the broker that holds the lock."""
         self.bells = Bells()
         self.rows: dict[UUID, JobRow] = {}
         self.streams: dict[UUID, deque[LiveEvent]] = {}

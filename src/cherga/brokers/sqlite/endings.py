@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from cherga.brokers.sqlite.held import Held
+from cherga.brokers.sqlite.keeping import time_kept
 from cherga.brokers.sqlite.rows import (
     AWAITED,
     CANCELLED,
@@ -22,7 +23,6 @@ from cherga.brokers.sqlite.rows import (
 from cherga.brokers.sqlite.uniques import release_key, retake_key
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.rules.decide import UNASKED
 from cherga.rules.lifecycle import Move, allowed
 from cherga.words.job import JobState, Reason
 from cherga.words.push import GROUP_TASK
@@ -58,7 +58,7 @@ _write_json = msgspec.json.Encoder().encode
 
 
 class Ending(Struct, frozen=True, kw_only=True):
-    """How a job ends. ``kept`` None: as long as its head says, else 30 days."""
+    """How a job ends. ``kept`` None: for the time that ``cherga.rules.keeping`` says."""
 
     to: int
     reason: Reason | None = None
@@ -91,14 +91,13 @@ def end(write: Write, held: Held, ending: Ending) -> None:
     if held.traits & AWAITED:
         write.ended[held.sequence] = ending.to
 
-    _store_end(write, held, ending, _kept(held, ending))
+    _store_end(write, held, ending)
 
 
 def end_group(write: Write, held: Held) -> None:
     """A job that is a group has nobody to wait for any more: it has succeeded."""
-    kept = UNASKED.overridden(held.head.overrides).result_ttl
     write.run("update jobs set pending = 0 where sequence = ?", (held.sequence,))
-    end(write, held, Ending(to=SUCCEEDED, kept=kept))
+    end(write, held, Ending(to=SUCCEEDED))
 
 
 def cancel(write: Write, held: Held, reason: Reason, message: str | None) -> bool:
@@ -160,18 +159,12 @@ def _let_edges_go(write: Write, held: Held) -> None:
         write.run("delete from edges where child = ?", (held.sequence,))
 
 
-def _store_end(write: Write, held: Held, ending: Ending, kept: float) -> None:
+def _store_end(write: Write, held: Held, ending: Ending) -> None:
+    kept = time_kept(write, held.lane, held.head, ending.to) if ending.kept is None else ending.kept
     texts = (ending.reason and ending.reason.value, ending.message, ending.result, ending.progress, ending.meta)
     numbers = (held.attempt, held.crashes, held.interruptions, held.history, _history_trait(held))
     write.run(_END, (ending.to, *texts, *numbers, write.now, write.now + kept, held.token, held.sequence))
     write.count(held.lane, ending.to, 1)
-
-
-def _kept(held: Held, ending: Ending) -> float:
-    if ending.kept is not None:
-        return ending.kept
-
-    return UNASKED.overridden(held.head.overrides).failure_ttl
 
 
 def _history_trait(held: Held) -> int:

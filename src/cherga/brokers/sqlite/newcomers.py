@@ -9,15 +9,10 @@ from uuid import UUID
 
 import msgspec
 
-from cherga.brokers.sqlite.rows import (
-    READY,
-    SCHEDULED,
-    pack_ties,
-    read_head,
-)
+from cherga.brokers.sqlite.keeping import time_kept
+from cherga.brokers.sqlite.rows import CANCELLED, READY, SCHEDULED, SUCCEEDED, pack_ties, read_head
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.rules.decide import UNASKED
 from cherga.rules.newcomers import Times
 from cherga.words.job import Reason
 from cherga.words.push import NewJob
@@ -91,14 +86,18 @@ def find_kept(write: Write, ids: Iterable[UUID]) -> dict[UUID, tuple[int, int]]:
 
 def close_stillborn(write: Write, job: NewJob, sequence: int, reason: Reason, message: str | None = None) -> None:
     """Complete the row of a job that was cancelled in the moment it was stored."""
-    kept = UNASKED.overridden(read_head(job.head).overrides).failure_ttl
-    write.run(_CLOSE, (reason.value, message, write.now, write.now + kept, sequence))
+    _close(write, job, sequence, CANCELLED, reason.value, message)
 
 
 def close_group(write: Write, job: NewJob, sequence: int) -> None:
     """Complete the row of a group that had nobody to wait for in the moment it was stored."""
-    kept = UNASKED.overridden(read_head(job.head).overrides).result_ttl
-    write.run(_CLOSE, (None, None, write.now, write.now + kept, sequence))
+    _close(write, job, sequence, SUCCEEDED, None, None)
+
+
+def _close(write: Write, job: NewJob, sequence: int, to: int, reason: str | None, message: str | None) -> None:
+    lane = write.lane(job.queue, job.task, job.limit_keys)
+    kept = time_kept(write, lane, read_head(job.head), to)
+    write.run(_CLOSE, (reason, message, write.now, write.now + kept, sequence))
 
 
 def _note(write: Write, rows: Sequence[Row]) -> None:

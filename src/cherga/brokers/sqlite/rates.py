@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import apsw
 import msgspec
 
+from cherga.brokers.sqlite.held import Held
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.rates import Starts, taken_back
 
@@ -35,12 +36,12 @@ def store_logs(write: Write, logs: Mapping[str, Starts], periods: Mapping[str, f
     write.run_chunks(_STORE, "(?, ?, ?)", _STORE_TAIL, (), rows)
 
 
-def take_start_back(write: Write, lane: int) -> None:
-    """A job of this lane was handed out and is given back before it began: it has not started after all."""
-    place = write.lanes.get(write.db, lane) if write.value("select exists (select 1 from rates)") else None
+def take_start_back(write: Write, held: Held) -> None:
+    """The job was handed out and is given back before it began: it has not started after all."""
+    place = write.lanes.get(write.db, held.lane) if write.value("select exists (select 1 from rates)") else None
 
     for name, log in read_logs(write.db, place.names).items() if place is not None else ():
-        write.run("update rates set log = ? where name = ?", (_pack(taken_back(log, 1)), name))
+        write.run("update rates set log = ? where name = ?", (_pack(taken_back(log, 1, held.started_at)), name))
 
 
 def forget_old(write: Write) -> None:

@@ -14,11 +14,11 @@ from cherga.brokers.sqlite.leases import BOOT_ID, read_info
 from cherga.brokers.sqlite.lifelines import Lifelines
 from cherga.brokers.sqlite.rates import take_start_back
 from cherga.brokers.sqlite.releases import release_ended
-from cherga.brokers.sqlite.rows import CANCELLED, FAILED
+from cherga.brokers.sqlite.rows import CODES
 from cherga.brokers.sqlite.sweeps import Sweep, note_sweep
 from cherga.brokers.sqlite.write import Write
-from cherga.words.job import Attempt, JobError, Reason
-from cherga.words.push import OnCrash
+from cherga.rules.deaths import Victim, fate_of
+from cherga.words.job import JobState
 from cherga.words.session import Death
 from cherga.words.settlement import Charge
 
@@ -101,58 +101,25 @@ def _end(write: Write, session: Session, death: Death, limit: int, freed: list[U
 
 
 def _free(write: Write, held: Held, death: Death, worker: str) -> None:
-    began = death.started is None or held.token in death.started
+    fate = fate_of(_victim(held, death, worker), write.settings, write.now)
+    freed = held.fenced().counted(fate.counters).remembering(fate.attempt)
 
-    if not began:
-        _free_unharmed(write, held.fenced())
-        return
+    if fate.charge is Charge.REFUND:
+        take_start_back(write, held)
 
-    reason = Reason.INTERRUPTED if death.orderly else Reason.CRASHED
-    charged = held.fenced().charged(Charge.INTERRUPTION if death.orderly else Charge.CRASH)
-    charged = charged.remembering(_describe(write, held, worker, reason))
-    ending = _ending(write, charged, reason)
-
-    if ending is not None:
-        end(write, charged, ending)
-    elif death.orderly:
-        put_back(write, charged, Return(reason=reason))
+    if fate.to.final:
+        end(write, freed, Ending(to=CODES[fate.to], reason=fate.reason, message=fate.message))
     else:
-        put_back(write, charged, Return(delay=_backoff(write, charged.crashes), reason=reason))
+        put_back(write, freed, Return(delay=fate.delay if fate.to is JobState.SCHEDULED else None, reason=fate.reason))
 
 
-def _free_unharmed(write: Write, held: Held) -> None:
-    refunded = held.charged(Charge.REFUND)
-    take_start_back(write, held.lane)
-
-    if held.cancel:
-        end(write, refunded, Ending(to=CANCELLED, reason=Reason.ASKED))
-    else:
-        put_back(write, refunded, Return())
-
-
-def _ending(write: Write, held: Held, reason: Reason) -> Ending | None:
-    """How the job ends, or None when it is to run again."""
-    overrides = held.head.overrides
-
-    if held.cancel:
-        return Ending(to=CANCELLED, reason=Reason.ASKED)
-
-    if overrides is not None and overrides.on_crash is OnCrash.FAIL:
-        return Ending(to=FAILED, reason=reason, message="its process ended under it, and it must not run twice")
-
-    if reason is Reason.CRASHED and held.crashes >= write.settings.crash_cap:
-        return Ending(to=FAILED, reason=Reason.POISON, message=f"its process died {held.crashes} times under it")
-
-    return None
-
-
-def _backoff(write: Write, crashes: int) -> float | None:
-    waits = write.settings.crash_backoff
-    wait = waits[min(crashes, len(waits)) - 1] if waits else 0.0
-    return wait or None
-
-
-def _describe(write: Write, held: Held, worker: str, reason: Reason) -> Attempt:
-    what = "the worker was stopped" if reason is Reason.INTERRUPTED else "the worker process died"
-    started = write.now if held.started_at is None else held.started_at
-    return Attempt(held.attempt, worker, started, write.now, reason, JobError("WorkerLost", what))
+def _victim(held: Held, death: Death, worker: str) -> Victim:
+    return Victim(
+        counters=held.counters,
+        began=death.started is None or held.token in death.started,
+        orderly=death.orderly,
+        cancelling=bool(held.cancel),
+        on_crash=overrides.on_crash if (overrides := held.head.overrides) else None,
+        worker=worker,
+        started_at=held.started_at,
+    )

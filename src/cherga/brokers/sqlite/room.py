@@ -13,6 +13,7 @@ from cherga.brokers.sqlite.held import find_held
 from cherga.brokers.sqlite.limits import stored_rules
 from cherga.brokers.sqlite.rows import AWAITED, CANCELLED
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.endings import QUEUE_WAS_FULL
 from cherga.rules.limits import queue_limit
 from cherga.rules.refusals import full_queue
 from cherga.words.job import Reason
@@ -123,7 +124,7 @@ class Room:
             self._oldest.clear()
 
         if held is not None:
-            end(self._write, held, Ending(to=CANCELLED, reason=Reason.DROPPED, message="the queue was full"))
+            end(self._write, held, Ending(to=CANCELLED, reason=Reason.DROPPED, message=QUEUE_WAS_FULL))
 
     def _refuse(self, queue: str) -> str:
         rule = self._cap(queue)

@@ -17,6 +17,7 @@ from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CANCELLED, CODES, RUNNING
 from cherga.brokers.sqlite.together import end_plain, end_tied
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.keeping import bounded
 from cherga.words.job import FINAL_STATES, JobState, Reason
 from cherga.words.settlement import Charge, Settled, Settlement
 
@@ -58,39 +59,37 @@ def _settle(write: Write, settlement: Settlement) -> Settled:
     if held.state != RUNNING:
         return Settled.WRITTEN
 
-    ended = _move_on(write, held.charged(settlement.charge).remembering(settlement.attempt), settlement)
+    if settlement.charge is Charge.REFUND and settlement.to is JobState.READY:
+        take_start_back(write, held)
+
+    _move_on(write, held.counted(held.counters.charged(settlement.charge)).remembering(settlement.attempt), settlement)
     push_groups(write, settlement.children)
 
-    if ended and settlement.keep <= 0:
+    if settlement.to.final and settlement.keep <= 0:
         forget(write, [held.sequence])
 
     return Settled.WRITTEN
 
 
-def _move_on(write: Write, held: Held, settlement: Settlement) -> bool:
-    """True when the job has ended."""
+def _move_on(write: Write, held: Held, settlement: Settlement) -> None:
     if settlement.to.final:
-        end(write, held, _ending(settlement, CODES[settlement.to], settlement.reason))
+        end(write, held, _ending(settlement))
     elif held.cancel:  # asked for after the worker had decided to try again
-        end(write, held, _ending(settlement, CANCELLED, Reason.ASKED))
+        progress, meta = settlement.progress, settlement.meta
+        end(write, held, Ending(to=CANCELLED, reason=Reason.ASKED, progress=progress, meta=meta))
     else:
         put_back(write, held, _return(settlement))
 
-        if settlement.charge is Charge.REFUND and settlement.to is JobState.READY:
-            take_start_back(write, held.lane)
 
-    return settlement.to.final or bool(held.cancel)
-
-
-def _ending(settlement: Settlement, to: int, reason: Reason | None) -> Ending:
+def _ending(settlement: Settlement) -> Ending:
     return Ending(
-        to=to,
-        reason=reason,
+        to=CODES[settlement.to],
+        reason=settlement.reason,
         message=settlement.message,
         result=settlement.result,
         progress=settlement.progress,
         meta=settlement.meta,
-        kept=settlement.keep,
+        kept=bounded(settlement.keep),
     )
 
 

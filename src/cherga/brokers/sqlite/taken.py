@@ -14,6 +14,8 @@ from cherga.brokers.sqlite.endings import Ending, end
 from cherga.brokers.sqlite.held import find_held
 from cherga.brokers.sqlite.rows import ENTANGLED, FAILED, READY, RUNNING, check_head, unpack_ties
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.endings import CANNOT_BE_READ
+from cherga.rules.reading import UNREADABLE
 from cherga.words.claim import ClaimedJob
 from cherga.words.job import Reason
 
@@ -64,14 +66,12 @@ class Taken(Struct, frozen=True, array_like=True, gc=False):
 _read = msgspec.json.Decoder(list[Taken]).decode
 _write_numbers = msgspec.json.Encoder().encode
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, KeyError)
-
 
 def read_taken(write: Write, sequences: Sequence[int], plain: dict[int, int]) -> list[ClaimedJob]:
     """The jobs just taken, in this order. One that cannot be read has failed (reason ``malformed``) and is left out."""
     try:
         taken, jobs = _read_together(write, sequences)
-    except UNREADABLE:
+    except (*UNREADABLE, KeyError):
         return [job for sequence in sequences for job in _read_or_fail(write, sequence)]
 
     for lane, number in Counter([one.lane for one in taken]).items():
@@ -93,13 +93,13 @@ def fail_malformed(write: Write, sequence: int) -> None:
     held = find_held(write, sequence)
 
     if held is not None:
-        end(write, held, Ending(to=FAILED, reason=Reason.MALFORMED, message="the stored job cannot be read"))
+        end(write, held, Ending(to=FAILED, reason=Reason.MALFORMED, message=CANNOT_BE_READ))
 
 
 def _read_or_fail(write: Write, sequence: int) -> list[ClaimedJob]:
     try:
         taken, jobs = _read_together(write, [sequence])
-    except UNREADABLE:
+    except (*UNREADABLE, KeyError):
         _count(write, write.value("select lane from jobs where sequence = ?", (sequence,)), 1)
         fail_malformed(write, sequence)
         return []

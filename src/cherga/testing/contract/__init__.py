@@ -35,6 +35,7 @@ THEMES = (
     "groups",
     "histories",
     "inspecting",
+    "keeping",
     "limits",
     "lives",
     "malformed",

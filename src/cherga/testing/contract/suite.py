@@ -17,6 +17,7 @@ from cherga.testing.contract.groups import Grouping, Together
 from cherga.testing.contract.harness import BrokerHarness
 from cherga.testing.contract.histories import Histories
 from cherga.testing.contract.inspecting import Inspecting
+from cherga.testing.contract.keeping import KeptUnasked, ToldAlike
 from cherga.testing.contract.limits import Limiting
 from cherga.testing.contract.lives import Lives
 from cherga.testing.contract.malformed import Malformed
@@ -67,6 +68,8 @@ class BrokerContract(
     Capping,
     Crowds,
     Pruning,
+    KeptUnasked,
+    ToldAlike,
     Inspecting,
     Declaring,
     Sharing,

@@ -1,0 +1,41 @@
+"""What an attempt costs its job, and how it is remembered. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from cherga.rules.reading import read_or
+from cherga.words.job import ATTEMPTS_KEPT, Attempt
+from cherga.words.settlement import Charge
+
+_pack = msgspec.msgpack.Encoder().encode
+_read_history = msgspec.msgpack.Decoder(list[Attempt]).decode
+
+
+class Counters(Struct, frozen=True):
+    """What a job has been through. Its claim has counted the attempt already."""
+
+    attempt: int
+    crashes: int
+    interruptions: int
+
+    def charged(self, charge: Charge) -> Counters:
+        """The counters after this charge."""
+        match charge:
+            case Charge.ATTEMPT:
+                return self
+            case Charge.REFUND:
+                return Counters(max(0, self.attempt - 1), self.crashes, self.interruptions)
+            case Charge.INTERRUPTION:
+                return Counters(max(0, self.attempt - 1), self.crashes, self.interruptions + 1)
+            case Charge.CRASH:
+                return Counters(self.attempt, self.crashes + 1, self.interruptions)
+
+
+def with_attempt(history: bytes | None, attempt: Attempt) -> bytes:
+    """The packed history with one attempt more: the last ten are kept. One that cannot be read begins anew."""
+    if history is None:
+        return _pack((attempt,))
+
+    return _pack([*read_or(_read_history, history, []), attempt][-ATTEMPTS_KEPT:])

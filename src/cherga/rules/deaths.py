@@ -1,0 +1,96 @@
+"""What the death of a worker process means for a job that it had in hand: one rule for every broker. Pure."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from cherga.rules.attempts import Counters
+from cherga.rules.settings import BrokerSettings
+from cherga.words.job import Attempt, JobError, JobState, Reason
+from cherga.words.push import OnCrash
+from cherga.words.settlement import Charge
+
+CRASHED = JobError("Crashed", "the worker process died while the job ran")
+INTERRUPTED = JobError("Interrupted", "the worker was stopped while the job ran")
+MUST_NOT_RUN_TWICE = "its process ended under it, and it must not run twice"
+
+
+class Victim(Struct, frozen=True):
+    """A running job of a session that has ended."""
+
+    counters: Counters
+    began: bool
+    """Whether its user code had begun, or may have."""
+    orderly: bool
+    """The session was ended by a stop of the worker."""
+    cancelling: bool
+    """Somebody has asked to cancel it."""
+    on_crash: OnCrash | None
+    worker: str
+    started_at: float | None
+
+    @property
+    def charge(self) -> Charge:
+        """What the death costs the job."""
+        if not self.began:
+            return Charge.REFUND
+
+        return Charge.INTERRUPTION if self.orderly else Charge.CRASH
+
+
+class Fate(Struct, frozen=True, kw_only=True):
+    """What becomes of the job. ``delay`` is for ``to`` = scheduled; ``attempt`` is added to its history."""
+
+    to: JobState
+    counters: Counters
+    charge: Charge
+    reason: Reason | None = None
+    message: str | None = None
+    """None leaves the words of whoever asked to cancel it."""
+    delay: float = 0.0
+    attempt: Attempt | None = None
+
+
+def fate_of(victim: Victim, settings: BrokerSettings, now: float) -> Fate:
+    """What never began goes back uncharged; else the job is charged, and ends or comes again."""
+    charge, counters = victim.charge, victim.counters.charged(victim.charge)
+
+    if charge is Charge.REFUND:
+        to, reason = (JobState.CANCELLED, Reason.ASKED) if victim.cancelling else (JobState.READY, None)
+        return Fate(to=to, counters=counters, charge=charge, reason=reason)
+
+    reason = Reason.CRASHED if charge is Charge.CRASH else Reason.INTERRUPTED
+    attempt = _attempt(victim, reason, now)
+    to, reason, message = _next(victim, counters, reason, settings)
+    delay = backoff(settings, counters.crashes) if to is JobState.READY and charge is Charge.CRASH else 0.0
+    to = JobState.SCHEDULED if delay > 0 else to
+    return Fate(to=to, counters=counters, charge=charge, reason=reason, message=message, delay=delay, attempt=attempt)
+
+
+def backoff(settings: BrokerSettings, crashes: int) -> float:
+    """The wait after this many crashes; the last one repeats."""
+    waits = settings.crash_backoff
+    return waits[min(crashes, len(waits)) - 1] if waits else 0.0
+
+
+def _next(victim: Victim, counters: Counters, reason: Reason, settings: BrokerSettings) -> tuple[JobState, Reason, str | None]:
+    if victim.cancelling:
+        return JobState.CANCELLED, Reason.ASKED, None
+
+    if victim.on_crash is OnCrash.FAIL:
+        return JobState.FAILED, reason, MUST_NOT_RUN_TWICE
+
+    if reason is Reason.CRASHED and counters.crashes >= settings.crash_cap:
+        return JobState.FAILED, Reason.POISON, _died(counters.crashes)
+
+    return JobState.READY, reason, None
+
+
+def _died(crashes: int) -> str:
+    return "its process died under it" if crashes == 1 else f"its process died under it {crashes} times"
+
+
+def _attempt(victim: Victim, reason: Reason, now: float) -> Attempt:
+    error = CRASHED if reason is Reason.CRASHED else INTERRUPTED
+    started = now if victim.started_at is None else victim.started_at
+    return Attempt(victim.counters.attempt, victim.worker, started, now, reason, error)
