@@ -144,3 +144,37 @@ def test_an_offer_to_an_end_that_is_gone_is_refused(ends: tuple[Wire, Wire]) -> 
     assert not near.offer(Stuck())
     near.socket.close()
     assert not near.offer(Stuck())
+
+
+def whole(message: Message) -> bytes:
+    recorder = Recorder()
+    Wire(recorder).send(message)  # type: ignore[arg-type]
+    return recorder.data
+
+
+def test_half_a_message_holds_up_nobody_who_only_takes(ends: tuple[Wire, Wire]) -> None:
+    near, far = ends
+    far.socket.settimeout(None)  # as the supervisor has it
+    data = whole(NewSession("here.2"))
+
+    assert far.take() == []
+    near.socket.sendall(data[:7])
+    assert far.take() == []
+    near.socket.sendall(data[7:] + data[:2])
+    assert far.take() == [NewSession("here.2")]
+    near.socket.close()
+    assert far.take() is None
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [b"\x05\x00\x00\x00hello", b"printed by a library\n", b"\xff\xff\xff\xff", b"\x01\x00\x00\x00\xc1", whole(Stuck())[4:]],
+    ids=["no MessagePack", "text", "longer than any message", "no value", "a message without its length"],
+)
+def test_what_is_no_message_is_noticed_and_those_before_it_count(ends: tuple[Wire, Wire], noise: bytes) -> None:
+    near, far = ends
+    near.socket.sendall(whole(NewSession("here.2")) + noise)
+
+    assert far.take() == [NewSession("here.2")]
+    assert far.garbled
+    assert far.receive() is None

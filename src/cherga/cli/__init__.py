@@ -15,6 +15,7 @@ from cherga.cli.options import target_options
 from cherga.cli.target import Target
 from cherga.version import __version__
 from cherga.words.errors import ChergaError
+from cherga.worker.inherited import open_standard_streams
 
 COMMANDS = {
     "worker": Entry("cherga.cli.worker:worker", "Run jobs."),
@@ -62,6 +63,8 @@ def root(ctx: click.Context, app_name: str | None, url: str | None, namespace: s
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. Errors of Cherga become one line on standard error."""
+    open_standard_streams()
+
     for stream in (sys.stdout, sys.stderr):
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
 

@@ -14,6 +14,8 @@ from cherga.worker.slots import SlotTable, share_slots, shared_memory
 from cherga.worker.wire import Drain, Hello, Message, Start, Wire
 
 KILL_DELAY = 3.0
+SETTLED_AFTER = 5.0
+"""Seconds. A worker process that has worked this long did not die of its start."""
 
 
 class Stillness:
@@ -48,25 +50,50 @@ class Child:
         """It ends because another one takes its place."""
         self.kill_at = float("inf")
         self._order: Drain | None = None
-        self.started_at = clock.monotonic()
         self._clock = clock
+        self._up_since = float("inf")
+        self._noticed = False
         self._stillness = Stillness(clock)
-        count = share_slots(options.threads, options.concurrency).spare_loop.stop
-        slots_fd = shared_memory(count)
-        self.slots = SlotTable.shared(slots_fd, count)
+        self._start(options, share_slots(options.threads, options.concurrency).spare_loop.stop)
+
+    def _start(self, options: WorkerOptions, slots: int) -> None:
+        slots_fd = shared_memory(slots)
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "cherga.worker.process", str(theirs.fileno()), str(slots_fd)]
-        # A group of its own: Ctrl-C in a terminal reaches the supervisor alone, which then drains in order.
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno(), slots_fd], start_new_session=True)
-        self.end_fd = os.pidfd_open(self.process.pid) if hasattr(os, "pidfd_open") else None
-        """Becomes readable when the process has ended."""
-        theirs.close()
-        os.close(slots_fd)
         self.wire = Wire(ours)
-        self.wire.send(Start(options, name, count))
+
+        try:
+            self.slots = SlotTable.shared(slots_fd, slots)
+            self.process = _start_process(theirs.fileno(), slots_fd)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(slots_fd)
+
+        self.end_fd = _end_of(self.process.pid)
+        """Becomes readable when the process has ended; None where nothing does."""
+        self.wire.send(Start(options, self.name, slots))
+
+    def welcome(self, hello: Hello) -> None:
+        """It is up."""
+        self.hello = hello
+        self.sessions.append(hello.session)
+        self._up_since = self._clock.monotonic()
+
+    @property
+    def settled(self) -> bool:
+        """It has worked long enough, or had when it ended just now."""
+        return self._clock.monotonic() - self._up_since > SETTLED_AFTER
+
+    def has_just_settled(self) -> bool:
+        """True at one look."""
+        before, self._noticed = self._noticed, self.settled
+        return self._noticed and not before
 
     def receive(self) -> list[Message] | None:
-        return self.wire.receive()
+        """What it has said whole; a process that stands still in the middle of a message holds up nobody."""
+        return self.wire.take()
 
     def drain(self, grace: float) -> None:
         """Ask it to finish and exit; it is killed some time after the grace time."""
@@ -104,3 +131,17 @@ class Child:
 def describe_exit(code: int) -> str:
     """An exit code in words."""
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _start_process(wire_fd: int, slots_fd: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "cherga.worker.process", str(wire_fd), str(slots_fd)]
+    # A group of its own: Ctrl-C in a terminal reaches the supervisor alone, which then drains in order.
+    return subprocess.Popen(command, pass_fds=[wire_fd, slots_fd], start_new_session=True)
+
+
+def _end_of(pid: int) -> int | None:
+    """None before Linux 5.3, under a filter of system calls that does not know it, and elsewhere."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None

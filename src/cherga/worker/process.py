@@ -21,6 +21,7 @@ from cherga.words.session import Cancel
 from cherga.worker import logs
 from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.host import close_process
+from cherga.worker.inherited import handle_signals, reset_signals
 from cherga.worker.load import load_app
 from cherga.worker.logs import count_of
 from cherga.worker.options import Exit
@@ -175,9 +176,9 @@ def loaded_files() -> tuple[str, ...]:
 
 def main(argv: list[str]) -> int:
     """Run one worker process; the exit codes are ``Exit``."""
-    # Handlers that do nothing, rather than SIG_IGN, which the processes that tasks start would inherit.
-    signal.signal(signal.SIGINT, _leave_to_supervisor)
-    signal.signal(signal.SIGTERM, _leave_to_supervisor)
+    # A handler that does nothing, rather than SIG_IGN, which the programs that tasks start would inherit.
+    handle_signals(_leave_to_supervisor, signal.SIGINT, signal.SIGTERM)
+    reset_signals()
     sys.setswitchinterval(SWITCH_INTERVAL)
     wire = Wire(socket.socket(fileno=int(argv[1])))
     messages = wire.receive()

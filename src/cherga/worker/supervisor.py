@@ -11,6 +11,7 @@ import platform
 import selectors
 import signal
 import socket
+import threading
 from contextlib import suppress
 
 from cherga.brokers import connect
@@ -21,23 +22,23 @@ from cherga.words.session import Cancel
 from cherga.worker import logs
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.child import Child, describe_exit
+from cherga.worker.inherited import handle_signals, open_standard_streams, reap_orphans, unblock_signals
 from cherga.worker.keeper import Keeper
 from cherga.worker.options import Exit, WorkerOptions
 from cherga.worker.reload import Files
+from cherga.worker.restarts import STARTS_IN_VAIN, YOUNG_DEATHS, Restarts
 from cherga.worker.wire import CancelJob, Hello, Lost, Message, NewSession, Stuck
 
 logger = logging.getLogger("cherga.worker")
 
 TURN = 0.5
 """Seconds between two looks at what makes no noise: changed files, stalled engines, processes to start again."""
-STARTS_IN_VAIN = 5
-SETTLED_AFTER = 5.0
-"""A worker process that lived this long did not die of its start."""
-LONGEST_PAUSE = 10.0
 
 
 def run(options: WorkerOptions) -> int:
     """Run worker processes until a signal, or until there is nothing left in burst mode. Returns the exit code."""
+    open_standard_streams()
+    unblock_signals()
     logs.set_up(options.log_level, options.log_format)
     return Supervisor(options).run()
 
@@ -59,7 +60,8 @@ class Supervisor:
         """When to start further processes, on the monotonic clock."""
         self._until_change = 0
         """Further processes to start once a file has changed."""
-        self._in_vain = 0
+        self._restarts = Restarts(options.processes)
+        self._pause = threading.Event()
         self._signals = 0
         self._stopping = False
         self._code = Exit.OK
@@ -71,7 +73,7 @@ class Supervisor:
 
         try:
             while self._children or ((self._due or self._until_change) and not self._stopping):
-                self._turn()
+                self._turn_guarded()
         finally:
             for child in self._children:
                 child.kill()
@@ -81,6 +83,14 @@ class Supervisor:
         return self._code
 
     # --- one turn
+
+    def _turn_guarded(self) -> None:
+        """What goes wrong with one worker process is no end of the others."""
+        try:
+            self._turn()
+        except Exception:
+            logger.exception("the supervisor failed; going on", extra={"action": "supervisor.failed"})
+            self._pause.wait(TURN)
 
     def _turn(self) -> None:
         self._start_due()
@@ -94,6 +104,7 @@ class Supervisor:
         for child in [child for child in self._children if child.process.poll() is not None]:
             self._bury(child)
 
+        reap_orphans({child.process.pid for child in self._children})
         self._look_at_children()
         self._look_at_files()
 
@@ -120,7 +131,7 @@ class Supervisor:
             child = Child(self._options, name, self._clock)
         except OSError as error:
             logger.error("no worker process can be started: %s", error, extra={"action": "worker.not_started"})
-            self._due.append(self._clock.monotonic() + LONGEST_PAUSE)
+            self._try_again(YOUNG_DEATHS, str(error))
             return
 
         self._children.append(child)
@@ -134,14 +145,28 @@ class Supervisor:
     def _hear(self, child: Child) -> None:
         messages = child.receive()
 
-        if messages is None:
-            with suppress(KeyError):
+        for message in messages or ():
+            self._obey(child, message)
+
+        if messages is None or child.wire.garbled:
+            with suppress(KeyError, ValueError):
                 self._selector.unregister(child.wire.socket)
 
-            return
+        if child.wire.garbled:
+            self._stop_listening_to(child)
 
-        for message in messages:
-            self._obey(child, message)
+    def _stop_listening_to(self, child: Child) -> None:
+        """Something in the process, or user code in it, wrote into the pipe."""
+        logger.error(
+            "worker process %s: expected messages in its pipe, got something else; it is replaced",
+            child.name,
+            extra={"action": "worker.garbled"},
+        )
+
+        if child.hello is None:
+            child.process.kill()
+        else:
+            self._replace(child)
 
     def _obey(self, child: Child, message: Message) -> None:
         match message:
@@ -155,9 +180,7 @@ class Supervisor:
                 logger.error("unexpected %s from %s", type(message).__name__, child.name)
 
     def _welcome(self, child: Child, hello: Hello) -> None:
-        child.hello = hello
-        child.sessions.append(hello.session)
-        self._in_vain = 0
+        child.welcome(hello)
         self._grace = hello.grace
         self._stall_limit = hello.stall_limit
         self._files.watch(hello.files)
@@ -172,7 +195,10 @@ class Supervisor:
         if not (child.draining or self._stopping):
             child.replace = True
             child.drain(self._grace)
-            self._due.append(self._clock.monotonic())
+            self._start_after(0.0)
+
+    def _start_after(self, pause: float) -> None:
+        self._due.append(self._clock.monotonic() + pause)
 
     # --- how children end
 
@@ -185,17 +211,18 @@ class Supervisor:
             self._caretaker.bury(child.deaths())
 
         if child.told_to_die or (code == Exit.INTERRUPTED and child.draining):
-            self._code = Exit.INTERRUPTED if not child.replace else self._code
-        elif code == Exit.EXHAUSTED or (code == Exit.OK and child.draining):
-            return
-        elif child.hello is None:
-            self._start_failed(child, code)
+            self._note_interruption(child)
+        elif _is_done(child, code) or (child.hello is None and self._explains_itself(child, code)):
             return
         else:
             logger.error("worker process %s: %s", child.name, describe_exit(code), extra={"action": "worker.died"})
 
         if not (self._stopping or child.replace):
-            self._due.append(self._clock.monotonic() + self._pause_after(child))
+            self._start_another(child, code)
+
+    def _note_interruption(self, child: Child) -> None:
+        if self._code is Exit.OK and not child.replace:
+            self._code = Exit.INTERRUPTED
 
     def _forget(self, child: Child) -> None:
         for end in (child.wire.socket, child.end_fd):
@@ -205,37 +232,46 @@ class Supervisor:
 
         child.close()
 
-    def _start_failed(self, child: Child, code: int) -> None:
-        """It never said hello: where the reason is known there is no use in trying again."""
-        self._in_vain += 1
-        known = code in (Exit.LOAD, Exit.BROKER, Exit.CONFIG)
+    def _explains_itself(self, child: Child, code: int) -> bool:
+        """It ended before it was up. Where the reason is known there is no use in trying again."""
+        if code not in (Exit.LOAD, Exit.BROKER, Exit.CONFIG):
+            return False
 
-        if known and self._broker is None:
+        if self._broker is None:
             self._stop(Exit(code))
-        elif known and self._options.reload:
+            return True
+
+        if self._options.reload:
             logger.error("worker process %s did not start; waiting for a change", child.name)
             self._until_change += 1
-        elif self._in_vain >= STARTS_IN_VAIN:
-            logger.error("worker processes keep dying at the start; giving up (last: %s)", describe_exit(code))
+
+        return self._options.reload
+
+    def _start_another(self, dead: Child, code: int) -> None:
+        """At once in place of one that had settled."""
+        if dead.settled:
+            self._start_after(0.0)
+        else:
+            self._try_again(YOUNG_DEATHS if dead.hello else STARTS_IN_VAIN, describe_exit(code))
+
+    def _try_again(self, most: int, last: str) -> None:
+        """After a pause; no more where none of so many has settled, and no other one works."""
+        pause = self._restarts.pause()
+
+        if self._restarts.are_hopeless(most) and not any(child.settled for child in self._children):
+            logger.error("worker processes keep dying at the start; giving up (last: %s)", last, extra={"action": "worker.end"})
             self._stop(Exit.CRASHED)
         else:
-            logger.error("worker process %s did not start: %s", child.name, describe_exit(code))
-            self._due.append(self._clock.monotonic() + self._pause_after(child))
-
-    def _pause_after(self, child: Child) -> float:
-        """At once the first time; longer and longer while they die young."""
-        if self._clock.monotonic() - child.started_at > SETTLED_AFTER:
-            self._in_vain = 0
-            return 0.0
-
-        self._in_vain += 1
-        return 0.0 if self._in_vain <= 1 else min(LONGEST_PAUSE, 0.25 * 2.0**self._in_vain)
+            self._start_after(pause)
 
     def _look_at_children(self) -> None:
         now = self._clock.monotonic()
 
         for child in self._children:
             child.remind()
+
+            if child.has_just_settled():  # those that die young beside it are counted anew from here
+                self._restarts.forget()
 
             if now > child.kill_at:
                 logger.error("worker process %s did not end in time; killing it", child.name)
@@ -261,7 +297,8 @@ class Supervisor:
                 self._replace(child)
 
             self._due += [self._clock.monotonic()] * self._until_change
-            self._until_change = self._in_vain = 0
+            self._until_change = 0
+            self._restarts.forget()
 
     # --- signals
 
@@ -271,9 +308,7 @@ class Supervisor:
         theirs.setblocking(False)
         self._signal_pipe = (ours, theirs)
         signal.set_wakeup_fd(theirs.fileno())
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _noted)
+        handle_signals(_noted, signal.SIGTERM, signal.SIGINT)
 
         self._selector.register(ours, selectors.EVENT_READ, "signal")
 
@@ -355,6 +390,11 @@ class Supervisor:
 
     def _child_of(self, session: str) -> Child | None:
         return next((child for child in list(self._children) if session in child.sessions), None)
+
+
+def _is_done(child: Child, code: int) -> bool:
+    """It has ended as it was told to, or because there was nothing left."""
+    return code == Exit.EXHAUSTED or (code == Exit.OK and child.draining)
 
 
 def _noted(number: int, frame: object) -> None:

@@ -14,6 +14,8 @@ from cherga.rules.settings import BrokerSettings
 from cherga.worker.options import WorkerOptions
 
 _LENGTH = Layout("<I")
+LONGEST = 64 << 20
+"""Bytes of one message; what says it is longer is none."""
 
 
 class Start(Struct, frozen=True, tag="start"):
@@ -77,6 +79,8 @@ class Wire:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.garbled = False
+        """What came last is no message, and nothing after it can be understood."""
         self._lock = threading.Lock()
         self._buffer = bytearray()
 
@@ -104,32 +108,57 @@ class Wire:
         return bool(poll.poll(0)) and self.send(message)
 
     def receive(self) -> list[Message] | None:
-        """Wait for at least one message; None when the other end is gone."""
-        while True:
+        """Wait for at least one message; None when the other end is gone, or makes no sense any more."""
+        while not self.garbled:
             if messages := self._whole_messages():
                 return messages
 
-            try:
-                data = self.socket.recv(65_536)
-            except OSError:
+            if not self.garbled and not self._take_in():
                 return None
 
-            if not data:
-                return None
+        return None
 
-            self._buffer += data
+    def take(self) -> list[Message] | None:
+        """The messages that have come whole; never waits for the rest of one. None when the other end is gone."""
+        return self._whole_messages() if self._take_in(socket.MSG_DONTWAIT) else None
+
+    def _take_in(self, flags: int = 0) -> bool:
+        """False when nothing will come any more."""
+        try:
+            data = self.socket.recv(65_536, flags)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+        self._buffer += data
+        return bool(data)
 
     def _whole_messages(self) -> list[Message]:
         messages: list[Message] = []
 
-        while len(self._buffer) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer)
-            end = _LENGTH.size + length
-
-            if len(self._buffer) < end:
-                break
-
-            messages.append(_decode(bytes(self._buffer[_LENGTH.size : end])))
-            del self._buffer[:end]
+        try:
+            while (frame := self._next_frame()) is not None:
+                messages.append(_decode(frame))
+        except (msgspec.MsgspecError, RecursionError):
+            self.garbled = True
 
         return messages
+
+    def _next_frame(self) -> bytes | None:
+        """Raises ``DecodeError`` for what is too long to be one."""
+        if len(self._buffer) < _LENGTH.size:
+            return None
+
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        end = _LENGTH.size + length
+
+        if length > LONGEST:
+            raise msgspec.DecodeError(f"expected a message of {LONGEST} bytes at most, got {length}")
+
+        if len(self._buffer) < end:
+            return None
+
+        frame = bytes(self._buffer[_LENGTH.size : end])
+        del self._buffer[:end]
+        return frame
