@@ -15,7 +15,7 @@ QUICK = {"poll_interval": 1.0, "report_interval": 0.05, "heartbeat": 0.1, "lease
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     """A shared task belongs to every application to come: those of a test end with it."""
-    declarations = shared_task.__self__._declarations  # type: ignore[attr-defined]
+    declarations = shared_task.__self__._standings  # type: ignore[attr-defined]
     kept = dict(declarations)
     yield
     declarations.clear()

@@ -88,6 +88,14 @@ def mail(number: int = 0) -> str:
     return f"mail {number}"
 
 
+class Shop:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def sell(self) -> str:
+        return self.name
+
+
 async def amail(number: int = 0) -> str:
     return f"amail {number}"
 
@@ -179,6 +187,24 @@ class TestShared:
 
         with pytest.raises(DuplicateTask, match=rf"{line_of(first.function)} and .*{line_of(second)}"):
             shared_task("shared_clash")(second)
+
+    def test_what_one_factory_makes_of_two_values_is_two_tasks(self) -> None:
+        def make(label: str) -> Callable[[], str]:
+            return lambda: label
+
+        shared_task("shared_report")(make("daily"))
+
+        with pytest.raises(DuplicateTask, match="the task name 'shared_report' is taken"):
+            shared_task("shared_report")(make("weekly"))
+
+    def test_of_two_objects_methods_the_last_is_enqueued_and_the_first_refuses(self, app: QueueTasks) -> None:
+        first, second = (shared_task("shared_sale")(Shop(name).sell) for name in ("corner", "market"))
+
+        with app.worker():
+            assert second.enqueue().result(5) == "market"
+
+        with pytest.raises(DuplicateTask, match="was declared a second time"):
+            first.enqueue()
 
     def test_awaiting_is_for_async_functions(self) -> None:
         with pytest.raises(ConfigError, match=r"task mail .*expected awaiting=True on an async def function"):

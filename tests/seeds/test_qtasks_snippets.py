@@ -16,7 +16,7 @@ SNIPPETS = Path(__file__).parent / "qtasks_snippets.py"
 @pytest.fixture(scope="module")
 def app() -> Iterator[QueueTasks]:
     """The snippets' application, with a worker beside it. Its shared tasks end with it."""
-    declarations = shared_task.__self__._declarations  # type: ignore[attr-defined]
+    declarations = shared_task.__self__._standings  # type: ignore[attr-defined]
     kept = dict(declarations)
     space: dict[str, object] = {"__name__": "qtasks_snippets"}
     exec(compile(SNIPPETS.read_text(encoding="utf-8"), SNIPPETS, "exec"), space)

@@ -31,6 +31,7 @@ from cherga.client.queue import Queue
 from cherga.client.router import Router
 from cherga.client.signals import Event, Signals
 from cherga.client.snapshot import row_as_pushed
+from cherga.client.standing import Standing
 from cherga.client.state import S, State, StateHandle, name_of
 from cherga.client.steering import AnyTask, Steering
 from cherga.client.submit import Submitter
@@ -40,7 +41,7 @@ from cherga.rules import options as check
 from cherga.rules.options import Duration
 from cherga.rules.settings import make_settings
 from cherga.words.clock import Clock, SystemClock
-from cherga.words.errors import ConfigError, DuplicateTask, EnqueueRefused
+from cherga.words.errors import ConfigError, EnqueueRefused
 from cherga.words.job import JobRow
 from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob, PushAnswer
@@ -70,7 +71,7 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.aliases: dict[str, str] = {}
         self.dotted = DottedTasks(self.tasks, self.aliases, self._declared)
-        self._declarations: dict[str, Declaration] = {}
+        self._standings: dict[str, Standing] = {}
         self._states: dict[str, type[State]] = {}
         self.around_job: list[Callable[[], AbstractContextManager[object]]] = []
         """Makes the context managers that each job runs in, outermost first."""
@@ -107,8 +108,9 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
         self.settings = make_settings(self.name, settings)
         self.max_payload = self.settings.max_payload
 
-        for name, task in self.tasks.items():
-            task.policy = policy_of(cast(TaskOptions, self._declarations[name].options), self.settings)
+        for standing in self._standings.values():
+            standing.renewed = True
+            standing.task.policy = policy_of(cast(TaskOptions, standing.declaration.options), self.settings)
 
     name = "cherga"
 
@@ -120,14 +122,13 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
         aliases = aliases_of(declaration)
 
         for name in (declaration.name, *aliases):
-            other = self.tasks.get(self.aliases.get(name, name))
+            if (holder := self._standings.get(self.aliases.get(name, name))) is not None:
+                holder.admits(name, declaration)
 
-            if other is not None and other.place != declaration.place:
-                raise DuplicateTask(f"the task name {name!r} is taken: {other.place} and {declaration.place}")
-
+        former = self._standings.get(task.name)
+        self._standings[task.name] = former.replaced_by(declaration, task) if former else Standing(declaration, task)
         self.tasks[task.name] = task
         self.aliases.update(dict.fromkeys(aliases, task.name))
-        self._declarations[task.name] = declaration
         return task
 
     def include_router(self, router: Router) -> None:

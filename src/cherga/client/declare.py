@@ -13,9 +13,10 @@ from cherga.client.features import Features, Step, features_of
 from cherga.client.keys import LimitKey, UniqueKey
 from cherga.client.limits import task_rule
 from cherga.client.order import Order, on_crash, order_with, with_head
+from cherga.client.origin import Origin, origin_of, place_of
 from cherga.client.pipeline import executor_of
 from cherga.client.schedules import NO_ID, TIMING, make_schedule
-from cherga.client.task import BatchTask, CalledTask, CoroutineTask, EchoTask, FunctionTask, Sender, Task, place_of
+from cherga.client.task import BatchTask, CalledTask, CoroutineTask, EchoTask, FunctionTask, Sender, Task
 from cherga.rules import options as check
 from cherga.rules.decide import Policy
 from cherga.rules.options import Duration
@@ -86,6 +87,7 @@ class Declaration(Struct, frozen=True):
 
     function: Callable[..., Any]
     name: str
+    origin: Origin
     options: dict[str, Any] = {}
 
     @property
@@ -261,7 +263,7 @@ def _declaration(function: Callable[..., Any], name: str | None, options: dict[s
     own_name: str = getattr(real, "__name__", "")
 
     try:
-        return Declaration(real, check.task_name(own_name if name is None else name), options)
+        return Declaration(real, check.task_name(own_name if name is None else name), origin_of(real), options)
     except ConfigError as error:
         raise ConfigError(f"{error} ({place_of(real)})") from None
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from cherga.client.declare import Declaration
+from cherga.client.origin import origin_of
 from cherga.client.task import Task
 from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError, LoadError, UnknownTask
@@ -88,7 +89,7 @@ class DottedTasks:
             return declared
 
         if target.__module__ in self.modules and _is_public(target.__qualname__):
-            self._declare(Declaration(target, dotted))
+            self._declare(Declaration(target, dotted, origin_of(target)))
 
         return dotted
 
@@ -97,7 +98,7 @@ class DottedTasks:
             dotted = f"{module.__name__}.{name}"
 
             if not isinstance(value, Task):
-                self._declare(Declaration(value, dotted))
+                self._declare(Declaration(value, dotted, origin_of(value)))
             elif value.name in self._tasks:
                 self._aliases.setdefault(dotted, value.name)
 

@@ -14,7 +14,7 @@ from cherga.client.late import NOBODY
 from cherga.client.task import Task
 from cherga.rules.options import name as check_name
 from cherga.rules.settings import Settings
-from cherga.words.errors import ConfigError
+from cherga.words.errors import ConfigError, DuplicateTask
 
 Accept = Callable[[Declaration], Task[Any, Any]]
 
@@ -99,6 +99,9 @@ def _home_of(member: Member) -> Task[Any, Any]:
     """The task of the application whose job runs here if it is one of them, else of the one that included it last."""
     homes = [home for each in member.homes if (home := _application_task(each)) is not None]
 
+    if not homes and member.homes:
+        return member.homes[-1].home()
+
     if not homes:
         raise ConfigError(
             f"expected the router's task {member.declaration.name} to belong to an application before it is enqueued; use "
@@ -109,8 +112,8 @@ def _home_of(member: Member) -> Task[Any, Any]:
 
 
 def _application_task(task: Task[Any, Any]) -> Task[Any, Any] | None:
-    """A task in a router that stands in another one is found through that one."""
+    """A task in a router that stands in another one is found through that one; None where it has no place, or lost it."""
     try:
         return task.home()
-    except ConfigError:
+    except (ConfigError, DuplicateTask):
         return None

@@ -7,36 +7,36 @@ from typing import Any
 from cherga.client.applications import current_application, each, existing
 from cherga.client.declare import Declaration, Declaring
 from cherga.client.late import NOBODY
+from cherga.client.standing import Standing
 from cherga.client.task import Task
 from cherga.rules.settings import Settings
-from cherga.words.errors import DuplicateTask
 
 
 class SharedTasks(Declaring):
     """The shared tasks of this process, whenever they are declared and whenever applications are made."""
 
     def __init__(self) -> None:
-        self._declarations: dict[str, Declaration] = {}
+        self._standings: dict[str, Standing] = {}
         each(self._welcome)
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:
-        other = self._declarations.get(declaration.name)
-
-        if other is not None and other.place != declaration.place:
-            raise DuplicateTask(f"the shared task name {declaration.name!r} is taken: {other.place} and {declaration.place}")
-
+        name = declaration.name
         task = declaration.build(NOBODY, Settings())
-        task.find_home = lambda: _home_of(declaration.name)
+        task.find_home = lambda: _home_of(name)
+        former = self._standings.get(name)
+
+        if former is not None:
+            former.admits(name, declaration)
 
         for application in existing():
             application._declared(declaration)
 
-        self._declarations[declaration.name] = declaration
+        self._standings[name] = former.replaced_by(declaration, task) if former else Standing(declaration, task)
         return task
 
     def _welcome(self, application: Any) -> None:
-        for declaration in self._declarations.values():
-            application._declared(declaration)
+        for standing in self._standings.values():
+            application._declared(standing.declaration)
 
 
 def _home_of(name: str) -> Task[Any, Any]:

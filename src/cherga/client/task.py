@@ -18,6 +18,7 @@ from cherga.client.flow import Step
 from cherga.client.handle import Job
 from cherga.client.keys import check_names, check_text, make_fed_limit_key, make_limit_key, make_unique
 from cherga.client.order import Order, UsingOptions, new_job, order_with
+from cherga.client.origin import place_of
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.signature import Signature, hints_of
@@ -353,12 +354,6 @@ def _result_type(features: Features, hint: Any) -> Any:
 
     handler = features.generate_handler
     return GenericAlias(list, (hints_of(handler).get("return", Any) if handler else of[0] if of else Any,))
-
-
-def place_of(function: Callable[..., Any]) -> str:
-    """File and line of a function."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
 
 
 def _many(task: Task[P, R], order: Order, calls: Iterable[tuple[Any, ...]]) -> list[NewJob]:
