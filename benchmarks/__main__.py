@@ -25,6 +25,7 @@ THEMES: dict[str, tuple[str, Callable[[Run], None]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the themes named, or all; 0 when every aim is met, else 1."""
     options = _parse(arguments)
+    _print_everywhere()
 
     if options.list:
         print("\n".join(f"{name:<12}{text}" for name, (text, _) in THEMES.items()))
@@ -39,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     print(f"\nwritten to {run.save()}")
     return 0 if run.met else 1
+
+
+def _print_everywhere() -> None:
+    """A terminal that has no sign for "×" or "µ" shows its code."""
+    for stream in (sys.stdout, sys.stderr):
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -120,7 +120,12 @@ def open_shop(folder: Path, capture: pytest.CaptureFixture[str]) -> Iterator[Sho
 def start(folder: Path, *args: str, **options: Any) -> subprocess.Popen[str]:
     """Start the command line as a process of its own in this folder, without the caller's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHERGA")}
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "encoding": "utf-8",
+    }
     environment = {**kept, "PYTHONPATH": os.pathsep.join(sys.path), **options.pop("env", {})}
     return subprocess.Popen([*COMMAND, *args], cwd=folder, env=environment, **(pipes | options))
 

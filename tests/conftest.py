@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +10,9 @@ from typing import Any, Protocol
 import pytest
 
 from cherga import QueueTasks
+
+os.environ["PYTHONIOENCODING"] = "utf-8"
+"""What the processes of tests print is read as UTF-8, whatever the locale of who runs them."""
 
 
 class NewApp(Protocol):

@@ -69,7 +69,7 @@ def opened(file: Path, settings: BrokerSettings | None = None, **options: Any) -
 def other_process(file: Path, script: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that runs this script, with a broker on the file made but not opened; killed at the end."""
     command = [sys.executable, "-c", PRELUDE + script, url(file)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
 
     try:
         yield process

@@ -92,6 +92,12 @@ def suicide() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@app.task
+def suicide_on_file(path: str) -> None:
+    until_file(path)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @app.task(on_crash="fail")
 def once_at_most() -> None:
     note("start")

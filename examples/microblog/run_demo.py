@@ -27,6 +27,10 @@ POSTS_DELAY = 0.002
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration; return the exit code."""
     options = _options().parse_args(argv)
+
+    for stream in (sys.stdout, sys.stderr):
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")  # the posts are in more than one alphabet
+
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
 

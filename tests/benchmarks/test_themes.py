@@ -29,7 +29,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
 def test_a_theme_can_be_measured(theme: str, tmp_path: Path) -> None:
     command = (sys.executable, "-m", "benchmarks", theme, "--scale", "0.01", "--rounds", "1")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50)
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=50)
     (written,) = (tmp_path / "artifacts").glob("bench-*.json")
     figures = json.loads(written.read_text(encoding="utf-8"))["figures"]
 

@@ -53,7 +53,7 @@ def demo() -> Iterator[dict[str, str]]:
     command = [sys.executable, str(ROOT / "examples/microblog/run_demo.py"), "--posts-delay", "0.001"]
 
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8")
 
         try:
             yield dict(_addresses(process))

@@ -28,8 +28,7 @@ def test_a_kill_in_the_middle_of_200_jobs_loses_and_doubles_nothing(place: Workp
     slowness = max(1.0, (time.monotonic() - asked_for) / USUAL_START)
     jobs = [place.client.add_task("work", 0.02) for _ in range(JOBS)]
     place.wait_for("end", JOBS // 4)
-    victim = worker.children()[0]
-    killed_at = wait_until(lambda: _kill_while_busy(place, victim), "the victim runs jobs")
+    victim, killed_at = wait_until(lambda: _kill_one_that_is_busy(place, worker.children()), "a process runs jobs")
 
     for job in jobs:
         job.result(30)
@@ -55,12 +54,15 @@ def test_a_kill_in_the_middle_of_200_jobs_loses_and_doubles_nothing(place: Workp
     assert sum(job.crashes for job in jobs) <= THREADS
 
 
-def _kill_while_busy(place: Workplace, victim: int) -> float | None:
-    if not _begun_but_not_ended(place, victim):
+def _kill_one_that_is_busy(place: Workplace, pids: list[int]) -> tuple[int, float] | None:
+    """Which one, and when it still lived."""
+    victim = next((pid for pid in pids if _begun_but_not_ended(place, pid)), None)
+
+    if victim is None:
         return None
 
     os.kill(victim, signal.SIGKILL)
-    return max(event.at for event in place.events("start"))
+    return victim, max(event.at for event in place.events("start"))
 
 
 def _begun_but_not_ended(place: Workplace, pid: int) -> set[str]:
@@ -94,6 +96,19 @@ def _run_now(job: Job[Any]) -> Job[Any]:
         job.retry()
 
     return job.refresh()
+
+
+def test_a_job_that_kills_its_process_is_charged_a_crash_although_the_worker_drains(place: Workplace) -> None:
+    worker = place.worker().ready()
+    deed = place.diary.with_name("deed")
+    job = place.client.add_task("suicide_on_file", str(deed))
+    place.wait_for("start")
+    worker.send(signal.SIGTERM)
+    wait_until(lambda: "draining" in worker.log, "the worker drains")
+    deed.touch()
+    worker.wait()
+
+    assert (job.refresh().crashes, job.row.interruptions) == (1, 0)
 
 
 def test_work_that_must_not_run_twice_fails_at_its_first_crash(place: Workplace) -> None:

@@ -30,7 +30,9 @@ def test_the_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path
     script = tmp_path / "page.py"
     script.write_text("\n\n".join(block.text for block in blocks(page, "python") if block.run), encoding="utf-8")
     environment = {**os.environ, "CHERGA_BROKER_URL": f"sqlite:///{tmp_path}/cherga.db"}
-    ran = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=30
+    )
 
     assert ran.returncode == 0, ran.stderr
 

@@ -20,7 +20,9 @@ def test_the_readme_example_runs_as_written(tmp_path: Path) -> None:
     worker = subprocess.Popen([*CHERGA, "worker", "-A", "letters:app"], cwd=tmp_path, env=kept)
 
     try:
-        ran = subprocess.run([sys.executable, "letters.py"], cwd=tmp_path, env=kept, capture_output=True, text=True, timeout=30)
+        ran = subprocess.run(
+            [sys.executable, "letters.py"], cwd=tmp_path, env=kept, capture_output=True, encoding="utf-8", timeout=30
+        )
     finally:
         worker.send_signal(signal.SIGTERM)
         code = worker.wait(30)

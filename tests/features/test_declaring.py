@@ -164,7 +164,7 @@ class TestShared:
                 except ConfigError as error:
                     print(error)
         """
-        ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
+        ran = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=20)
 
         assert ran.stdout.splitlines() == ["expected an application; make one first: app = QueueTasks(...)"] * 2
 

@@ -154,7 +154,7 @@ def test_a_followed_job_moves_a_bar_on_a_terminal(app: QueueTasks, tmp_path: Pat
     job = app.add_task("export", 3)
 
     with app.worker():
-        seen = on_a_terminal(tmp_path, "jobs", "watch", str(job.id))
+        seen = on_a_terminal(tmp_path, "jobs", "watch", str(job.id), PYTHONUTF8="1")
 
     assert "━" in seen
     assert "page 3" in seen
@@ -211,20 +211,20 @@ def test_help_loads_neither_rich_nor_the_worker_nor_a_broker() -> None:
         "import sys; from cherga.cli import main; main(['--help']); main(['jobs', '--help']); "
         "print(sorted({'rich', 'cherga.worker.supervisor', 'cherga.brokers.sqlite'} & set(sys.modules)))"
     )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=30)
 
     assert ran.stdout.splitlines()[-1] == "[]", ran.stderr
 
 
 def test_a_pipe_does_not_load_rich(app: QueueTasks, tmp_path: Path) -> None:
     script = "import sys; from cherga.cli import main; main(['jobs', 'list']); print('rich' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=30)
 
     assert ran.stdout == "False\n", ran.stderr
 
 
 def test_the_command_without_arguments_prints_its_help() -> None:
-    ran = subprocess.run(COMMAND, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(COMMAND, capture_output=True, encoding="utf-8", timeout=30)
 
     assert ran.returncode == 0
     assert ran.stdout.startswith("Usage: cherga ")

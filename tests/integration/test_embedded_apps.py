@@ -154,7 +154,7 @@ def test_a_client_that_was_used_before_a_fork_works_on_both_sides(tmp_path: Path
     ended = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), f"sqlite:///{tmp_path}/queue.db"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=50,
         check=False,
     )

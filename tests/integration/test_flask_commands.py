@@ -44,7 +44,7 @@ def shop(tmp_path: Path) -> Path:
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "CHERGA_"))}
     command = [sys.executable, "-m", "flask", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=40)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=40)
 
 
 def test_a_worker_runs_jobs_of_the_application_that_flask_finds(shop: Path) -> None:

@@ -83,7 +83,7 @@ def forked() -> list[object]:
 
 @app.task
 def started() -> str:
-    return subprocess.run([sys.executable, "-c", SHOW], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run([sys.executable, "-c", SHOW], capture_output=True, encoding="utf-8", check=True).stdout.strip()
 
 
 @app.task
@@ -144,7 +144,7 @@ def test_a_worker_whose_standard_streams_were_closed_ends_with_the_code_of_the_w
 ) -> None:
     job = place.client.add_task("say", "hello")
     command = f"exec {sys.executable} -m cherga worker -A made:app --burst {closed}"
-    worker = subprocess.run(["sh", "-c", command], env=environment, cwd=ROOT, timeout=40, capture_output=True, text=True)
+    worker = subprocess.run(["sh", "-c", command], env=environment, cwd=ROOT, timeout=40, capture_output=True, encoding="utf-8")
 
     assert worker.returncode == 0
     assert job.refresh().result() == 5

@@ -91,7 +91,9 @@ class TestOpening:
         file.touch()
         script = PRELUDE + "hear(); broker.open(); broker.push([[NewJob(id=uuid4(), task='export', payload=b'')]]); say('done')"
         command = [sys.executable, "-c", script, url(file)]
-        processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+        processes = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") for _ in range(6)
+        ]
 
         for process in processes:
             tell(process)

@@ -57,4 +57,4 @@ def _only(folder: Path, *programs: str) -> str:
 
 def _run(script: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = None if path is None else {"PATH": path}
-    return subprocess.run([script, *arguments], cwd="/", env=environment, capture_output=True, text=True, timeout=30)
+    return subprocess.run([script, *arguments], cwd="/", env=environment, capture_output=True, encoding="utf-8", timeout=30)

@@ -80,7 +80,7 @@ def test_a_job_runs_from_the_wheel_alone(programs: Path, tmp_path: Path) -> None
 def _run(*command: str | Path, cwd: Path) -> str:
     """What the command printed. The checkout stays out of its sight."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CHERGA", "VIRTUAL_ENV"))}
-    ran = subprocess.run([str(word) for word in command], cwd=cwd, env=kept, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run([str(word) for word in command], cwd=cwd, env=kept, capture_output=True, encoding="utf-8", timeout=120)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout

@@ -24,7 +24,7 @@ WRONG = {number for number, text in enumerate(LINES, 1) if text.endswith("# erro
 
 def check(*command: str) -> str:
     environment = {**os.environ, "MYPYPATH": str(SOURCES), "PYTHONPATH": str(SOURCES)}
-    ran = subprocess.run([sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=55)
+    ran = subprocess.run([sys.executable, "-m", *command], env=environment, capture_output=True, encoding="utf-8", timeout=55)
     return ran.stdout
 
 

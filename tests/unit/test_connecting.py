@@ -48,7 +48,13 @@ def test_the_url_comes_from_the_environment_else_from_the_working_directory(
     environment = {key: text for key, text in os.environ.items() if key != "CHERGA_BROKER_URL"}
     environment |= {} if value is None else {"CHERGA_BROKER_URL": value}
     ended = subprocess.run(
-        [sys.executable, "-c", WHERE], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", WHERE],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        timeout=30,
     )
 
     assert ended.stdout.strip() == url

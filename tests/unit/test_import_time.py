@@ -57,5 +57,5 @@ def compiled() -> dict[str, str]:
 def run(program: str) -> str:
     """What the program prints in an interpreter of its own."""
     return subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30, env=compiled()
+        [sys.executable, "-c", program], check=True, capture_output=True, encoding="utf-8", timeout=30, env=compiled()
     ).stdout.strip()

@@ -83,7 +83,7 @@ logging.getLogger("shop").info("of the application")
 def shown(level: str = "info", style: str = "text", before: str = "") -> str:
     """What a process writes that sets up these log lines."""
     program = SET_UP.format(level=level, style=style, before=before)
-    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30).stderr
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, encoding="utf-8", timeout=30).stderr
 
 
 def test_without_a_set_up_of_its_own_an_application_sees_our_lines_once() -> None:

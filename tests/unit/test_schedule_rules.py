@@ -173,7 +173,7 @@ def test_a_tick_is_told_on_the_clock_of_its_zone() -> None:
 def test_zones_are_known_on_a_machine_without_zone_files() -> None:
     program = "from cherga.rules.schedule import moment_of; print(moment_of(1782885600.0, 'Europe/Kyiv'))"
     environment = {**os.environ, "PYTHONTZPATH": ""}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, env=environment)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=30, env=environment)
 
     assert done.stdout == "2026-07-01 09:00:00+03:00\n", done.stderr
 

@@ -141,6 +141,8 @@ def test_a_start_of_pytest_loads_nothing_of_cherga(tmp_path: Path) -> None:
     program = (
         "import sys, cherga_pytest; print([name for name in sys.modules if name.partition('.')[0] in ('cherga', 'msgspec')])"
     )
-    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, encoding="utf-8", timeout=30
+    )
 
     assert ran.stdout.strip() == "[]"

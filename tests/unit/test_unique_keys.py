@@ -183,5 +183,10 @@ print(task.enqueue(words, more=dict.fromkeys(words)).row.unique.key)
 def printed(program: str, seed: str) -> Any:
     """What the program prints under this order of sets."""
     return subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, check=True, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program],
+        env={"PYTHONHASHSEED": seed},
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
     ).stdout

@@ -117,8 +117,9 @@ class Child:
         return self._stillness.lasts(None if self.hello is None else self.slots.tick, limit)
 
     def deaths(self) -> list[Death]:
-        """What to tell the broker once the process is gone."""
-        orderly = self.draining or self.told_to_die
+        """What to tell the broker once the process is gone. Killed while it drained, by its own job perhaps, it has crashed."""
+        killed = (self.process.returncode or 0) < 0
+        orderly = self.told_to_die or (self.draining and not killed)
         return [Death(session, self.slots.started(), orderly) for session in self.sessions]
 
     def close(self) -> None:
