@@ -117,12 +117,22 @@ def result_of(broker: FullBroker, row: JobRow) -> Any:
 def member_rows(broker: FullBroker, group: JobRow) -> list[JobRow]:
     """The rows of the members, in their order, those too that stand in for one. They are kept as long as the group is."""
     found = {place: row for row in rows_of(broker, JobFilter(parent=group.id)) if (place := _head(row).member) is not None}
-    missing = {place: key for place, key in _head(group).keys.items() if place not in found}
+    head = _head(group)
+    missing = {place: key for place, key in head.keys.items() if place not in found}
 
     if missing:
         found |= stand_ins(broker, group.id, missing)
 
+    if kept := {place: id for place, id in enumerate(head.after) if place not in found and place not in missing}:
+        found |= _kept_before(broker, kept)
+
     return [found[place] for place in sorted(found)]
+
+
+def _kept_before(broker: FullBroker, ids: dict[int, UUID]) -> dict[int, JobRow]:
+    """The jobs that were kept under the ids of members already: they are members of another group, or of none."""
+    rows = broker.get(list(ids.values()))
+    return {place: row for place, row in zip(ids, rows, strict=True) if row is not None}
 
 
 def stand_ins(broker: FullBroker, waiting: UUID, keys: dict[int, str]) -> dict[int, JobRow]:

@@ -69,7 +69,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         super().__init__(row)
         self._source = source
         self.existing = existing
-        """The enqueue found this job holding its unique key, and stored no other."""
+        """The enqueue stored nothing: it found this job, which holds the unique key or has the same id."""
 
     @classmethod
     def fetch(cls, id: UUID | str, connection: Source | None = None) -> Job[Any]:

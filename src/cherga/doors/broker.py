@@ -83,10 +83,10 @@ class Broker(Protocol):
     def push(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
         """Store each group whole or not at all, and answer for each in order; one group's refusal harms no other.
 
-        An id that is already kept is not stored again and answered like the first time. A job whose unique key is held
-        is not stored; the holder is answered, marked ``existing`` (or what else ``OnConflict`` says). An edge to a job that
-        is neither kept nor in the same group refuses the group; so does a replacement of a job of another task, and a queue
-        that is full (``LimitRule.max_length``), where it does not drop the oldest instead.
+        An id that is already kept is not stored again: the job that is kept is answered, marked ``existing``. A job whose
+        unique key is held is not stored; the holder is answered, marked in the same way (or what else ``OnConflict`` says). An
+        edge to a job that is neither kept nor in the same group refuses the group; so does a replacement of a job of another
+        task, and a queue that is full (``LimitRule.max_length``), where it does not drop the oldest instead.
         """
         ...
 

@@ -114,7 +114,8 @@ GROUP_TASK = "cherga.group"
 
 
 class PushedJob(Struct, frozen=True):
-    """What became of one job of a push: its own id, or that of the job that holds its unique key."""
+    """What became of one job of a push: its own id, or that of the job that holds its unique key. ``existing``: nothing was
+    stored, for the job that is named here was there before."""
 
     id: UUID
     state: JobState

@@ -130,7 +130,8 @@ class Lending:
         who = f"job {context.job_id} ({context.task_name})"
 
         if job.id == context.job_id:
-            key = f": it holds the unique key {context.job.unique_key!r} itself" if job.existing else ""
+            unique = context.job.unique_key if job.existing else None
+            key = "" if unique is None else f": it holds the unique key {unique!r} itself"
             raise WouldDeadlock(f"{who} would wait for itself{key}")
 
         rows: dict[UUID, JobRow | None] = {job.id: job.row}

@@ -26,6 +26,8 @@ class _Plan(Struct):
     """What a group comes to: who stands for each of its jobs, and which are new."""
 
     stands_for: dict[UUID, UUID] = {}
+    known: list[bool] = []
+    """Of each job, whether its id was kept, or planned, before."""
     fresh: list[NewJob] = []
     keys: dict[str, NewJob] = {}
     """The new jobs that will hold these unique keys, or get them next."""
@@ -51,14 +53,17 @@ def push_group(store: Store, group: Sequence[NewJob], now: float) -> PushAnswer:
         replace_waiting(store, holder, job, now)
 
     cancel_orphans(store, now)
-    return PushAnswer(tuple(_answer(store, job, plan.stands_for[job.id]) for job in group))
+    jobs = zip(group, plan.known, strict=True)
+    return PushAnswer(tuple(_answer(store, job, plan.stands_for[job.id], known) for job, known in jobs))
 
 
 def _plan(store: Store, group: Sequence[NewJob], now: float) -> _Plan:
     plan = _Plan()
 
     for job in group:
-        if job.id in store.rows or job.id in plan.stands_for:
+        plan.known.append(job.id in store.rows or job.id in plan.stands_for)
+
+        if plan.known[-1]:
             plan.stands_for.setdefault(job.id, job.id)
             continue
 
@@ -181,5 +186,5 @@ def _wait_for(store: Store, id: UUID, policies: Mapping[UUID, EdgePolicy]) -> No
         store.waiting.setdefault(parent, {})[id] = policy
 
 
-def _answer(store: Store, job: NewJob, stands_for: UUID) -> PushedJob:
-    return PushedJob(stands_for, _state(store, stands_for), existing=stands_for != job.id)
+def _answer(store: Store, job: NewJob, stands_for: UUID, known: bool) -> PushedJob:
+    return PushedJob(stands_for, _state(store, stands_for), existing=known or stands_for != job.id)

@@ -92,7 +92,7 @@ class Batch:
             return PushAnswer(refused=str(refusal))
 
         self._accept(draft)
-        return PushAnswer(tuple([draft.answer(job) for job in group]))
+        return PushAnswer(tuple(draft.answers(group)))
 
     def _stand(self, holders: Mapping[str, Holder]) -> dict[str, Standing]:
         return {key: self._stand_for(holder) for key, holder in holders.items()}
@@ -145,20 +145,27 @@ class Draft:
         self.plans: dict[UUID, Plan] = {}
         self.replacements: list[tuple[Standing, NewJob]] = []
         self._keys: dict[str, Standing] = {}
+        self._known: list[bool] = []
+        """Of each job, whether its id was kept, or planned, before."""
 
     def plan(self, group: Sequence[NewJob]) -> None:
         """Decide about each job; ``Refused`` says what hinders."""
         for job in group:
-            if self._find(job.id) is None:
+            self._known.append(self._find(job.id) is not None)
+
+            if not self._known[-1]:
                 self._place(job)
 
         for plan in self._parents_first():
             self._decide(plan)
 
-    def answer(self, job: NewJob) -> PushedJob:
-        """Who stands for this job of the group: itself, or the holder of its key."""
+    def answers(self, group: Sequence[NewJob]) -> list[PushedJob]:
+        """Who stands for each job of the group: itself, the one that is kept under its id, or the holder of its key."""
+        return [self._answer(job, known) for job, known in zip(group, self._known, strict=True)]
+
+    def _answer(self, job: NewJob, known: bool) -> PushedJob:
         standing = self.standings.get(job.id) or self._batch.standings[job.id]
-        return PushedJob(standing.id, STATES[standing.state], existing=standing.id != job.id)
+        return PushedJob(standing.id, STATES[standing.state], existing=known or standing.id != job.id)
 
     def _find(self, id: UUID) -> Standing | None:
         return self.standings.get(id) or self._batch.standings.get(id)

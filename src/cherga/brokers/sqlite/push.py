@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import compress, groupby
 
 from cherga.brokers.sqlite.groups import push_tied
 from cherga.brokers.sqlite.newcomers import (
@@ -78,9 +78,9 @@ def _store(write: Write, jobs: Sequence[NewJob]) -> list[PushedJob]:
 def _answer_kept(write: Write, jobs: Sequence[NewJob], rows: Sequence[Row]) -> list[PushedJob]:
     """Some ids were kept before: all are answered as they stand."""
     kept = find_kept(write, [job.id for job in jobs])
-    fresh = [(job, row) for job, row in zip(jobs, rows, strict=True) if kept[job.id][0] == row[SEQUENCE]]
-    _close_expired(write, [job for job, _ in fresh], [row for _, row in fresh])
-    return [PushedJob(job.id, STATES[kept[job.id][1]]) for job in jobs]
+    fresh = [kept[job.id][0] == row[SEQUENCE] for job, row in zip(jobs, rows, strict=True)]
+    _close_expired(write, list(compress(jobs, fresh)), list(compress(rows, fresh)))
+    return [PushedJob(job.id, STATES[kept[job.id][1]], existing=not new) for job, new in zip(jobs, fresh, strict=True)]
 
 
 def _close_expired(write: Write, jobs: Sequence[NewJob], rows: Sequence[Row]) -> None:

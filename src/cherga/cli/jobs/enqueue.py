@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, cast
+from uuid import UUID
 
 import click
 import msgspec
@@ -67,7 +68,7 @@ def enqueue(
     job = _enqueue(app, task, values, keywords, _options(**wish), force)
 
     if not wait:
-        out.done(_done(job, app.clock.now()))
+        out.done(_done(job, app.clock.now(), wish.get("id")))
         return ExitCode.OK
 
     return follow(app, out, job, timeout)
@@ -112,10 +113,12 @@ def _named_job(app: QueueTasks, name: str, args: list[Any], kwargs: dict[str, An
     return new_job(check.name(name, "a task's name"), payload, order, unique)
 
 
-def _done(job: Job[Any], now: float) -> Done:
+def _done(job: Job[Any], now: float, asked_for: UUID | None) -> Done:
     record = {**job_record(job), "existing": job.existing}
 
-    if job.existing:
+    if job.existing and job.id == asked_for:
+        words = f"not enqueued: job {job.id} is kept already, and is {job.status}"
+    elif job.existing:
         words = f"not enqueued: job {job.id}, which is {job.status}, holds the unique key"
     elif job.status is JobState.SCHEDULED and job.row.run_at is not None:
         words = f"{job.task_name} is scheduled for {local(job.row.run_at, now)}: {job.id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs
 from cherga.words.errors import BrokerUnusable
@@ -97,11 +98,25 @@ class Pushing:
         assert [answer.refused is None for answer in answers] == [True, False, True]
         assert stage.states([before, behind]) == [JobState.READY] * 2
 
-    def test_a_repeated_id_is_answered_like_the_first_time(self, stage: Stage) -> None:
+    def test_a_repeated_id_is_answered_with_the_job_that_is_kept(self, stage: Stage) -> None:
         job = new_job()
-        first = stage.broker.push([[job]])
-        assert stage.broker.push([[job]]) == first
+        assert stage.push(job).jobs == (PushedJob(job.id, JobState.READY),)
+        assert stage.push(replace(job, delay=60)).jobs == (PushedJob(job.id, JobState.READY, existing=True),)
         assert len(stage.claim()) == 1
+
+    def test_an_id_that_stands_twice_in_a_push_is_stored_once(self, stage: Stage) -> None:
+        job, tied = new_job(), new_job(unique=Unique("k"))
+
+        for one in (job, tied):
+            (group,) = stage.broker.push([[one, one]])
+            (again,) = stage.broker.push([[one]])
+            assert [pushed.existing for pushed in (*group.jobs, *again.jobs)] == [False, True, True]
+
+    def test_an_id_that_stands_in_two_groups_of_a_push_is_stored_once(self, stage: Stage) -> None:
+        for one in (new_job(), new_job(unique=Unique("k"))):
+            answers = stage.broker.push([[one], [replace(one, payload=b"other")]])
+            assert [pushed.existing for answer in answers for pushed in answer.jobs] == [False, True]
+            assert stage.row(one).payload == one.payload
 
     def test_a_repeated_id_changes_nothing_of_the_job(self, stage: Stage) -> None:
         job = stage.pushed(payload=b"first", priority=5)
@@ -118,7 +133,7 @@ class Pushing:
     def test_a_repeated_group_stores_what_is_missing(self, stage: Stage) -> None:
         first, second = new_jobs(2)
         stage.push(first)
-        assert [pushed.existing for pushed in stage.push(first, second).jobs] == [False, False]
+        assert [pushed.existing for pushed in stage.push(first, second).jobs] == [True, False]
         assert len(stage.claim()) == 2
 
     def test_a_repeated_chain_is_stored_once(self, stage: Stage) -> None:

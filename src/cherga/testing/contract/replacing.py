@@ -223,10 +223,10 @@ class Succeeding:
         assert stage.row(second).unique == LATEST
         assert stage.claim() == []
 
-    def test_a_push_that_is_repeated_is_answered_like_the_first_time(self, stage: Stage) -> None:
+    def test_a_push_that_is_repeated_is_answered_with_the_successor_that_is_kept(self, stage: Stage) -> None:
         stage.started(unique=LATEST)
         second = stage.pushed(unique=LATEST)
-        assert _push(stage, second) == PushedJob(second.id, JobState.BLOCKED)
+        assert _push(stage, second) == PushedJob(second.id, JobState.BLOCKED, existing=True)
 
     @pytest.mark.parametrize("conflict", [OnConflict.REPLACE, OnConflict.LATEST])
     def test_there_is_one_successor_and_it_takes_over_what_is_newer(self, stage: Stage, conflict: OnConflict) -> None:

@@ -37,8 +37,9 @@ class Uniqueness:
         assert stage.row(holder) == before
 
     def test_a_repeated_id_is_not_its_own_rival(self, stage: Stage) -> None:
-        holder = stage.pushed(unique=KEY)
-        assert not stage.push(holder).jobs[0].existing
+        holder = stage.pushed(unique=Unique(KEY.key, conflict=OnConflict.REFUSE))
+        (answer,) = stage.push(holder).jobs
+        assert (answer.id, answer.existing) == (holder.id, True)
 
     def test_other_keys_and_no_keys_do_not_collide(self, stage: Stage) -> None:
         jobs = [new_job(unique=Unique("a")), new_job(unique=Unique("b")), *new_jobs(2)]
