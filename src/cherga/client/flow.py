@@ -99,6 +99,8 @@ class Plan(Struct, frozen=True):
     last: NewJob
     group: UUID | None = None
     """The job that waits for the members, where the part is a group."""
+    named: bool = False
+    """The last job has an id that the caller chose, under which another may be kept already."""
 
     @property
     def key(self) -> str | None:
@@ -174,7 +176,7 @@ class Step(Part[R]):
         order = with_head(replace(self.order, id=self.order.id or place.make_id(), edges=edges), head)
         job = (self.task.build_fed if fed else self.task.build)(order, self.args, self.kwargs)
         job = replace(job, parent=place.group)
-        return Plan([job], job)
+        return Plan([job], job, named=self.order.id is not None)
 
     def senders(self) -> Iterator[FlowSender]:
         yield self.task.sender
@@ -202,7 +204,7 @@ class Chain(Part[R]):
             at = _behind(plan, at)
 
         plan = self.parts[-1].plan(replace(at, member=place.member))
-        return Plan(jobs + plan.jobs, plan.last)
+        return Plan(jobs + plan.jobs, plan.last, named=plan.named)
 
     def senders(self) -> Iterator[FlowSender]:
         return chained.from_iterable(part.senders() for part in self.parts)
@@ -228,7 +230,7 @@ class Group(Part[list[R]]):
 
         plan = self._plan_members(replace(place, member=None))
         callback = self.then.plan(replace(_behind(plan, place), member=place.member))
-        return Plan(plan.jobs + callback.jobs, callback.last, plan.group)
+        return Plan(plan.jobs + callback.jobs, callback.last, plan.group, callback.named)
 
     def handle(self, plan: Plan, jobs: Sequence[Job[Any]]) -> GroupJob[R]:
         callback = None if self.then is None else _pick(plan, jobs, plan.last.id)
@@ -254,7 +256,8 @@ class Group(Part[list[R]]):
 
         edges = tuple(Edge(plan.last.id, self.policy) for plan in plans) or place.edges
         keys = {member: plan.key for member, plan in enumerate(plans) if plan.key is not None}
-        head = JobHead(root=place.root, member=place.member, after=shown(edges), keys=keys)
+        ids = {member: plan.last.id for member, plan in enumerate(plans) if plan.named}
+        head = JobHead(root=place.root, member=place.member, after=shown(edges), keys=keys, ids=ids)
         job = NewJob(id=id, task=GROUP_TASK, payload=NOTHING, edges=edges, parent=place.group, head=pack_head(head))
         return Plan([*(job for plan in plans for job in plan.jobs), job], job, id)
 

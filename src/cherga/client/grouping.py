@@ -123,7 +123,7 @@ def member_rows(broker: FullBroker, group: JobRow) -> list[JobRow]:
     if missing:
         found |= stand_ins(broker, group.id, missing)
 
-    if kept := {place: id for place, id in enumerate(head.after) if place not in found and place not in missing}:
+    if kept := {place: id for place, id in head.ids.items() if place not in found}:
         found |= _kept_before(broker, kept)
 
     return [found[place] for place in sorted(found)]

@@ -70,6 +70,8 @@ class JobHead(Struct, frozen=True, omit_defaults=True):
     keys: dict[int, str] = {}
     """Unique keys of the jobs whose results it is given: of its members by their places, or of ``feed`` under 0. A job that
     held such a key stands in for the one that was not stored."""
+    ids: dict[int, UUID] = {}
+    """For a group: ids of members that the caller chose, by their places. One that was kept before is no child of the group."""
     schedule: str | None = None
     tick: float | None = None
     codec: int = 1
