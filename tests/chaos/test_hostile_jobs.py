@@ -162,3 +162,55 @@ def test_a_new_session_starts_nothing_that_was_claimed_under_the_lost_one(app: Q
         assert waiting.result(WAIT) == 2
         assert waiting.refresh().status is JobState.SUCCEEDED
         assert (waiting.row.claims, waiting.row.session != lost) == (2, True)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch": 7, "batch_wait": 0.01}], ids=["by themselves", "in batches"])
+def test_a_job_that_cancels_all_tasks_of_the_loop_takes_no_slot_and_no_job(app: QueueTasks, options: Any) -> None:
+    """Those that had not begun start again; those that had end with the cancellation."""
+    together: set[int] = set()
+
+    @app.task
+    async def cancel_all() -> None:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    @app.task(**options)  # type: ignore[untyped-decorator]
+    async def mail(numbers: Any) -> None: ...
+
+    @app.task
+    async def meet(number: int) -> None:
+        together.add(number)
+
+        while len(together) < 10:
+            await asyncio.sleep(0.001)
+
+    cancelling = cancel_all.enqueue()
+    jobs = mail.enqueue_many([(number,) for number in range(30)])
+
+    with app.worker(threads=1, concurrency=10):
+        wait_until(lambda: all(job.refresh().status.final for job in (cancelling, *jobs)), "all have ended")
+        meet.enqueue_many([(number,) for number in range(10)])
+        wait_until(lambda: len(together) == 10, "every slot is free")
+
+    assert cancelling.refresh().status is JobState.SUCCEEDED
+    assert all(job.attempt == 1 for job in jobs)
+
+
+def test_a_factory_of_tasks_that_a_job_gives_the_loop_costs_the_jobs_and_not_the_slots(app: QueueTasks) -> None:
+    def refuse(loop: asyncio.AbstractEventLoop, coroutine: Any) -> NoReturn:
+        raise TypeError("not like this")
+
+    @app.task
+    def set_factory(broken: bool) -> None:
+        worker.engine._loop.loop.set_task_factory(refuse if broken else None)
+
+    with app.worker(threads=1, concurrency=2) as worker:
+        app.add_task("aadd", 1, 2).result(WAIT)
+        set_factory.enqueue(True).result(WAIT)
+
+        for _ in range(5):
+            with pytest.raises(JobFailed):
+                app.add_task("aadd", 1, 2).result(WAIT)
+
+        set_factory.enqueue(False).result(WAIT)
+        assert _all_goes_on(app)

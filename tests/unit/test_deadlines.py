@@ -102,3 +102,37 @@ def test_a_stop_does_not_wait_for_what_is_still_watched(agenda: Agenda) -> None:
     deadlines.stop()
 
     assert SystemClock.monotonic() - began < 10
+
+
+def test_a_scan_that_fails_is_made_again(agenda: Agenda, caplog: pytest.LogCaptureFixture) -> None:
+    troubles = [SystemExit("no"), RuntimeError("not yet")]
+
+    def expire(now: float) -> float:
+        if troubles:
+            raise troubles.pop()
+
+        return agenda.expire(now)
+
+    deadlines = Deadlines(SystemClock())
+    deadlines.start(expire)
+    watch(agenda, deadlines, -5)
+    wait_until(lambda: agenda.ended, "it is ended all the same")
+    watch(agenda, deadlines, -5)
+    wait_until(lambda: len(agenda.ended) == 2, "so is the next one")
+    deadlines.stop()
+
+    assert caplog.text.count("the deadlines failed") == 2
+
+
+def test_deadlines_show_that_they_live_though_nothing_is_due(agenda: Agenda) -> None:
+    beats: list[None] = []
+    deadlines = Deadlines(SystemClock(), lambda: beats.append(None), longest=0.01)
+    deadlines.start(agenda.expire)
+    deadlines.watch(SystemClock.monotonic() + 3600)
+
+    wait_until(lambda: len(beats) > 3, "they turn")
+    deadlines.stop()
+
+
+def test_deadlines_that_never_began_can_be_stopped() -> None:
+    Deadlines(SystemClock()).stop()

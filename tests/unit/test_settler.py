@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from cherga import BrokerUnavailable, Context, JobState, Progress, QueueTasks
-from cherga.testing import wait_until
+from cherga.testing import FakeClock, wait_until
 from cherga.words.claim import ClaimedJob, ClaimWish
-from cherga.words.clock import SystemClock
+from cherga.words.clock import Clock, SystemClock
+from cherga.words.report import Report
 from cherga.words.session import SessionInfo
 from cherga.words.settlement import Settlement
 from cherga.worker.settler import Settler
-from cherga.worker.slots import SlotTable
+from cherga.worker.slots import Pulse, SlotTable
 from tests.odd_brokers import AppWith, FailingBroker
 
 HOUR = 3600.0
@@ -22,11 +24,19 @@ HOUR = 3600.0
 class Desk:
     """Jobs that run, and a settler to put things down for."""
 
-    def __init__(self, *errors: Exception, interval: float = 0.05) -> None:
+    def __init__(
+        self,
+        *errors: Exception,
+        interval: float = 0.05,
+        heard: Callable[[list[Report]], object] = len,
+        longest: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.broker = FailingBroker()
         self.app: QueueTasks = AppWith(self.broker)
         self.slots = SlotTable.private(1)
-        self.settler = Settler(self.broker, SystemClock(), interval, self.slots)
+        self._clock = clock or SystemClock()
+        self.settler = Settler(self.broker, self._clock, interval, self.slots, heard, longest)
         self.broker.register(SessionInfo(id="desk.1", worker="desk", host="here", pid=1))
         self._task = self.app.task(name="work")(lambda: None)
         self._errors = errors
@@ -39,7 +49,7 @@ class Desk:
         return jobs
 
     def context(self, job: ClaimedJob) -> Context:
-        return Context(job, SystemClock(), self.settler)
+        return Context(job, self._clock, self.settler)
 
     def states(self) -> set[JobState]:
         return {job.status for job in self.app.jobs()}
@@ -63,7 +73,7 @@ def test_what_is_put_down_is_written(desk: Desk) -> None:
 
     wait_until(lambda: desk.states() == {JobState.SUCCEEDED}, "all are written")
     wait_until(lambda: desk.settler.idle, "nothing waits")
-    assert desk.slots.tick > 0
+    assert desk.slots.ticks[Pulse.SETTLER] > 0
 
 
 def test_what_waits_is_written_together() -> None:
@@ -169,3 +179,76 @@ def test_a_context_with_nothing_new_is_no_report(desk: Desk) -> None:
     wait_until(lambda: desk.states() == {JobState.SUCCEEDED}, "it is written")
 
     assert desk.broker.calls.count("report") == 1
+
+
+def test_the_first_report_is_stored_at_once_on_a_machine_that_has_just_started() -> None:
+    desk = Desk(interval=HOUR, clock=FakeClock())
+    desk.settler.start()
+    (job,) = desk.claim()
+    desk.context(job).progress(1)
+
+    wait_until(lambda: desk.app.jobs()[0].progress, "it is stored")
+    assert desk.settler.stop(10)
+
+
+def fail(_: object) -> None:
+    raise SystemExit("there is no room for one more thread")
+
+
+def test_whoever_fails_to_hear_of_a_report_or_an_end_costs_no_settlement(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(heard=fail)
+    desk.settler.start()
+
+    for job in desk.claim(3):
+        desk.settler.expect(job.token, fail)
+        desk.context(job).progress(1)
+        desk.settler.settle(success(job))
+
+    wait_until(lambda: desk.states() == {JobState.SUCCEEDED}, "all are written")
+    (late,) = desk.claim()
+    desk.settler.settle(success(late))
+    wait_until(lambda: desk.states() == {JobState.SUCCEEDED}, "so is the next one")
+    assert caplog.text.count("could not tell of what it wrote") >= 4
+    assert desk.settler.stop(10)
+
+
+class Mute(Context):
+    """What the job tells cannot be read."""
+
+    def take_events(self) -> Any:
+        raise RuntimeError("no")
+
+
+def test_one_job_whose_report_cannot_be_read_keeps_nothing_from_others() -> None:
+    desk = Desk()
+    first, second = desk.claim(2)
+    Mute(first, SystemClock(), desk.settler).progress(1)
+    desk.context(second).progress(2)
+    desk.settler.settle(success(first))
+    desk.settler.settle(success(second))
+    desk.settler.start()
+
+    assert desk.settler.stop(10)
+    assert desk.states() == {JobState.SUCCEEDED}
+
+
+def test_what_a_failing_turn_left_is_written_by_the_next(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(MemoryError("no room for the answers"))
+    (job,) = desk.claim()
+    desk.settler.settle(success(job))
+    desk.settler.start()
+
+    wait_until(lambda: desk.states() == {JobState.SUCCEEDED}, "it is written")
+    assert "the settler failed; it goes on in 0.1 seconds" in caplog.text
+    assert desk.settler.stop(10)
+
+
+@pytest.mark.parametrize("errors", [(), [BrokerUnavailable("gone")] * 1000], ids=["idle", "without its broker"])
+def test_a_settler_shows_that_it_lives(errors: list[Exception]) -> None:
+    desk = Desk(*errors, longest=0.01)
+    (job,) = desk.claim()
+    desk.settler.settle(success(job))
+    desk.settler.start()
+
+    wait_until(lambda: desk.slots.ticks[Pulse.SETTLER] > 3, "it turns")
+    desk.settler.stop(0.0)

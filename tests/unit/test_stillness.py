@@ -6,6 +6,7 @@ import pytest
 
 from cherga.testing import FakeClock
 from cherga.worker.child import Stillness
+from cherga.worker.slots import Pulse
 
 LIMIT = 8.0
 
@@ -16,12 +17,12 @@ def clock() -> FakeClock:
 
 
 def looks(clock: FakeClock, stillness: Stillness, *ticks: int | None, every: float = 1.0) -> list[bool]:
-    """What each look finds."""
+    """What each look finds, when all threads show the same; None: the engine is not up."""
     found = []
 
     for tick in ticks:
         clock.advance(every)
-        found.append(stillness.lasts(tick, LIMIT))
+        found.append(stillness.found(() if tick is None else (tick,) * len(Pulse), LIMIT) is not None)
 
     return found
 
@@ -45,3 +46,14 @@ def test_time_in_which_nobody_looked_is_no_proof(clock: FakeClock) -> None:
     assert looks(clock, stillness, 7, 7) == [False, False]
     assert looks(clock, stillness, 7, every=3600.0) == [False]
     assert looks(clock, stillness, *[7] * 4) == [False] * 3 + [True]
+
+
+@pytest.mark.parametrize("silent", Pulse)
+def test_one_thread_that_stands_still_is_enough(clock: FakeClock, silent: Pulse) -> None:
+    stillness, found = Stillness(clock), []
+
+    for tick in range(12):
+        clock.advance(1.0)
+        found.append(stillness.found(tuple(0 if pulse is silent else tick for pulse in Pulse), LIMIT))
+
+    assert found == [None] * 9 + [silent] * 3

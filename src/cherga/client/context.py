@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 LOG_LINE_LIMIT = 16_384
 """Characters of one log line or note that are kept."""
+NOT_YET = float("-inf")
+"""Before everything that a monotonic clock shows, which may begin at 0."""
 
 _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
@@ -101,7 +103,7 @@ class Context:
         self.sent_meta: bytes | None = None
         self.events: deque[tuple[EventKind, bytes]] | None = None
         self.queued = False
-        self.reported_at = 0.0
+        self.reported_at = NOT_YET
         self._clock = clock
         self._reporter = reporter
         self._host = host

@@ -70,6 +70,10 @@ class CallerRunner(ThreadRunner):
     def room(self) -> int:
         return 1 + self.lent - self.in_hand()
 
+    def waiting(self) -> int:
+        """None that anybody should give back, however busy the machine is: the caller takes them in its turn."""
+        return 0
+
     def turn(self, patience: float) -> None:
         """Run what waits, or wait so many seconds for it."""
         try:

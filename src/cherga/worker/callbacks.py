@@ -24,6 +24,7 @@ from cherga.words.errors import JobFailed, UnknownTask
 from cherga.words.job import JobError, JobRow, JobState, Reason
 from cherga.words.settlement import Settlement
 from cherga.worker.assignment import Assignment
+from cherga.worker.turns import start_thread
 
 logger = logging.getLogger("cherga.worker")
 
@@ -72,7 +73,7 @@ class Callbacks:
             logger.warning("%d callbacks were not finished when the worker ended", lost, extra={"action": "callback.lost"})
 
     def _answered(self, token: int, call: Callable[[], None], written: bool) -> None:
-        """On the settler's thread, which alone starts further ones."""
+        """On the settler's thread."""
         if not written or self._stopped:
             self._open.discard(token)
             return
@@ -82,14 +83,13 @@ class Callbacks:
         if len(self._threads) < MOST_THREADS:
             self._start_another()
 
-    def _start_another(self) -> None:
-        thread = threading.Thread(target=self._run, name="cherga-callback", daemon=True)
+    def go_on(self) -> None:
+        """See that there is a thread for what waits, where none could be had before."""
+        if self._inbox.qsize() and not self._threads:
+            self._start_another()
 
-        try:
-            thread.start()
-        except RuntimeError as error:  # there is no room for one more: never the end of the settler
-            logger.warning("no further thread for callbacks: %s", error, extra={"action": "callback.thread"})
-        else:
+    def _start_another(self) -> None:
+        if (thread := start_thread(self._run, "cherga-callback")) is not None:
             self._threads.append(thread)
 
     def _run(self) -> None:

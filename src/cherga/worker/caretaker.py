@@ -18,6 +18,7 @@ from cherga.words.job import JobState
 from cherga.words.session import Death
 from cherga.worker.logs import count_of
 from cherga.worker.scheduler import Scheduler
+from cherga.worker.turns import Turns
 
 logger = logging.getLogger("cherga.worker")
 
@@ -43,10 +44,10 @@ class Caretaker:
         self._sweeps = 0
         self._next_sweep = clock.monotonic()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="cherga-caretaker", daemon=True)
+        self._turns = Turns("caretaker", self._turn)
 
     def start(self) -> None:
-        self._thread.start()
+        self._turns.start()
 
     def bury(self, deaths: Sequence[Death]) -> None:
         """Free the jobs of sessions that have ended, now."""
@@ -58,18 +59,18 @@ class Caretaker:
     def stop(self) -> None:
         """End the thread; what was buried is still freed."""
         self._stopping = True
+        self._turns.end()
         self._listener.wake()
-        self._thread.join()
+        self._turns.join()
         self._guard(self._reap)
         self._listener.close()
 
-    def _run(self) -> None:
-        while not self._stopping:
-            self._guard(self._reap)
-            next_in = self._guard(self._promote)
-            self._guard(self._sweep)
-            left = max(0.0, self._next_sweep - self._clock.monotonic())
-            self._listener.wait(left if next_in is None else min(left, next_in))
+    def _turn(self) -> None:
+        self._guard(self._reap)
+        next_in = self._guard(self._promote)
+        self._guard(self._sweep)
+        left = max(0.0, self._next_sweep - self._clock.monotonic())
+        self._listener.wait(left if next_in is None else min(left, next_in))
 
     def _guard(self, work: Callable[[], float | None]) -> float | None:
         """A broker that is away is tried again at the next turn."""

@@ -10,7 +10,7 @@ import sys
 from cherga.words.clock import Clock
 from cherga.words.session import Death
 from cherga.worker.options import WorkerOptions
-from cherga.worker.slots import SlotTable, share_slots, shared_memory
+from cherga.worker.slots import Pulse, SlotTable, share_slots, shared_memory
 from cherga.worker.wire import Drain, Hello, Message, Start, Wire
 
 KILL_DELAY = 3.0
@@ -19,22 +19,26 @@ SETTLED_AFTER = 5.0
 
 
 class Stillness:
-    """For how long an engine has shown no sign of life while somebody looked."""
+    """For how long the threads of an engine have shown no sign of life while somebody looked."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._tick: int | None = None
+        self._ticks: tuple[int, ...] = ()
         self._looked_at = clock.monotonic()
-        self._seconds = 0.0
+        self._seconds = [0.0] * len(Pulse)
 
-    def lasts(self, tick: int | None, limit: float) -> bool:
-        """Whether it has lasted longer than ``limit`` seconds at this look; ``tick`` is ``None`` until the engine is up."""
+    def found(self, ticks: tuple[int, ...], limit: float) -> Pulse | None:
+        """The thread whose stillness has lasted longer than ``limit`` seconds at this look; no ticks: the engine is not up."""
         now = self._clock.monotonic()
         # Whoever has not looked for long may have been held up together with the engine, which then deserves further looks.
         seen = min(now - self._looked_at, limit / 2)
-        self._seconds = self._seconds + seen if tick is not None and tick == self._tick else 0.0
-        self._tick, self._looked_at = tick, now
-        return self._seconds > limit
+
+        for pulse in Pulse if ticks else ():
+            still = bool(self._ticks) and ticks[pulse] == self._ticks[pulse]
+            self._seconds[pulse] = self._seconds[pulse] + seen if still else 0.0
+
+        self._ticks, self._looked_at = ticks, now
+        return next((pulse for pulse in Pulse if ticks and self._seconds[pulse] > limit), None)
 
 
 class Child:
@@ -112,9 +116,9 @@ class Child:
         self.told_to_die = True
         self.process.kill()
 
-    def stalled(self, limit: float) -> bool:
-        """Whether its engine, once up, has stood still for longer than ``limit`` seconds."""
-        return self._stillness.lasts(None if self.hello is None else self.slots.tick, limit)
+    def stalled(self, limit: float) -> Pulse | None:
+        """The thread of its engine, once up, that has stood still for longer than ``limit`` seconds."""
+        return self._stillness.found(() if self.hello is None else self.slots.ticks, limit)
 
     def deaths(self) -> list[Death]:
         """What to tell the broker once the process is gone. Killed while it drained, by its own job perhaps, it has crashed."""

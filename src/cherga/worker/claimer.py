@@ -15,7 +15,7 @@ from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.worker.executor import Executor
 from cherga.worker.runners import NOT_WAITED_FOR, Runner
-from cherga.worker.slots import SlotTable
+from cherga.worker.slots import Pulse, SlotTable
 from cherga.worker.solitude import Solitude
 
 logger = logging.getLogger("cherga.worker")
@@ -94,7 +94,10 @@ class Claimer:
         """Claim nothing more; returns when a claim under way has been taken in."""
         self._stopping = True
         self.wake()
-        self._thread.join()
+
+        if self._thread.ident is not None:
+            self._thread.join()
+
         self._listener.close()
 
     def in_hand(self) -> int:
@@ -122,7 +125,7 @@ class Claimer:
         pause = FIRST_PAUSE
 
         while not self._stopping:
-            self._slots.beat()
+            self._slots.beat(Pulse.CLAIMER)
 
             try:
                 if self._lease_lapsed():

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from cherga.words.clock import Clock
+from cherga.worker.turns import Turns
 
 NEVER = float("inf")
 
@@ -13,21 +14,21 @@ NEVER = float("inf")
 class Deadlines:
     """Calls ``expire(now)`` when the earliest watched deadline is over; it answers with the next one.
 
-    ``watch`` costs one comparison unless the new deadline is the earliest.
+    ``watch`` costs one comparison unless the new deadline is the earliest. ``beat`` is called once in ``longest`` seconds.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, beat: Callable[[], object] = lambda: None, longest: float = threading.TIMEOUT_MAX) -> None:
         self._clock = clock
         self._next = NEVER
+        self._longest = longest
         self._lock = threading.Lock()
         self._bell = threading.Event()
-        self._stopping = False
         self._expire: Callable[[float], float] = lambda now: NEVER
-        self._thread = threading.Thread(target=self._run, name="cherga-deadlines", daemon=True)
+        self._turns = Turns("deadlines", self._turn, beat)
 
     def start(self, expire: Callable[[float], float]) -> None:
         self._expire = expire
-        self._thread.start()
+        self._turns.start()
 
     def watch(self, deadline: float) -> None:
         """Something has to end by then."""
@@ -38,18 +39,22 @@ class Deadlines:
             self._bell.set()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._turns.end()
         self._bell.set()
-        self._thread.join()
+        self._turns.join()
 
-    def _run(self) -> None:
-        while not self._stopping:
-            left = self._next - self._clock.monotonic()
+    def _turn(self) -> None:
+        now = self._clock.monotonic()
 
-            if left <= 0:
-                # Forgotten before the scan: a deadline that is watched meanwhile is seen by the scan or sets the bell.
-                self._next = NEVER
-                self.watch(self._expire(self._clock.monotonic()))
-            else:
-                self._bell.wait(None if left == NEVER else min(left, threading.TIMEOUT_MAX))
-                self._bell.clear()
+        if self._next > now:
+            self._bell.wait(min(self._next - now, self._longest))
+            self._bell.clear()
+            return
+
+        # Forgotten before the scan: a deadline that is watched meanwhile is seen by the scan or sets the bell.
+        self._next, following = NEVER, now
+
+        try:
+            following = self._expire(now)
+        finally:
+            self.watch(following)  # where the scan failed, at the next turn

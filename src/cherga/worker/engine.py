@@ -11,6 +11,7 @@ import platform
 import secrets
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
@@ -34,7 +35,7 @@ from cherga.worker.host import WorkerHost
 from cherga.worker.lending import Lending
 from cherga.worker.loop import LoopRunner
 from cherga.worker.settler import Settler
-from cherga.worker.slots import SlotTable, share_slots
+from cherga.worker.slots import Pulse, SlotTable, share_slots
 from cherga.worker.threads import ThreadRunner
 from cherga.worker.verdicts import settles_now
 
@@ -88,8 +89,11 @@ class Engine:
         self.session = new_session(options, app)
         self._stuck = stuck
         self._clock = app.clock
-        self._deadlines = Deadlines(app.clock)
-        self._settler = self.parts.settler(app.broker, app.clock, app.settings.report_interval, slots, self._tell_progress)
+        # An idle engine has to show often enough that it is alive.
+        self._longest_wait = max(SHORTEST_INTERVAL, app.settings.stall_limit / 4)
+        self._deadlines = Deadlines(app.clock, partial(slots.beat, Pulse.DEADLINES), self._longest_wait)
+        interval, longest = app.settings.report_interval, self._longest_wait
+        self._settler = self.parts.settler(app.broker, app.clock, interval, slots, self._tell_progress, longest)
         self.host = WorkerHost(app, lambda: self.session, lambda: self._loop)
         self.executor = self.parts.executor(app, self.host, options.name, self._settler, slots, self._deadlines)
         shares, ahead = share_slots(options.threads, options.concurrency), app.settings.lookahead
@@ -120,12 +124,12 @@ class Engine:
         self.app.publish()
         self._settler.start()
         self._deadlines.start(self._expire)
+        self._claimer.start()  # before the runners, which take what room there is for threads
 
-        for lane in self._claimer.lanes:
+        for lane in list(self._claimer.lanes):
             if lane.names():
                 lane.runner.start()
 
-        self._claimer.start()
         self.app.on.run_with(self._loop.run_soon)
         self._tell_worker(self.app.on.worker_started)
 
@@ -175,6 +179,8 @@ class Engine:
         One that a rate holds up counts, if the engine ``awaits_rates``.
         """
         taken = self._claimer.taken
+
+        self._go_on_telling()
 
         if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open:
             return False
@@ -256,8 +262,14 @@ class Engine:
             for assignment in lane.runner.take_back():
                 self.executor.give_back(assignment)
 
+    def _go_on_telling(self) -> None:
+        """There may be room for a thread by now."""
+        self.executor.telling.herald.go_on()
+        self.executor.callbacks.go_on()
+
     def _wait(self, seconds: float) -> bool:
         end = self._clock.monotonic() + seconds
+        self._go_on_telling()
 
         while self._unfinished():
             if self._clock.monotonic() >= end or self._drained.wait(LOOK):
@@ -284,18 +296,33 @@ class Engine:
     # --- verdicts
 
     def _expire(self, now: float) -> float:
-        """End what is past its time; return the next deadline."""
+        """End what is past its time; return the next deadline. What cannot be done for one is raised at the end."""
+        troubles: list[Exception] = []
+
         for assignment in self.executor.running.all():
             if assignment.verdict is None and assignment.deadline <= now:
-                self._end(assignment, timed_out(assignment))
+                self._try(troubles, self._end, assignment, timed_out(assignment))
 
         for assignment in list(self.executor.overdue.values()):
             if assignment.deadline <= now:
-                self._tell_stuck(assignment)
+                self._try(troubles, self._tell_stuck, assignment)
 
         due = self._collectors.flush(now)
         watched = (*self.executor.running.all(), *self.executor.overdue.values())
+
+        if troubles:
+            raise ExceptionGroup("attempts past their time", troubles)
+
         return min((due, *(assignment.deadline for assignment in watched)))
+
+    def _try(self, troubles: list[Exception], act: Callable[..., None], *args: object) -> None:
+        """One may take its time, where the broker does."""
+        self.slots.beat(Pulse.DEADLINES)
+
+        try:
+            act(*args)
+        except Exception as error:
+            troubles.append(error)
 
     def _end(self, assignment: Assignment, verdict: Outcome) -> None:
         """Fix what the attempt ends as, and end it as far as that is possible.
@@ -304,8 +331,8 @@ class Engine:
         key and a limit's slot wait until the thread ends or its process is replaced.
         """
         assignment.verdict = verdict
-        self.executor.outlive(assignment)
         assignment.deadline = self._clock.monotonic() + self.app.settings.stuck_after
+        self.executor.outlive(assignment)
 
         if assignment.context is not None:
             assignment.context.cancel_now()
@@ -345,8 +372,7 @@ class Engine:
             queues=options.queues,
             weights=options.weights,
             limit=settings.claim_limit,
-            # An idle engine has to show often enough that it is alive.
-            poll_interval=min(settings.poll_interval, max(SHORTEST_INTERVAL, settings.stall_limit / 4)),
+            poll_interval=min(settings.poll_interval, self._longest_wait),
         )
 
     def _tell_progress(self, reports: list[Report]) -> None:

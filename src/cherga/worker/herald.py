@@ -10,6 +10,7 @@ from functools import partial
 from queue import SimpleQueue
 
 from cherga.client.signals import Event, Signal
+from cherga.worker.turns import start_thread
 
 logger = logging.getLogger("cherga.worker")
 
@@ -37,23 +38,30 @@ class Herald:
         with self._counting:
             self._open += 1
 
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="cherga-herald", daemon=True)
-                self._thread.start()
-
         self._inbox.put(function)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """See that there is a thread for what waits; where none can be had it goes on waiting, for the next try."""
+        with self._counting:
+            if self._thread is None and self._open:
+                self._thread = start_thread(self._run, "cherga-herald")
 
     def stop(self, timeout: float) -> None:
         """Tell what there is, for so many seconds at most."""
+        self.go_on()
+        self._inbox.put(None)
+
         if self._thread is not None:
-            self._inbox.put(None)
             self._thread.join(timeout)
+        else:
+            self._run()
 
     def _run(self) -> None:
         while (function := self._inbox.get()) is not None:
             try:
                 function()
-            except Exception:
+            except BaseException:
                 logger.exception("an event could not be told", extra={"action": "signal.failed"})
 
             with self._counting:

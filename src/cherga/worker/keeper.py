@@ -6,7 +6,6 @@ It runs in the supervisor, which no user code can hold up, or, in embedded mode,
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Protocol
 
 from cherga.doors.broker import Broker, Topic
@@ -14,6 +13,7 @@ from cherga.rules.settings import BrokerSettings
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.words.session import Cancel
+from cherga.worker.turns import Turns
 
 logger = logging.getLogger("cherga.worker")
 
@@ -46,28 +46,24 @@ class Keeper:
         self._clock = clock
         self._watched = watched
         self._listener = broker.listen([Topic.CANCEL])
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="cherga-keeper", daemon=True)
+        self._turns = Turns("keeper", self._turn)
 
     def start(self) -> None:
-        self._thread.start()
+        self._turns.start()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._turns.end()
         self._listener.wake()
-        self._thread.join()
+        self._turns.join()
         self._listener.close()
 
-    def _run(self) -> None:
-        while not self._stopping:
-            try:
-                self._beat()
-            except BrokerError as error:
-                logger.warning("leases not renewed: %s", error, extra={"action": "heartbeat.retry"})
-            except Exception:
-                logger.exception("leases not renewed", extra={"action": "heartbeat.retry"})
+    def _turn(self) -> None:
+        try:
+            self._beat()
+        except BrokerError as error:
+            logger.warning("leases not renewed: %s", error, extra={"action": "heartbeat.retry"})
 
-            self._listener.wait(self._settings.heartbeat)
+        self._listener.wait(self._settings.heartbeat)
 
     def _beat(self) -> None:
         sessions = self._watched.sessions()

@@ -9,12 +9,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from cherga.worker.assignment import Assignment
 from cherga.worker.executor import Executor
+from cherga.worker.failure import broken
 from cherga.worker.pace import Pace
-from cherga.worker.runners import NOT_WAITED_FOR
+from cherga.worker.runners import NOT_WAITED_FOR, tell_broken
+from cherga.worker.turns import start_thread
 
 T = TypeVar("T")
 
@@ -46,13 +49,24 @@ class LoopRunner:
         self._starting = threading.Lock()
         self._stopping = False
         self._soon: set[Future[object]] = set()
-        self._thread = threading.Thread(target=self._run, name="cherga-loop", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        """Raises ``RuntimeError`` where there is no room for one more thread, and ``OSError`` for what a loop needs."""
         with self._starting:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread.start()
+            if self._loop is not None:
+                return
+
+            self._loop = asyncio.new_event_loop()
+
+            if (thread := start_thread(self._run, "cherga-loop")) is not None:
+                self._thread = thread
+                return
+
+            self._loop.close()
+            self._loop = None
+
+        raise RuntimeError("expected room for a thread with an event loop, but none can be started")
 
     def wait_for(self, made: Awaitable[T]) -> T:
         """Await something on the loop while the calling thread waits; the loop starts at the first use."""
@@ -74,10 +88,15 @@ class LoopRunner:
         return self._loop
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
-        if self._loop is None:
-            self.start()
-
         self._waiting.extend(assignments)
+
+        if self._loop is None:
+            try:
+                self.start()
+            except (RuntimeError, OSError) as error:  # the jobs wait here until they are given back
+                logger.error("no event loop for async jobs: %s", error, extra={"action": "loop.missing"})
+                return
+
         self.loop.call_soon_threadsafe(self._fill)
 
     def in_hand(self) -> int:
@@ -149,14 +168,14 @@ class LoopRunner:
     def stop(self) -> None:
         wait(list(self._soon), timeout=1.0)
 
-        if self._thread.is_alive() and not self._stopping:
+        if self._thread is not None and self._thread.is_alive() and not self._stopping:
             self._stopping = True
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(1.0)
 
     def is_alive(self) -> bool:
         """Whether coroutines may still run here."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def _fill(self) -> None:
         """On the loop: start what waits, as far as slots are free."""
@@ -169,21 +188,39 @@ class LoopRunner:
                 self._free.append(slot)
                 return
 
-            assignment.coroutine = self._loop.create_task(self._live(assignment, slot), context=self._executor.fresh())
+            self._begin(assignment, slot)
 
-    async def _live(self, assignment: Assignment, slot: int) -> None:
+    def _begin(self, assignment: Assignment, slot: int) -> None:
+        coroutine = self._executor.arun(assignment, slot, self._pace)
+
         try:
-            await self._executor.arun(assignment, slot, self._pace)
-        finally:
-            assignment.coroutine = None
+            task = self.loop.create_task(coroutine, context=self._executor.fresh())
+        except Exception as error:  # a job may have given the loop a factory of tasks
+            coroutine.close()
+            self._free.append(slot)
+            self._executor.drop(assignment, broken(error))
+            return
 
-            if self._owed:
-                self._owed -= 1
-                self._spare.append(slot)
-            else:
-                self._free.append(slot)
+        assignment.coroutine = task
+        task.add_done_callback(partial(self._ended, assignment, slot))
 
-            self._next()
+    def _ended(self, assignment: Assignment, slot: int, task: asyncio.Task[None]) -> None:
+        """Called for every task, also for one that was cancelled before its first step: its job has not begun."""
+        assignment.coroutine = None
+
+        if self._owed:
+            self._owed -= 1
+            self._spare.append(slot)
+        else:
+            self._free.append(slot)
+
+        if task.cancelled():
+            if assignment.slot < 0:
+                self._executor.give_back(assignment)
+        elif (error := task.exception()) is not None:
+            tell_broken(assignment, error)
+
+        self._next()
 
     def _next(self) -> None:
         if self._waiting:

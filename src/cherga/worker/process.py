@@ -65,12 +65,12 @@ class WorkerProcess:
                 files=loaded_files() if self._options.reload else (),
             )
         )
-        self._engine.start()
-        self._say_ready(len(app.tasks))
 
-        if self._options.burst:
+        if self._options.burst:  # before the engine, which takes what room there is for threads
             threading.Thread(target=self._watch_for_the_end, name="cherga-burst", daemon=True).start()
 
+        self._engine.start()
+        self._say_ready(len(app.tasks))
         return self._listen()
 
     def _say_ready(self, tasks: int) -> None:
@@ -164,6 +164,8 @@ class WorkerProcess:
                     return
             except BrokerError as error:
                 logger.warning("burst: %s", error)
+            except Exception:
+                logger.exception("burst: it cannot be seen whether anything is left", extra={"action": "burst.retry"})
 
 
 def loaded_files() -> tuple[str, ...]:

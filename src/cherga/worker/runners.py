@@ -5,10 +5,14 @@ User code runs nowhere else, so that a blocked loop or a busy interpreter holds 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from cherga.worker.assignment import Assignment
+
+logger = logging.getLogger("cherga.worker")
 
 NOT_WAITED_FOR = -1
 
@@ -54,3 +58,10 @@ class Runner(Protocol):
         ...
 
     def stop(self) -> None: ...
+
+
+def tell_broken(assignment: Assignment, error: BaseException) -> None:
+    """A job has ended, and that could not be put down. Its runner goes on, even where the fault lies in the logging."""
+    with suppress(Exception):
+        extra = {"action": "job.broken", "job_id": str(assignment.job.id)}
+        logger.error("job %s: its end could not be put down", assignment.job.id, exc_info=error, extra=extra)

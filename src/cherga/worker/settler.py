@@ -6,17 +6,20 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from cherga.client.context import Context
+from cherga.client.context import NOT_YET, Context
 from cherga.doors.broker import Broker
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.words.report import Report
 from cherga.words.settlement import Settled, Settlement
 from cherga.worker.calls import BatchContext
-from cherga.worker.slots import SlotTable
+from cherga.worker.slots import Pulse, SlotTable
+from cherga.worker.turns import Turns
 
 logger = logging.getLogger("cherga.worker")
 
@@ -32,25 +35,34 @@ class Settler:
     """One thread. ``settle`` and ``touch`` only put something down; order of one job's writes is kept."""
 
     def __init__(
-        self, broker: Broker, clock: Clock, interval: float, slots: SlotTable, heard: Callable[[list[Report]], object] = len
+        self,
+        broker: Broker,
+        clock: Clock,
+        interval: float,
+        slots: SlotTable,
+        heard: Callable[[list[Report]], object] = len,
+        longest: float | None = None,
     ) -> None:
         self._broker = broker
         self._clock = clock
         self._interval = interval
         self._heard = heard
-        self._slots = slots
+        self._longest = longest
+        """Seconds of waiting after which a sign of life is due."""
+        self._beat = partial(slots.beat, Pulse.SETTLER)
+        self._items: list[Item] = []
         self._inbox: SimpleQueue[Item] = SimpleQueue()
         self._late: deque[Context] = deque()
         self._given_up = threading.Event()
         self._expected: dict[int, Callable[[bool], None]] = {}
-        self._thread = threading.Thread(target=self._run, name="cherga-settler", daemon=True)
+        self._turns = Turns("settler", self._turn, self._beat)
         self.settle: Callable[[Settlement], None] = self._inbox.put
         """Put down a settlement; returns at once."""
         self.unwritten = 0
         """Settlements taken out of the inbox and not yet written."""
 
     def start(self) -> None:
-        self._thread.start()
+        self._turns.start()
 
     def touch(self, context: Context) -> None:
         """The job has something to tell; stored soon, at most once an interval."""
@@ -61,7 +73,7 @@ class Settler:
     def flush(self, context: Context) -> None:
         """Let the job's last log lines go out before its settlement."""
         if context.events:
-            context.reported_at = 0.0
+            context.reported_at = NOT_YET
             context.queued = True
             self._inbox.put(context)
 
@@ -77,64 +89,71 @@ class Settler:
     def stop(self, timeout: float | None = None) -> bool:
         """Write what is there, then end. False when the broker did not take everything within ``timeout`` seconds."""
         self._inbox.put(_STOP)
-        self._thread.join(timeout)
+        ended = self._turns.join(timeout)
         self._given_up.set()
-        return not self._thread.is_alive()
+        self._turns.end()
+        return ended
 
-    def _run(self) -> None:
-        stopping = False
+    def _turn(self) -> None:
+        """Write what there is. What a turn that fails leaves behind is the next one's."""
+        if not self._items:
+            self._gather()
 
-        while not stopping:
-            items = self._gather()
-            stopping = _STOP in items
-            settlements = [item for item in items if type(item) is Settlement]
-            self.unwritten = len(settlements)
+        stopping = _STOP in self._items
+        settlements = [item for item in self._items if type(item) is Settlement]
+        self.unwritten = len(settlements)
 
-            if len(settlements) < len(items) or self._late:
-                self._report(items, final=stopping)
+        if len(settlements) < len(self._items) or self._late:
+            self._report(self._items, final=stopping)
 
-            self._settle(settlements)
-            self.unwritten = 0
-            self._slots.beat()
+        self._settle(settlements)
+        self._items.clear()
+        self.unwritten = 0
 
-    def _gather(self) -> list[Item]:
+        if stopping:
+            self._turns.end()
+
+    def _gather(self) -> None:
         """Wait for something to write, then take all that is there."""
-        items: list[Item] = []
+        items = self._items
 
-        try:
+        with suppress(Empty):
             items.append(self._inbox.get(timeout=self._patience()))
 
             while len(items) < BATCH:
                 items.append(self._inbox.get_nowait())
-        except Empty:
-            pass
-
-        return items
 
     def _patience(self) -> float | None:
-        """Seconds until the first report that came too early is due."""
+        """Seconds until the first report that came too early is due, or a sign of life is."""
         if not self._late:
-            return None
+            return self._longest
 
-        return max(0.0, self._late[0].reported_at + self._interval - self._clock.monotonic())
+        left = max(0.0, self._late[0].reported_at + self._interval - self._clock.monotonic())
+        return left if self._longest is None else min(left, self._longest)
 
     def _report(self, items: list[Item], final: bool) -> None:
+        """Progress is worth repeating, but never the end of the settler, nor of what is to be settled."""
         touched = [item for item in items if isinstance(item, Context)]
         now = self._clock.monotonic()
-        due = [context for context in (*self._late, *touched) if final or now - context.reported_at >= self._interval]
-        self._late = deque(context for context in (*self._late, *touched) if context not in due)
-        reports = [report for context in due for report in _reports_of(context, now)]
+        due: list[Context] = []
+        late: deque[Context] = deque()
 
-        if reports:
+        for context in (*self._late, *touched):
+            is_due = final or now - context.reported_at >= self._interval
+            (due if is_due else late).append(context)
+
+        self._late = late
+
+        if reports := [report for context in due for report in _reports_of(context, now)]:
             self._tell(reports)
-            self._heard(reports)
 
     def _tell(self, reports: list[Report]) -> None:
-        """Progress is worth repeating, but never the end of the settler."""
         try:
             self._write(lambda: self._broker.report(reports), f"{len(reports)} reports")
         except Exception:
             logger.exception("%d reports cannot be written", len(reports), extra={"action": "report.failed"})
+
+        _guarded(self._heard, reports)
 
     def _settle(self, settlements: list[Settlement]) -> None:
         if not settlements:
@@ -142,6 +161,8 @@ class Settler:
 
         try:
             answers = self._write(lambda: self._broker.settle(settlements), f"{len(settlements)} settlements")
+        except MemoryError:  # none of them is to blame: the next turn tries again
+            raise
         except Exception:
             self._settle_apart(settlements)
             return
@@ -156,7 +177,7 @@ class Settler:
         # Without answers the settler has given up.
         for settlement, answer in zip(settlements, answers, strict=False):
             if (answered := self._expected.pop(settlement.token, None)) is not None:
-                answered(answer is Settled.WRITTEN)
+                _guarded(answered, answer is Settled.WRITTEN)
 
     def _settle_apart(self, settlements: list[Settlement]) -> None:
         """One that the broker chokes on must not hold up the others: it is found by halving, and left to the reaper."""
@@ -182,6 +203,7 @@ class Settler:
                 return write()
             except BrokerError as error:
                 logger.warning("%s not written yet: %s", what, error, extra={"action": "settle.retry"})
+                self._beat()
 
             if self._given_up.wait(pause):
                 return []
@@ -189,7 +211,23 @@ class Settler:
             pause = min(LONGEST_PAUSE, pause * 2)
 
 
+def _guarded(call: Callable[..., object], *args: object) -> None:
+    """What is called beside the writing costs nothing that was, or is to be, written."""
+    try:
+        call(*args)
+    except BaseException:
+        logger.exception("the settler could not tell of what it wrote", extra={"action": "settle.untold"})
+
+
 def _reports_of(context: Context, now: float) -> list[Report]:
+    try:
+        return _read(context, now)
+    except Exception:
+        logger.exception("job %s: what it tells cannot be read", context.job_id, extra={"action": "report.failed"})
+        return []
+
+
+def _read(context: Context, now: float) -> list[Report]:
     # Marked as not queued before the values are read: what the job sets from here on is put down again.
     context.queued = False
     context.reported_at = now

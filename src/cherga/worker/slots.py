@@ -3,8 +3,8 @@
 It replaces messages per job: 8 bytes written at the start of user code and 8 at its end.
 
     0   lease_until   float64, seconds of uptime: past it nothing new is started
-    8   tick          int64, counted up by the engine: silence means that it hangs
-    16  tokens        int64 each, one a slot: the claim token whose user code runs, 0 when idle
+    8   ticks         int64 each, one an engine thread, counted up by it: silence means that it hangs
+    32  tokens        int64 each, one a slot: the claim token whose user code runs, 0 when idle
         ended         int64 each: tokens of work that must not run twice, the latest that ended, in a ring
         batched       int64 each: tokens of jobs that run many in one call
 """
@@ -16,13 +16,13 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from functools import cached_property
 from itertools import accumulate
 from itertools import count as numbers
 from pathlib import Path
 from typing import NamedTuple, Self
 
-_HEAD = 16
 NEVER = float("inf")
 REMEMBERED = 1024
 """More than can have ended and not yet be written down."""
@@ -31,6 +31,17 @@ BATCHED = 32_768
 
 SPARE_THREADS, SPARE_LOOP = 256, 1000
 """Slots that are lent, at most, by jobs which wait for other jobs."""
+
+
+class Pulse(IntEnum):
+    """The threads without which an engine is worth nothing."""
+
+    CLAIMER = 0
+    SETTLER = 1
+    DEADLINES = 2
+
+
+_HEAD = 8 * (1 + len(Pulse))
 
 
 class SlotShares(NamedTuple):
@@ -62,7 +73,6 @@ class SlotTable:
         self._ended = view[ring:batched].cast("q")
         self._batched = view[batched : self.size(count)].cast("q")
         self._ends = numbers()
-        self._tick = 0
 
     @staticmethod
     def size(count: int) -> int:
@@ -87,18 +97,18 @@ class SlotTable:
         self._lease[0] = uptime
 
     @property
-    def tick(self) -> int:
-        return self._ticks[0]
+    def ticks(self) -> tuple[int, ...]:
+        """By ``Pulse``."""
+        return tuple(self._ticks)
 
     @cached_property
     def batches(self) -> BatchTable:
         """The places of jobs that run many in one call."""
         return BatchTable(self._batched)
 
-    def beat(self) -> None:
-        """Show that the engine still turns."""
-        self._tick += 1
-        self._ticks[0] = self._tick
+    def beat(self, pulse: Pulse) -> None:
+        """Show that this thread still turns; called by itself alone."""
+        self._ticks[pulse] += 1
 
     def begin(self, slot: int, token: int) -> None:
         """User code begins under this token."""

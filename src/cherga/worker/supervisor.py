@@ -54,6 +54,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._files = Files()
         self._broker: FullBroker | None = None
+        self._unopened: Hello | None = None
+        """What the first worker process told, until the broker is open."""
         self._grace = 25.0 if options.grace is None else options.grace
         self._stall_limit = 60.0
         self._due: list[float] = []
@@ -94,6 +96,9 @@ class Supervisor:
 
     def _turn(self) -> None:
         self._start_due()
+
+        if self._unopened is not None:
+            self._open_broker(self._unopened)
 
         for key, _ in self._selector.select(self._patience()):
             if isinstance(key.data, Child):
@@ -277,9 +282,10 @@ class Supervisor:
                 logger.error("worker process %s did not end in time; killing it", child.name)
                 child.kill_at = float("inf")
                 child.kill()
-            elif not child.draining and child.stalled(self._stall_limit):
+            elif not child.draining and (still := child.stalled(self._stall_limit)) is not None:
                 logger.error(
-                    "the engine of worker process %s has stood still for %g seconds; killing it",
+                    "the %s of worker process %s has stood still for %g seconds; killing it",
+                    still.name.lower(),
                     child.name,
                     self._stall_limit,
                     extra={"action": "worker.stalled"},
@@ -342,28 +348,43 @@ class Supervisor:
     # --- the broker, once a worker process has told where it is
 
     def _open_broker(self, hello: Hello) -> None:
-        if self._broker is not None:
+        if self._broker is not None or self._stopping:
             return
 
         try:
-            self._broker = connect(hello.broker_url, hello.settings)
-            self._broker.open()
+            broker = connect(hello.broker_url, hello.settings)
+            broker.open()
         except ChergaError as error:
             logger.error("%s", error)
-            self._broker = None
             self._stop(Exit.BROKER)
             return
 
-        self._caretaker = Caretaker(self._broker, hello.settings, self._clock)
-        self._keeper = Keeper(self._broker, hello.settings, self._clock, self)
-        self._caretaker.start()
-        self._keeper.start()
+        self._unopened = None if self._look_after(broker, hello) else hello
+
+    def _look_after(self, broker: FullBroker, hello: Hello) -> bool:
+        """False where there is no room for the threads of keeper and caretaker; it is tried again at the next turn."""
+        self._caretaker = Caretaker(broker, hello.settings, self._clock)
+        self._keeper = Keeper(broker, hello.settings, self._clock, self)
+
+        try:
+            self._keeper.start()
+            self._caretaker.start()
+        except RuntimeError as error:
+            logger.error("leases are not renewed: %s", error, extra={"action": "worker.no_thread"})
+            self._close(broker)
+            return False
+
+        self._broker = broker
+        return True
+
+    def _close(self, broker: FullBroker) -> None:
+        self._keeper.stop()
+        self._caretaker.stop()
+        broker.close()
 
     def _close_broker(self) -> None:
         if self._broker is not None:
-            self._keeper.stop()
-            self._caretaker.stop()
-            self._broker.close()
+            self._close(self._broker)
 
     # --- what the keeper says, on its thread
 

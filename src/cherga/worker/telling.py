@@ -147,7 +147,8 @@ def _job_of(report: Report, running: Running) -> ClaimedJob | None:
         return assignment.job
 
     call = running.call_of(report.token)
-    return call.open[report.token].job if call else None
+    member = call and call.open.get(report.token)  # it may have been settled meanwhile
+    return member.job if member else None
 
 
 def _can_be_refused(child: NewJob) -> bool:

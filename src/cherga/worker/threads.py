@@ -7,14 +7,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import takewhile
 from queue import Empty, SimpleQueue
 
 from cherga.worker.assignment import Assignment
 from cherga.worker.executor import Executor
 from cherga.worker.pace import Pace
-from cherga.worker.runners import NOT_WAITED_FOR
+from cherga.worker.runners import NOT_WAITED_FOR, tell_broken
+from cherga.worker.turns import start_thread
 
 logger = logging.getLogger("cherga.worker")
+
+LEFT_TO_OTHERS = 4
+"""Threads that a runner does without where there is no room for all, so that the process can start others."""
 
 
 class ThreadRunner:
@@ -33,26 +39,51 @@ class ThreadRunner:
         self._ring = ring
         self._pace = Pace(len(slots), lookahead)
         self._waiting: SimpleQueue[Assignment | None] = SimpleQueue()
+        self._regular = len(slots)
+        """Threads that are not lent."""
+        self._starting = threading.Lock()
         self._counting = threading.Lock()
         self._taken_in = 0
         self._ended = dict.fromkeys((*slots, *spare), 0)
         """By each slot. What was taken in and has not ended is in hand, also between the queue and the thread."""
 
     def start(self) -> None:
-        for slot in self._slots:
-            self._start_thread(slot)
+        """Start the threads, as many as there is room for. Raises ``RuntimeError`` when there is room for none."""
+        with self._starting:
+            if self._alive:
+                return
+
+            started = sum(1 for _ in takewhile(self._start_thread, self._slots))
+            self._regular = started if started == len(self._slots) else max(1, started - LEFT_TO_OTHERS)
+
+        if started < len(self._slots):
+            logger.error(
+                "%d of %d threads are used for jobs: there is no room for more",
+                min(started, self._regular),
+                len(self._slots),
+                extra={"action": "threads.few"},
+            )
+
+        for _ in range(started - self._regular):
+            self._waiting.put(None)
+
+        if not started:
+            raise RuntimeError("expected room for one thread at least, but none can be started")
 
     def lend(self) -> bool:
-        """Start a thread more, for one waits for another job; False when all spare slots are lent."""
+        """Start a thread more, for one waits for another job; False when all spare slots are lent, or no thread can be had."""
         try:
             slot = self._spare.pop()
         except IndexError:
             return False
 
+        if not self._start_thread(slot):
+            self._spare.append(slot)
+            return False
+
         with self._counting:
             self.lent += 1
 
-        self._start_thread(slot)
         self._ring()
         return True
 
@@ -68,13 +99,14 @@ class ThreadRunner:
         return False
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
-        if not self._alive:
-            self.start()
-
         self._count(len(assignments))
 
         for assignment in assignments:
             self._waiting.put(assignment)
+
+        if not self._alive:
+            with suppress(RuntimeError):  # the jobs wait here until they are given back
+                self.start()
 
     def in_hand(self) -> int:
         return self._taken_in - sum(self._ended.values())
@@ -82,11 +114,11 @@ class ThreadRunner:
     def room(self) -> int:
         ahead = self._pace.ahead()
         self.half = ahead // 2
-        return len(self._slots) + self.lent + ahead - self.in_hand()
+        return self._regular + self.lent + ahead - self.in_hand()
 
     def free(self) -> int:
         """Slots without a job; below 0 when more are in hand."""
-        return len(self._slots) + self.lent - self.in_hand()
+        return self._regular + self.lent - self.in_hand()
 
     def waiting(self) -> int:
         return self._waiting.qsize()
@@ -119,11 +151,17 @@ class ThreadRunner:
         for _ in range(self._alive):
             self._waiting.put(None)
 
-    def _start_thread(self, slot: int) -> None:
+    def _start_thread(self, slot: int) -> bool:
         with self._counting:
             self._alive += 1
 
-        threading.Thread(target=self._work, args=(slot,), name=f"cherga-run-{slot}", daemon=True).start()
+        if start_thread(partial(self._work, slot), f"cherga-run-{slot}") is not None:
+            return True
+
+        with self._counting:
+            self._alive -= 1
+
+        return False
 
     def _count(self, number: int) -> None:
         with self._counting:
@@ -135,8 +173,8 @@ class ThreadRunner:
         while (assignment := waiting.get()) is not None:
             try:
                 run(assignment, slot, pace)
-            except BaseException:
-                _tell_broken(assignment)
+            except BaseException as error:
+                tell_broken(assignment, error)
 
             ended[slot] += 1
             del assignment
@@ -150,9 +188,3 @@ class ThreadRunner:
 
         with self._counting:
             self._alive -= 1
-
-
-def _tell_broken(assignment: Assignment) -> None:
-    """The thread goes on, even where the fault lies in the logging."""
-    with suppress(Exception):
-        logger.exception("job %s: its end could not be put down", assignment.job.id, extra={"action": "job.broken"})
