@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from cherga import Context, SyncTask, TaskExecutor
 from cherga.client.declare import TaskOptions
-from cherga.client.features import FOREIGN, OF_ONE_JOB
-from cherga.client.order import FOREIGN as FOREIGN_TO_USING
 from cherga.client.order import UsingOptions
 from cherga.client.pipeline import STEPS
 from cherga.client.signals import Signals
@@ -73,11 +71,3 @@ def test_every_signal_stands_on_its_page() -> None:
     told = {name.strip().strip("`") for row in rows(ROOT / "docs" / "howto" / "signals.md") for name in row[0].split(",")}
 
     assert told == set(vars(Signals()))
-
-
-def test_every_word_of_other_systems_means_an_option() -> None:
-    assert set(FOREIGN.values()) <= set(TaskOptions.__annotations__)
-    assert not {*FOREIGN, *OF_ONE_JOB} & set(TaskOptions.__annotations__)
-    assert set(OF_ONE_JOB.values()) <= set(UsingOptions.__annotations__)
-    assert set(FOREIGN_TO_USING.values()) <= set(UsingOptions.__annotations__)
-    assert not set(FOREIGN_TO_USING) & set(UsingOptions.__annotations__)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
 import pytest
+from msgspec import Struct
 
 from cherga import ConfigError, Context, Depends, Job, JobCancelled, JobFailed, QueueTasks, Snooze, ctx
 from cherga.testing import wait_until
@@ -700,3 +701,73 @@ class TestWrongUses:
 
         with pytest.raises(ConfigError, match=r"expected parameter 'url' of the dependency .*engine to have a default"):
             Depends(engine)
+
+
+class ForeignDepends:
+    """As other libraries have it; each calls it Depends and keeps the function as ``dependency``."""
+
+    def __init__(self, dependency: Any = None) -> None:
+        self.dependency = dependency
+
+
+def foreign(name: str, library: str, **more: Any) -> Any:
+    """A dependency of that class of that library."""
+    return type(name, (ForeignDepends,), {"__module__": f"{library}.params"})(**more)
+
+
+class Dependency(Struct):
+    """What a package needs."""
+
+    name: str
+
+
+LODASH = Dependency("lodash")
+
+
+def get_session() -> str:
+    return "session"
+
+
+class TestOfOtherLibraries:
+    @pytest.mark.parametrize(
+        ("name", "library"),
+        [
+            ("Depends", "fastapi"),
+            ("Security", "fastapi"),
+            ("Depends", "fast_depends"),
+            ("Dependant", "fast_depends"),
+            ("_Depends", "docket"),
+            ("Dependency", "taskiq_dependencies"),
+            ("Provide", "dependency_injector"),
+            ("Provide", "litestar"),
+            ("DependencyKwarg", "litestar"),
+            ("FromComponent", "dishka"),
+        ],
+    )
+    def test_a_dependency_of_another_library_is_refused(self, app: QueueTasks, name: str, library: str) -> None:
+        theirs = foreign(name, library, dependency=get_session)
+
+        def by_default(session: Any = theirs) -> None: ...
+        def by_hint(session: Any) -> None: ...
+        def behind_ours(session: Any = theirs) -> None: ...
+
+        by_hint.__annotations__["session"] = Annotated[str, theirs]
+        words = (
+            rf"expected cherga's Depends for the parameter 'session', got that of {library}, which is not opened here; write "
+            r"session=Depends\(get_session\) with from cherga import Depends"
+        )
+
+        for function in (by_default, by_hint):
+            with pytest.raises(ConfigError, match=rf"task {function.__name__} \(.*{words}"):
+                app.task(function)
+
+        with pytest.raises(ConfigError, match=words):
+            Depends(behind_ours)
+
+    def test_a_class_that_happens_to_be_called_so_is_a_value(self, app: QueueTasks) -> None:
+        @app.task
+        def install(what: Dependency = LODASH) -> str:
+            return what.name
+
+        with app.testing(inline=True):
+            assert install.enqueue().result() == "lodash"

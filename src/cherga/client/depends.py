@@ -8,7 +8,7 @@ cancellation; a neighbour's are never touched.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
@@ -22,6 +22,24 @@ from cherga.rules.signature import hints_of
 from cherga.words.errors import ConfigError
 
 SCOPES = ("task", "worker", "process")
+
+FOREIGN_DEPENDS = frozenset({"Dependant", "Depends", "Provide", "Security", "TaskiqDepends", "_Depends"})
+"""What other libraries call a dependency, as FastAPI, FastDepends, FastStream, Docket, Litestar and dependency_injector do."""
+FOREIGN_DEPENDENCIES = frozenset({"Closing", "Dependency", "DependencyKwarg", "FromComponent", "Inject"})
+"""What these libraries call one, while others may mean something else by it."""
+FOREIGN_LIBRARIES = frozenset(
+    {
+        "aioinject",
+        "dependency_injector",
+        "dishka",
+        "docket",
+        "litestar",
+        "picodi",
+        "taskiq",
+        "taskiq_dependencies",
+        "uncalled_for",
+    }
+)
 
 Settle = Callable[[Any], Awaitable[Any]]
 """Gives the value itself, or what an awaitable gives: the one place where sync and async tasks differ."""
@@ -73,6 +91,10 @@ class Need(Struct, frozen=True):
 def find_needs(function: Callable[..., Any]) -> tuple[Need, ...]:
     """The parameters of a function that are dependencies."""
     hints = hints_of(_of_making(function))
+
+    for p in _parameters(function):
+        _check_foreign(p.name, (p.default, *_extras(hints.get(p.name))))
+
     found = ((p.name, _given(p) or _hinted(hints.get(p.name))) for p in _parameters(function))
     return tuple(Need(name, depends) for name, depends in found if depends is not None)
 
@@ -208,10 +230,34 @@ def _hinted(hint: Any) -> Dependency | None:
     if get_origin(hint) is StateHandle:
         return Dependency(_open_state(*get_args(hint)), scope="worker")
 
-    if get_origin(hint) is not Annotated:
-        return None
+    return next((extra for extra in _extras(hint) if isinstance(extra, Dependency)), None)
 
-    return next((extra for extra in get_args(hint)[1:] if isinstance(extra, Dependency)), None)
+
+def _extras(hint: Any) -> tuple[Any, ...]:
+    """What stands beside the type in ``Annotated``."""
+    return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+
+
+def _check_foreign(parameter: str, values: Iterable[Any]) -> None:
+    """Only its own library opens another library's dependency; here it would be passed as it is."""
+    for value in values:
+        if (library := _library_of(value)) is not None:
+            function = getattr(getattr(value, "dependency", None), "__name__", "…")
+            raise ConfigError(
+                f"expected cherga's Depends for the parameter {parameter!r}, got that of {library}, which is not opened here; "
+                f"write {parameter}=Depends({function}) with from cherga import Depends"
+            )
+
+
+def _library_of(value: Any) -> str | None:
+    """The library whose dependency a value is."""
+    for kind in type(value).__mro__:
+        library = kind.__module__.partition(".")[0]
+
+        if kind.__name__ in FOREIGN_DEPENDS or (library in FOREIGN_LIBRARIES and kind.__name__ in FOREIGN_DEPENDENCIES):
+            return library
+
+    return None
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache, partial
 from typing import Any, cast
 
@@ -13,46 +12,11 @@ from msgspec import Struct
 from cherga.client.batches import Batching, batching_of
 from cherga.client.depends import Need, find_needs
 from cherga.client.fitting import fits
+from cherga.rules import elsewhere
 from cherga.words.errors import ConfigError
 
 Step = Callable[..., Any]
 """A middleware: a function, or a class whose instances can be called."""
-
-CLOSE_ENOUGH = 0.75
-"""From 0 to 1: a keyword that is so like an option is taken for a slip of the pen."""
-
-FOREIGN = {
-    "acks_late": "on_crash",
-    "autoretry_for": "retry_on_exc",
-    "batch_size": "batch",
-    "bind": "echo",
-    "crontab": "cron",
-    "default_retry_delay": "retry",
-    "ignore_result": "result_ttl",
-    "job_timeout": "max_time",
-    "max_attempts": "retry",
-    "max_concurrency": "max_running",
-    "max_retries": "retry",
-    "once": "unique",
-    "rate": "rate_limit",
-    "reject_on_worker_lost": "on_crash",
-    "retries": "retry",
-    "retry_backoff": "retry",
-    "retry_backoff_max": "retry",
-    "retry_jitter": "retry",
-    "retry_kwargs": "retry",
-    "run_every": "every",
-    "soft_time_limit": "max_time",
-    "time_limit": "max_time",
-    "timeout": "max_time",
-    "ttl": "result_ttl",
-}
-"""Words of other systems, and what they are called here: as extras they would be silently without effect."""
-OF_ONE_JOB = {"countdown": "run_in", "eta": "run_at", "expires": "expires", "run_at": "run_at", "run_in": "run_in"}
-"""What a task cannot have, but each of its jobs, and its keyword of ``using``."""
-
-OF_A_QUEUE = ("max_length", "overflow")
-"""What a task cannot have, but a queue."""
 
 
 class Features(Struct, frozen=True, kw_only=True):
@@ -214,18 +178,12 @@ def _one_argument(function: Any, name: str) -> Callable[[Any], Any] | None:
 
 
 def _extra(options: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
-    """Keywords that Cherga has no use for belong to the application; one that is nearly ours is a slip of the pen."""
+    """Keywords that Cherga has no use for belong to the application; those that mean something to us are refused."""
     extra = {key: value for key, value in options.items() if key not in known}
 
     for key in extra:
-        if key in OF_ONE_JOB:
-            raise ConfigError(f"unknown option {key!r}; say it of a job: task.using({OF_ONE_JOB[key]}=…).enqueue(…)")
-
-        if key in OF_A_QUEUE:
-            raise ConfigError(f"unknown option {key!r}; say it of a queue: app.limit(queue=…, {key}=…)")
-
-        if hints := [FOREIGN[key]] if key in FOREIGN else get_close_matches(key, known, n=1, cutoff=CLOSE_ENOUGH):
-            raise ConfigError(f"unknown option {key!r}; did you mean {hints[0]!r}?")
+        if (error := elsewhere.refusal(key, elsewhere.TASK)) is not None:
+            raise error
 
     return extra
 

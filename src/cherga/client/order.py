@@ -15,6 +15,7 @@ from cherga.client.handle import Job
 from cherga.client.ids import as_id, new_id
 from cherga.client.keys import LimitKey, UniqueKey, check_limit_key, check_unique_key, unique_fields
 from cherga.rules import options as check
+from cherga.rules.elsewhere import JOB, refused
 from cherga.rules.options import Duration
 from cherga.words.errors import ConfigError
 from cherga.words.push import Edge, EdgePolicy, JobHead, NewJob, OnCrash, Overrides
@@ -23,26 +24,6 @@ from cherga.words.unique import OnConflict, Unique, UniqueWhile
 _encode = msgspec.msgpack.Encoder().encode
 _EMPTY_HEAD = JobHead()
 EDGES_SHOWN = 100
-FOREIGN = {
-    "countdown": "run_in",
-    "defer_by": "run_in",
-    "defer_until": "run_at",
-    "delay": "run_in",
-    "depends_on": "after",
-    "eta": "run_at",
-    "job_id": "id",
-    "ignore_result": "result_ttl",
-    "job_timeout": "max_time",
-    "max_retries": "retry",
-    "retry_policy": "retry",
-    "routing_key": "queue",
-    "soft_time_limit": "max_time",
-    "task_id": "id",
-    "time_limit": "max_time",
-    "timeout": "max_time",
-    "ttl": "expires",
-}
-"""Words of other systems, and what they are called here."""
 _NO_OVERRIDES = Overrides()
 
 
@@ -159,7 +140,7 @@ def _order_fields(given: UsingOptions) -> dict[str, Any]:
 
     if unknown := set(given) - set(UsingOptions.__annotations__):
         word = min(unknown)
-        raise ConfigError(f"unknown option {word!r}{check.nearest(FOREIGN.get(word, word), UsingOptions.__annotations__)}")
+        raise refused(word, JOB)
 
     if "queue" in given:
         fields["queue"] = check.name(given["queue"], "queue")

@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Coroutine
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from cherga.client.bound import AsyncTask, BoundTask, SyncTask
 from cherga.client.context import Context
 from cherga.client.depends import Lifetimes, Opening, Overrides
-from cherga.client.features import CLOSE_ENOUGH, Features, Step, takes_executor
+from cherga.client.features import Features, Step, takes_executor
 from cherga.client.fitting import fits
 from cherga.client.middleware import Call, Handler, Middleware, around
 from cherga.client.scopes import Scope, SharedScope
 from cherga.client.task import Task
 from cherga.client.waiting import Stopped
+from cherga.rules.elsewhere import slip_of
 from cherga.words.control import TaskWish
 from cherga.words.errors import ConfigError
 
@@ -310,8 +310,8 @@ def _check_names(plain: type[Any]) -> None:
         )
 
     for name in set(vars(plain)) - STEPS.keys():
-        if hints := get_close_matches(name, STEPS, n=1, cutoff=CLOSE_ENOUGH):
-            raise ConfigError(f"executor {plain.__name__} has no step {name!r}; did you mean {hints[0]!r}?")
+        if hint := slip_of(name, STEPS):
+            raise ConfigError(f"executor {plain.__name__} has no step {name!r}; did you mean {hint!r}?")
 
 
 def drive(steps: Coroutine[Any, Any, T]) -> T:

@@ -18,6 +18,7 @@ from cherga.client.order import Order, UsingOptions, order_with, with_head
 from cherga.client.task import Task
 from cherga.rules import options as check
 from cherga.rules.codec import encode_argument
+from cherga.rules.elsewhere import RQ_JOB, refusal
 from cherga.rules.options import Duration
 from cherga.words.errors import ConfigError, JobNotFound
 from cherga.words.job import JobState
@@ -161,10 +162,7 @@ class Queue:
 # --- RQ's options and what they are here
 
 _SAME = ("description", "retry")
-_OPTIONS = frozenset(
-    {"args", "kwargs", "job_timeout", "result_ttl", "failure_ttl", "ttl", "job_id", "depends_on", "at_front", "meta"}
-    | {"on_success", "on_failure", *_SAME}
-)
+_OPTIONS = RQ_JOB.words
 _ELSEWHERE = {
     "pipeline": "use enqueue_many of a task to store several jobs in one round trip",
     "repeat": "let the task enqueue itself again, or raise Snooze",
@@ -184,13 +182,19 @@ def _split(
 
     if args or (extra := set(kwargs) - _OPTIONS):
         what = "arguments by position" if args else f"the keyword {min(extra)!r}"
-        raise ConfigError(f"task {name}: expected all arguments in args=(…) and kwargs={{…}} where either is given, got {what}")
+        hint = "" if args else f": {error}" if (error := refusal(min(extra), RQ_JOB)) else ""
+        raise ConfigError(
+            f"task {name}: expected all arguments in args=(…) and kwargs={{…}} where either is given, got {what}{hint}"
+        )
 
     return tuple(options.get("args") or ()), dict(options.get("kwargs") or {}), options
 
 
 def _refuse(name: str, kwargs: Mapping[str, Any], task: Task[Any, Any] | None) -> None:
-    parameters = task.signature.names if task and not {"args", "kwargs"} & kwargs.keys() else ()
+    """Raise ``ConfigError`` for what is meant as an option and is none, and for what may mean two things."""
+    known = None if {"args", "kwargs"} & kwargs.keys() else task
+    parameters = known.signature.names if known else ()
+    takes_others = known is None or _takes_any(known)
 
     for key in kwargs:
         if key in _ELSEWHERE and key not in parameters:
@@ -201,6 +205,13 @@ def _refuse(name: str, kwargs: Mapping[str, Any], task: Task[Any, Any] | None) -
                 f"task {name}: {key!r} is a parameter of the task and an option of enqueue; pass arguments as args=(…), "
                 "kwargs={…}"
             )
+
+        if not (takes_others or key in _OPTIONS or key in parameters) and (error := refusal(key, RQ_JOB)) is not None:
+            raise ConfigError(f"task {name}: {error}")
+
+
+def _takes_any(task: Task[Any, Any]) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in task.signature.signature.parameters.values())
 
 
 def _using(name: str, options: Mapping[str, Any]) -> UsingOptions:

@@ -15,6 +15,8 @@ from cherga.client.ids import new_id
 from cherga.client.submit import Submitter
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
+from cherga.rules.elsewhere import SCHEDULE as SCHEDULE_WORDS
+from cherga.rules.elsewhere import refused
 from cherga.rules.options import Duration, nearest
 from cherga.rules.schedule import check_timing, following, moment_of
 from cherga.rules.settings import Settings
@@ -265,8 +267,7 @@ def _timed(schedule: Schedule, timing: Mapping[str, Any]) -> Schedule:
     fields: dict[str, Any] = {}
 
     if unknown := set(timing) - TIMING:
-        word = min(unknown)
-        raise ConfigError(f"unknown option {word!r}{nearest(word, TIMING)}")
+        raise refused(min(unknown), SCHEDULE_WORDS)
 
     if "cron" in timing:
         fields |= {"cron": check.text(timing["cron"], "cron"), "every": None}

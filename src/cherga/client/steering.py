@@ -13,6 +13,7 @@ from cherga.client.submit import Submitter
 from cherga.client.task import Prepared, Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
+from cherga.rules.elsewhere import QUEUE, refused
 from cherga.rules.pausing import write_arguments
 from cherga.rules.settings import Settings
 from cherga.words.clock import Clock
@@ -59,6 +60,9 @@ class Steering(ABC):
 
         Workers store it when they start; ``app.limits`` changes it at run time.
         """
+        if unknown := rule.keys() - QUEUE.words:
+            raise refused(min(unknown), QUEUE)
+
         self.declared_limits[limit_name(queue=queue)] = rule_with(NO_RULE, **rule)
 
     # --- schedules

@@ -21,6 +21,7 @@ from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.client.origin import place_of
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
+from cherga.rules.elsewhere import JOB, ours
 from cherga.rules.signature import Signature, hints_of
 from cherga.words.errors import ConfigError, InvalidArguments
 from cherga.words.limits import LimitRule
@@ -228,7 +229,7 @@ class Task(Enqueuing[P, R]):
 
     def _with_hint(self, error: InvalidArguments, kwargs: dict[str, Any]) -> InvalidArguments:
         """Options of a job stand in ``using``; among its arguments they are a habit from elsewhere."""
-        strange = [name for name in kwargs if name not in self.signature.names and name in UsingOptions.__annotations__]
+        strange = [word for name in kwargs if name not in self.signature.names and (word := ours(name, JOB))]
         return InvalidArguments(f"{error}; options such as {strange[0]} stand in using({strange[0]}=…)") if strange else error
 
     def _with_keys(self, payload: bytes, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:

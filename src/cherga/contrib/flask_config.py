@@ -12,6 +12,7 @@ from flask import Flask
 from msgspec import Struct
 
 from cherga.client.app import BROKER_URL, DEFAULT_URL
+from cherga.rules.elsewhere import APPLICATION, refused
 from cherga.rules.options import nearest
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.web.settings import LiveSettings
@@ -40,7 +41,9 @@ class FlaskConfig(Struct, frozen=True, kw_only=True):
 def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
     """The keywords of ``Cherga(...)`` with what the configuration says over them. Raises ``ConfigError`` that names the key."""
     given = _fold(own, app.config.get(KEY) or {}, where=KEY)
-    _check_keys(given, {"name", "broker_url", "live", *_TYPES}, KEY)
+
+    if unknown := sorted(given.keys() - {"name", "broker_url", "live", *_TYPES}):
+        raise refused(unknown[0], APPLICATION, "setting", f" in {KEY}")
 
     return FlaskConfig(
         name=str(given.pop("name", "cherga")),
@@ -93,15 +96,12 @@ def _fold(*layers: object, where: str) -> dict[str, Any]:
     return folded
 
 
-def _check_keys(given: Mapping[str, Any], known: set[str], where: str) -> None:
-    if unknown := sorted(set(given) - known):
-        raise ConfigError(f"unknown setting {unknown[0]!r} in {where}{nearest(unknown[0], known)}")
-
-
 def _read_live(given: Any) -> LiveSettings:
     where = f"{KEY}.live"
     folded = _fold(given, where=where)
-    _check_keys(folded, set(LiveSettings.__struct_fields__), where)
+
+    if unknown := sorted(folded.keys() - set(known := LiveSettings.__struct_fields__)):
+        raise ConfigError(f"unknown setting {unknown[0]!r} in {where}{nearest(unknown[0], known)}")
 
     for name in {"prefix", "secret"} & set(folded):
         folded[name] = None if folded[name] is None else str(folded[name])

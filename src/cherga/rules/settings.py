@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from cherga.rules.options import nearest
+from cherga.rules.elsewhere import APPLICATION, refused
 from cherga.words.errors import ConfigError
 
 SHORTEST_INTERVAL = 0.05
@@ -87,9 +87,7 @@ def make_settings(name: str, given: dict[str, Any]) -> Settings:
     outer = {key: value for key, value in given.items() if key in Settings.__struct_fields__ and key != "broker"}
 
     if unknown := set(given) - set(inner) - set(outer):
-        word = min(unknown)
-        known = {*Settings.__struct_fields__, *BrokerSettings.__struct_fields__, "broker_url"} - {"broker", "namespace"}
-        raise ConfigError(f"unknown setting {word!r}{nearest(word, known)}")
+        raise refused(min(unknown), APPLICATION, "setting")
 
     try:
         settings = msgspec.convert({**outer, "broker": {**inner, "namespace": name}}, Settings)
