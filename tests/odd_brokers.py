@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from uuid import UUID
 
 from cherga import QueueTasks
 from cherga.brokers.memory.broker import MemoryBroker
-from cherga.brokers.memory.listening import MemoryListener
 from cherga.doors.broker import FullBroker
 from cherga.rules.settings import BrokerSettings
 from cherga.words.push import NewJob, PushAnswer
@@ -65,43 +64,6 @@ class FailingBroker(MemoryBroker):
             raise self._errors.pop(0)
 
         return work()
-
-
-class CrowdedBroker(MemoryBroker):
-    """Knows how many threads wait on its listeners."""
-
-    def __init__(self) -> None:
-        super().__init__("memory://", BrokerSettings())
-        self.waiting = 0
-        self.lock = threading.Lock()
-
-    def listen(self, topics: Iterable[str]) -> MemoryListener:
-        listener = super().listen(topics)
-        return CountedListener(self, listener)
-
-
-class CountedListener(MemoryListener):
-    """Tells its broker when a thread begins and ends to wait."""
-
-    def __init__(self, broker: CrowdedBroker, listener: MemoryListener) -> None:
-        self._broker = broker
-        self._listener = listener
-
-    def wait(self, timeout: float | None) -> bool:
-        with self._broker.lock:
-            self._broker.waiting += 1
-
-        try:
-            return self._listener.wait(timeout)
-        finally:
-            with self._broker.lock:
-                self._broker.waiting -= 1
-
-    def wake(self) -> None:
-        self._listener.wake()
-
-    def close(self) -> None:
-        self._listener.close()
 
 
 class AppWith(QueueTasks):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from cherga.brokers.memory import MemoryBroker
 from cherga.brokers.memory.kinship import Kinship
-from cherga.brokers.memory.listening import MemoryListener
+from cherga.brokers.memory.listening import MemoryJobListener, MemoryListener
 from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
 from cherga.words.job import JobState
 from cherga.words.push import NewJob, PushAnswer
@@ -140,6 +140,11 @@ class Deaf(MemoryBroker):
 
     def listen(self, topics: Iterable[str]) -> MemoryListener:
         return _Impatient(frozenset(), lambda _: None)
+
+    def listen_to_jobs(self) -> MemoryJobListener:
+        listener = super().listen_to_jobs()
+        listener.note = lambda id: None  # type: ignore[method-assign]
+        return listener
 
 
 class TickingTwice(MemoryBroker):

@@ -40,6 +40,7 @@ ALARMS: list[tuple[type[MemoryBroker], Case, dict[str, Any]]] = [
     (broken.ForgivingCrashes, Suite.test_at_the_crash_cap_the_job_fails, {}),
     (broken.WithoutGrace, Suite.test_after_an_outage_no_lease_is_taken_for_expired, {}),
     (broken.Deaf, Suite.test_nothing_is_missed_between_listen_and_wait, {}),
+    (broken.Deaf, Suite.test_each_job_that_changes_is_named, {}),
     (broken.TickingTwice, Suite.test_the_second_to_come_pushes_nothing, {}),
     (broken.TickingTwice, Suite.test_of_many_schedulers_one_fires, {}),
     (broken.SwappingBlindly, Suite.test_an_old_version_swaps_nothing, {}),

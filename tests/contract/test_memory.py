@@ -56,7 +56,8 @@ def test_nothing_is_kept_of_what_is_over() -> None:
     kept = [store.rows, store.streams, store.counts, store.lanes, store.places, store.waiting, store.releases]
     assert kept == [{}] * 7
     assert [store.keys.holders, store.keys.successors, store.orphans, *vars(store.kinship).values()] == [{}] * 6
-    assert [store.sessions, store.running, store.bells.listened_topics()] == [{}, {}, set()]
+    assert [store.sessions, store.running] == [{}, {}]
+    assert [store.bells.listened_topics(), store.bells.followed_jobs()] == [set(), set()]
     assert [store.due.first(), store.expiring.first(), store.outdated.first()] == [None] * 3
 
 
@@ -67,7 +68,7 @@ def _live(stage: Stage) -> None:
     stage.push(*(members := new_jobs(3, parent=parent.id)), after(*members, task=GROUP_TASK), new_job(GROUP_TASK))
     stage.push_each(*new_jobs(3, unique=Unique("a")), new_job(unique=Unique("b"), delay=60), new_job(expires_in=60))
 
-    with stage.broker.listen([Topic.READY, Topic.job(parent.id)]):
+    with stage.broker.listen([Topic.READY]), stage.following(parent.id):
         for job in stage.claim(2):
             stage.broker.report([Report(job.id, job.sequence, job.token, events=((EventKind.LOG, b"x"),))])
             stage.write(job)

@@ -34,6 +34,7 @@ from cherga import (
 from cherga.rules.codec import encode
 from cherga.testing import wait_until
 from cherga.words.push import NewJob
+from cherga.words.report import Reading
 
 LONG = 60.0
 """Seconds that no test waits."""
@@ -341,9 +342,8 @@ def test_what_ctx_tells_is_told_of_every_job(app: QueueTasks) -> None:
 
     assert [job.progress and job.progress.note for job in jobs] == ["half"] * 3
     assert [job.meta for job in jobs] == [{"seen": [3]}] * 3
-    assert [[event.data for event in followed.events] for job in jobs if (followed := app.broker.follow(job.id))] == [
-        [encode("once")]
-    ] * 3
+    followed = app.broker.follow([Reading(job.id) for job in jobs])
+    assert [[event.data for event in one.events] for one in followed if one] == [[encode("once")]] * 3
 
 
 def test_a_batch_says_which_jobs_it_is_made_of(app: QueueTasks) -> None:

@@ -391,7 +391,8 @@ def test_when_every_slot_is_lent_a_wait_is_refused(app: QueueTasks) -> None:
 
     def wait_inside() -> None:
         set_current(Context(claimed, SystemClock, _Silent()))
-        lending.during(other, lambda: None, blocking=True).__enter__()
+        with lending.begin(other) as wait, wait.lend(lambda: None):
+            raise AssertionError("it may wait")
 
     with pytest.raises(WouldDeadlock, match="too many jobs of this worker wait already"):
         contextvars.copy_context().run(wait_inside)

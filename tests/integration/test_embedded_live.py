@@ -11,6 +11,7 @@ import pytest
 from cherga import JobNotFound, JobState, LiveUpdate, Progress, QueueTasks, ctx
 from cherga.client.ids import new_id
 from cherga.testing import wait_until
+from cherga.words.report import Reading
 from tests.conftest import NewApp
 
 WAIT = 10.0
@@ -179,7 +180,7 @@ def test_a_watch_goes_on_from_a_position(app: QueueTasks) -> None:
 
     (whole,) = app.watch(job.id)
     assert len(whole.logs) == 10
-    followed = app.broker.follow(job.id)
+    (followed,) = app.broker.follow([Reading(job.id)])
     assert followed is not None
     middle = followed.events[4].position
     assert next(iter(app.watch(job.id, after=middle))).logs == whole.logs[-5:]

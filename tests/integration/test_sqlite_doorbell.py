@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
 from cherga.brokers.sqlite.connection import Watch
 from cherga.brokers.sqlite.doorbell import BellListener, PollingListener
+from cherga.brokers.sqlite.folder import LiveFolder
 from cherga.doors.broker import Listener, Topic
 from cherga.words.job import JobState
 from cherga.words.report import Report
@@ -34,6 +36,12 @@ hear()
 def bells(file: Path) -> list[str]:
     """The topics that somebody listens to."""
     return sorted(path.name.partition(".")[0] for path in file.with_name(f"{file.name}-live").glob("*.bell"))
+
+
+def left_in(file: Path) -> list[str]:
+    """What is in the folder, each without its number."""
+    names = [path.name for path in file.with_name(f"{file.name}-live").iterdir()]
+    return sorted(f"{name.partition('.')[0]}.{name.rpartition('.')[2]}" for name in names)
 
 
 class TestRinging:
@@ -61,7 +69,8 @@ class TestRinging:
     def test_whatever_happens_to_a_job_rings_its_topic(self, tmp_path: Path) -> None:
         job = new_job()
 
-        with opened(tmp_path / "jobs.db") as broker, broker.listen([Topic.job(job.id)]) as listener:
+        with opened(tmp_path / "jobs.db") as broker, broker.listen_to_jobs() as listener:
+            listener.add([job.id])
             broker.push([[job]])
             assert listener.wait(SOON)
             (claimed,) = claim(broker)
@@ -136,6 +145,134 @@ say(listener.wait(5))
 
         with other_process(tmp_path / "jobs.db", script) as process:
             assert hear(process) == "True"
+
+
+class TestFollowingJobs:
+    def test_many_jobs_have_one_bell_and_one_slate(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file) as broker:
+            with broker.listen_to_jobs() as listener:
+                listener.add([uuid4() for _ in range(1000)])
+                assert left_in(file) == ["jobs.bell", "jobs.slate"]
+
+            assert left_in(file) == []
+
+    def test_who_follows_other_jobs_is_not_woken(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker, broker.listen_to_jobs() as listener:
+            listener.add([UUID(int=7)])
+            broker.push([[new_job(id=UUID(int=8))]])
+            assert not listener.wait(0)
+            broker.push([[new_job(id=UUID(int=(1 << 64) + 7))]])  # in the same slot
+            assert listener.wait(SOON)
+            assert listener.changed() == {UUID(int=7)}
+
+    def test_changes_before_the_bell_is_heard_are_all_marked(self, tmp_path: Path) -> None:
+        jobs = [new_job() for _ in range(2000)]
+
+        with opened(tmp_path / "jobs.db", durability="process") as broker, broker.listen_to_jobs() as listener:
+            listener.add([job.id for job in jobs])
+
+            for job in jobs:
+                broker.push([[job]])
+
+            assert listener.wait(SOON)
+            assert listener.changed() == {job.id for job in jobs}
+            assert listener.changed() == set()
+
+    def test_a_change_in_another_process_is_marked(self, tmp_path: Path) -> None:
+        file, job = tmp_path / "jobs.db", new_job()
+        script = f"broker.open(); broker.push([[NewJob(id=UUID({str(job.id)!r}), task='export', payload=b'')]])"
+
+        with opened(file) as broker, broker.listen_to_jobs() as listener:
+            listener.add([job.id])
+
+            with other_process(file, script):
+                assert listener.wait(SOON)
+
+            assert listener.changed() == {job.id}
+
+    def test_what_a_killed_process_left_is_taken_away_by_the_next_who_listens(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+        script = """
+broker.open()
+listeners = [broker.listen(["due"]), broker.listen_to_jobs()]
+say("listening")
+hear()
+"""
+
+        with opened(file) as broker, broker.listen([Topic.CANCEL]):
+            with other_process(file, script) as process:
+                assert hear(process) == "listening"
+                assert left_in(file) == ["cancel.bell", "due.bell", "jobs.bell", "jobs.slate"]
+                process.kill()
+                process.wait(10)
+
+            with broker.listen([Topic.READY]):
+                assert left_in(file) == ["cancel.bell", "ready.bell"]
+
+    def test_a_process_that_ends_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file):
+            with other_process(file, "broker.open(); listener = broker.listen_to_jobs(); say('done')") as process:
+                assert hear(process) == "done"
+                assert process.wait(10) == 0
+
+            assert left_in(file) == []
+
+    def test_a_forked_child_waits_on_a_socket_of_its_own(self, tmp_path: Path) -> None:
+        script = """
+import threading
+from cherga import QueueTasks
+app = QueueTasks("shop", sys.argv[1])
+live = broker._address.path.with_name("jobs.db-live")
+app.task(name="work")(lambda: None)
+jobs = app.tasks["work"].using(run_in=3600).enqueue_many([()] * 2)
+waits = [threading.Thread(target=job.await_end, daemon=True) for job in jobs]
+waits[0].start()
+while not live.exists() or len(os.listdir(live)) < 2: time.sleep(0.001)
+child = os.fork()
+if not child:
+    # The parent's sockets are closed here, and its bells are left alone.
+    links = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+    assert not any(link.startswith("socket:") for link in links), links
+    waits[1].start()
+    while len(os.listdir(live)) < 4: time.sleep(0.001)
+    jobs[1].cancel()
+    waits[1].join(10)
+    os._exit(waits[1].is_alive())
+say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+jobs[0].cancel()
+waits[0].join(10)
+say(waits[0].is_alive())
+"""
+
+        with other_process(tmp_path / "jobs.db", script) as process:
+            assert [hear(process), hear(process)] == ["0", "False"]
+
+
+class TestListing:
+    def test_a_folder_that_has_not_changed_is_not_listed_again(self, tmp_path: Path) -> None:
+        folder = LiveFolder(tmp_path / "live")
+        (tmp_path / "live" / "a").touch()
+        os.utime(tmp_path / "live", (1, 1))
+        listing = folder.listing()
+        assert listing.names == ("a",)
+        assert folder.listing() is listing
+
+    def test_what_comes_within_a_tick_of_the_clock_is_seen(self, tmp_path: Path) -> None:
+        folder = LiveFolder(tmp_path / "live")
+        status = os.stat(tmp_path / "live")
+        assert folder.listing().names == ()
+        (tmp_path / "live" / "a").touch()
+        os.utime(tmp_path / "live", ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert folder.listing().names == ("a",)
+
+    def test_a_folder_that_is_gone_is_empty(self, tmp_path: Path) -> None:
+        folder = LiveFolder(tmp_path / "live")
+        (tmp_path / "live").rmdir()
+        assert folder.listing().names == ()
 
 
 class TestWaiting:

@@ -27,15 +27,12 @@ from cherga import (
     ResultTimeout,
     Task,
 )
-from cherga.client.handle import LONGEST_LOOK
 from cherga.client.ids import new_id
-from cherga.client.submit import WAITERS
 from cherga.rules.codec import encode
 from cherga.testing import wait_until
 from cherga.words.job import Attempt, JobRow
 from cherga.words.settlement import Settlement
 from tests.live_hand import Hand
-from tests.odd_brokers import AppWith, CrowdedBroker
 
 
 class Point(Struct):
@@ -194,42 +191,6 @@ def test_many_async_waits_end_together(app: QueueTasks, work: Task[[int], Point]
         return await waits
 
     assert asyncio.run(wait_for_all()) == [Point(n, n) for n in range(5)]
-
-
-def test_cancelled_waits_give_their_threads_back() -> None:
-    broker = CrowdedBroker()
-    job = AppWith(broker).add_task("work")
-
-    async def give_up() -> None:
-        waits = [asyncio.ensure_future(job.aresult()) for _ in range(20)]
-        await asyncio.to_thread(wait_until, lambda: broker.waiting == 20, "all of them wait")
-
-        for wait in waits:
-            wait.cancel()
-
-        assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*waits, return_exceptions=True))
-
-    asyncio.run(give_up())
-    wait_until(lambda: broker.waiting == 0, "nobody waits any more")
-
-
-def test_a_wait_times_out_although_others_take_all_the_threads() -> None:
-    broker = CrowdedBroker()
-    job = AppWith(broker).add_task("work")
-
-    async def wait_in_a_crowd() -> None:
-        crowd = [asyncio.ensure_future(job.aresult()) for _ in range(WAITERS + 10)]
-        await asyncio.to_thread(wait_until, lambda: broker.waiting == WAITERS, "every thread is taken")
-
-        with pytest.raises(ResultTimeout):
-            await asyncio.wait_for(job.aresult(0.01), LONGEST_LOOK / 2)
-
-        for wait in crowd:
-            wait.cancel()
-
-        await asyncio.gather(*crowd, return_exceptions=True)
-
-    asyncio.run(wait_in_a_crowd())
 
 
 def test_a_job_that_is_gone_ends_the_wait(app: QueueTasks, work: Task[[int], Point]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
 from cherga import BrokerUnavailable, QueueTasks
-from cherga.client.live import PAGE
+from cherga.client.waiters import EVENTS
 from cherga.web.frames import Stream
 from cherga.web.live import Answer, Asked, LiveEndpoint
 from cherga.web.settings import LiveSettings
@@ -149,6 +149,7 @@ class Unreachable:
     def __init__(self, app: QueueTasks) -> None:
         self.clock = app.clock
         self.submitter = app.submitter
+        self.lookout = app.lookout
         self.on = app.on
 
     @property
@@ -188,16 +189,16 @@ def test_another_mode_is_news_too() -> None:
 def test_lines_are_told_once_and_page_by_page_before_the_job_is_final() -> None:
     stage = Stage()
     stage.hand.claim()
-    stage.hand.log(*[f"line {number}" for number in range(PAGE + 5)])
+    stage.hand.log(*[f"line {number}" for number in range(EVENTS + 5)])
     stage.hand.end()
 
     first = stage.tell()
     second = stage.tell(after=str(first["position"]))
     third = stage.tell(after=str(second["position"]))
 
-    assert len(first["logs"]) == PAGE
+    assert len(first["logs"]) == EVENTS
     assert (first["final"], first["retry_ms"]) == (False, 0)
-    assert second["logs"] == [f"line {number}" for number in range(PAGE, PAGE + 5)]
+    assert second["logs"] == [f"line {number}" for number in range(EVENTS, EVENTS + 5)]
     assert (second["final"], third["final"], third["logs"]) == (True, True, [])
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from cherga import JobState, LiveUpdate, Progress, QueueTasks, Watch
-from cherga.client.live import PAGE
+from cherga.client.waiters import EVENTS
 from cherga.testing import FakeClock
 from cherga.web.frames import HEARTBEAT, RETRY, Frames, Stream, encode_event
 from cherga.web.seats import Seats
@@ -57,7 +57,7 @@ def test_the_last_event_of_a_job_is_called_end() -> None:
 
 
 def test_a_final_job_with_a_full_page_of_lines_is_not_at_its_end() -> None:
-    fields = read(encode_event(update(state=JobState.SUCCEEDED, logs=("line",) * PAGE)))
+    fields = read(encode_event(update(state=JobState.SUCCEEDED, logs=("line",) * EVENTS)))
 
     assert "event" not in fields
     assert json.loads(fields["data"])["final"] is False

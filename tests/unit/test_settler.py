@@ -11,7 +11,7 @@ from cherga import BrokerUnavailable, Context, JobState, Progress, QueueTasks
 from cherga.testing import FakeClock, wait_until
 from cherga.words.claim import ClaimedJob, ClaimWish
 from cherga.words.clock import Clock, SystemClock
-from cherga.words.report import Report
+from cherga.words.report import Reading, Report
 from cherga.words.session import SessionInfo
 from cherga.words.settlement import Settlement
 from cherga.worker.settler import Settler
@@ -162,7 +162,7 @@ def test_the_last_lines_of_a_job_are_written_before_its_end() -> None:
     desk.settler.flush(context)
     desk.settler.settle(success(job))
     wait_until(lambda: desk.states() == {JobState.SUCCEEDED}, "it is written")
-    followed = desk.broker.follow(job.id)
+    (followed,) = desk.broker.follow([Reading(job.id)])
 
     assert followed is not None
     assert len(followed.events) == 2

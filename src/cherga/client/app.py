@@ -24,6 +24,7 @@ from cherga.client.dotted import DottedTasks
 from cherga.client.flow import NamedTask, Step
 from cherga.client.handle import Job
 from cherga.client.looking import Looking
+from cherga.client.lookout import Lookout
 from cherga.client.middleware import EnqueueMiddleware, Middleware, check_wrap, outgoing
 from cherga.client.order import Order, order_with
 from cherga.client.publish import PUBLISHED, publish
@@ -92,6 +93,7 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
         self._stand_in: FullBroker | None = None
         self.configure(name, broker_url, **settings)
         self.submitter = Submitter(lambda groups: self.broker.push(groups))
+        self.lookout = Lookout(lambda: self.broker, lambda: self.clock)
         enter(self)
 
     def configure(self, name: str | None = None, broker_url: str | None = None, **settings: Any) -> None:
@@ -326,6 +328,8 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
         with self._lock:
             broker, self._broker = self._broker, self._stand_in
 
+        self.lookout.close()
+
         if broker is not None and broker is not self._stand_in:
             broker.close()
 
@@ -336,6 +340,7 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
         broker = connect(url, settings.broker)
         broker.open()
         self._broker = self._stand_in = broker
+        self.lookout.close()
 
         try:
             yield broker
@@ -344,6 +349,8 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
 
             if self.settings is not settings:  # configured anew meanwhile: what was open may be the wrong one
                 self._broker = former
+
+            self.lookout.close()
 
             if kept is not self._broker and kept is not None:
                 kept.close()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar, cast
 from uuid import UUID
 
@@ -15,12 +14,14 @@ from cherga.client.applications import current_application
 from cherga.client.cancelling import cancel, cancel_untold, tell
 from cherga.client.explain import Explanation, explain
 from cherga.client.ids import as_id
+from cherga.client.lookout import Lookout
 from cherga.client.relatives import children_of, family_of, total_progress_of
 from cherga.client.signals import Signals
 from cherga.client.snapshot import Snapshot, worker_of
 from cherga.client.submit import Submitter
-from cherga.client.waiting import waiting_for
-from cherga.doors.broker import FullBroker, Listener, Topic
+from cherga.client.waiters import LONGEST_LOOK, LoopWaiter, ThreadWaiter, Waiter
+from cherga.client.waiting import OUTSIDE, on_loop, refuse_on_loop, waiting_for
+from cherga.doors.broker import FullBroker
 from cherga.rules.codec import decode, decoder
 from cherga.rules.options import Duration, seconds, text
 from cherga.words.clock import Clock
@@ -29,9 +30,6 @@ from cherga.words.inspection import Family
 from cherga.words.job import JobError, JobRow, JobState, Progress, Reason
 
 R_co = TypeVar("R_co", covariant=True)
-
-LONGEST_LOOK = 5.0
-"""Seconds between two looks at the broker while waiting, should a wake-up have been lost."""
 
 
 class Values(Protocol):
@@ -52,6 +50,8 @@ class Source(Protocol):
     def clock(self) -> Clock: ...
     @property
     def submitter(self) -> Submitter: ...
+    @property
+    def lookout(self) -> Lookout: ...
     @property
     def on(self) -> Signals: ...
     def handle(self, row: JobRow) -> Job[Any]: ...
@@ -161,7 +161,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         (row,) = self._source.broker.get([self.id])
 
         if row is None:
-            raise JobNotFound(f"job {self.id} ({self.task_name}) is not kept any more")
+            raise self._gone()
 
         self._show(row)
         return self
@@ -228,7 +228,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     async def afamily(self) -> Family:
         """The async twin of ``family``."""
-        return await self._source.submitter.call(family_of, self._source.broker, self.id)
+        return await self._source.submitter.call(lambda: self.family)
 
     async def atotal_progress(self) -> Progress | None:
         """The async twin of ``total_progress``."""
@@ -247,44 +247,68 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         if self._row.state.final:
             return
 
-        wait = _Wait(self._source, timeout)
+        if on_loop() and self.refresh().status.final:
+            return
 
-        with self._listen() as listener:
-            if self.refresh().status.final:
+        refuse_on_loop("job.result()", "await job.aresult()")
+        wait, waiter = _Wait(self._source, timeout), ThreadWaiter(self.id)
+
+        with self._source.lookout.serving(waiter):
+            while not self._looked(waiter):
+                waiter.wait()
+
+            if self._ended(waiter):
                 return
 
-            with waiting_for(self, listener.wake, blocking=True) as go_on:
-                while not self._row.state.final:
-                    go_on()
-                    listener.wait(wait.left(self))
-                    self.refresh()
+            with waiting_for(self) as pending:
+                pending.check()
+
+                with pending.lend(waiter.wake) as go_on:
+                    while not self._ended(waiter):
+                        go_on()
+                        waiter.wait(min(wait.left(self), LONGEST_LOOK))
 
     async def aawait_end(self, timeout: Duration | None = None) -> None:
-        """The async twin of ``await_end``. A wait that is cancelled gives its thread back."""
+        """The async twin of ``await_end``."""
         if self._row.state.final:
             return
 
-        wait, submitter = _Wait(self._source, timeout), self._source.submitter
-        listener = await submitter.listen(self._listen)
+        wait, waiter = _Wait(self._source, timeout), LoopWaiter(self.id)
 
-        try:
-            if (await self.arefresh()).status.final:
+        with self._source.lookout.serving(waiter):
+            while not self._looked(waiter):
+                await waiter.wait()
+
+            if self._ended(waiter):
                 return
 
-            with waiting_for(self, listener.wake, blocking=False) as go_on:
-                while not self._row.state.final:
-                    go_on()
-                    left = wait.left(self)
+            with waiting_for(self) as pending:
+                if pending is not OUTSIDE:
+                    await self._source.submitter.call(pending.check)
 
-                    with suppress(TimeoutError):  # where many wait, this one may not even have got a thread
-                        await asyncio.wait_for(submitter.wait(listener.wait, left), left)
+                with pending.lend(waiter.wake) as go_on:
+                    while not self._ended(waiter):
+                        go_on()
+                        await waiter.wait(wait.left(self))
 
-                    await self.arefresh()
-        finally:
-            await submitter.leave(listener)
+    def _looked(self, waiter: Waiter) -> bool:
+        """Show what the waiter has seen since it was asked before; whether that was anything."""
+        try:
+            sight = waiter.take()
+        except JobNotFound:
+            raise self._gone() from None
 
-    def _listen(self) -> Listener:
-        return self._source.broker.listen([Topic.job(self.id)])
+        if sight is not None:
+            self._show(sight.job)
+
+        return sight is not None
+
+    def _ended(self, waiter: Waiter) -> bool:
+        self._looked(waiter)
+        return self._row.state.final
+
+    def _gone(self) -> JobNotFound:
+        return JobNotFound(f"job {self.id} ({self.task_name}) is not kept any more")
 
     def _finished(self) -> R_co:
         row = self._row
@@ -318,7 +342,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
 
 class _Wait:
-    """How long a wait may still go on, and when to look again at the latest."""
+    """How long a wait may still go on."""
 
     def __init__(self, source: Source, timeout: Duration | None) -> None:
         self._clock = source.clock
@@ -326,13 +350,13 @@ class _Wait:
         self._began = self._clock.monotonic()
 
     def left(self, job: Job[Any]) -> float:
-        """Seconds to wait for a sign of the job. Raises ``ResultTimeout``."""
+        """Seconds to wait for a sign of the job, perhaps without end. Raises ``ResultTimeout``."""
         if self._timeout is None:
-            return LONGEST_LOOK
+            return math.inf
 
         left = self._began + self._timeout - self._clock.monotonic()
 
         if left <= 0:
             raise ResultTimeout(f"job {job.id} ({job.task_name}) is still {job.status} after {self._timeout:g} seconds")
 
-        return min(left, LONGEST_LOOK)
+        return left

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -11,17 +12,14 @@ from msgspec import Struct
 
 from cherga.client.handle import Source
 from cherga.client.ids import as_id
-from cherga.doors.broker import Listener, Topic
+from cherga.client.relatives import total_progress_of
+from cherga.client.waiters import EVENTS, LONGEST_LOOK, LoopWaiter, Sight, ThreadWaiter, Waiter
+from cherga.client.waiting import refuse_on_loop
 from cherga.rules.codec import decode
 from cherga.words.errors import JobNotFound
 from cherga.words.job import JobState, Progress, Reason
 from cherga.words.push import GROUP_TASK
-from cherga.words.report import EventKind, Followed, LiveEvent
-
-LONGEST_LOOK = 5.0
-GROUP_LOOK = 0.5
-"""Seconds between two looks at a group: its members, not itself, tell how far it is."""
-PAGE = 100
+from cherga.words.report import EventKind, LiveEvent, Reading
 
 
 class LiveUpdate(Struct, frozen=True, kw_only=True):
@@ -51,7 +49,7 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
     @property
     def full(self) -> bool:
         """Whether this is a full page of events, with more of them perhaps waiting."""
-        return len(self.logs) + len(self.values) >= PAGE
+        return len(self.logs) + len(self.values) >= EVENTS
 
     def differs(self, seen: LiveUpdate | None) -> bool:
         """Whether the job has moved since the update seen before."""
@@ -85,12 +83,13 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
 
 def look(source: Source, id: UUID, after: int = 0) -> LiveUpdate:
     """The job now, with the events after that position. Raises ``JobNotFound``."""
-    followed = source.broker.follow(id, after, PAGE)
+    (followed,) = source.broker.follow([Reading(id, after)], EVENTS)
 
     if followed is None:
         raise JobNotFound(f"job {id} is not kept")
 
-    return _update(followed, source, after)
+    of_group = total_progress_of(source.broker, followed.job) if followed.job.task == GROUP_TASK else None
+    return _update(Sight(followed.job, after, followed.events, of_group), source)
 
 
 class Watch:
@@ -107,43 +106,55 @@ class Watch:
         self._pulse = pulse
 
     def __iter__(self) -> Iterator[LiveUpdate]:
-        with self._listen() as listener:
-            seen = None
+        refuse_on_loop("for … in app.watch(…)", "use async for … in app.watch(…)")
+        waiter = ThreadWaiter(self._id, follows=True, after=self._after)
+        seen = None
 
+        with self._source.lookout.serving(waiter):
             while seen is None or not seen.over:
-                update = self._next(listener, seen)
+                waiter.wait(min(self._patience(), LONGEST_LOOK))
+                update = self._next(waiter) or seen
 
-                if self._pulse is not None or update.differs(seen):
+                if update is not None and (self._pulse is not None or update.differs(seen)):
                     yield update
 
                 seen = update
 
     async def __aiter__(self) -> AsyncGenerator[LiveUpdate, None]:
-        submitter = self._source.submitter
-        listener = await submitter.listen(self._listen)
+        waiter = LoopWaiter(self._id, follows=True, after=self._after)
         seen = None
 
-        try:
+        with self._source.lookout.serving(waiter):
             while seen is None or not seen.over:
-                update = await submitter.wait(self._next, listener, seen)
+                await waiter.wait(self._patience())
+                update = self._next(waiter) or seen
 
-                if self._pulse is not None or update.differs(seen):
+                if update is not None and (self._pulse is not None or update.differs(seen)):
                     yield update
 
                 seen = update
-        finally:
-            await submitter.leave(listener)
 
-    def _listen(self) -> Listener:
-        return self._source.broker.listen([Topic.job(self._id)])
+    def _patience(self) -> float:
+        """Seconds to wait for news."""
+        return math.inf if self._pulse is None else min(self._pulse, LONGEST_LOOK)
 
-    def _next(self, listener: Listener, seen: LiveUpdate | None) -> LiveUpdate:
-        """Look at once for the first time and after a full page, else after something may have happened."""
-        if seen is not None and not seen.full:
-            listener.wait(min(GROUP_LOOK if seen.of_group else LONGEST_LOOK, self._pulse or LONGEST_LOOK))
+    def _next(self, waiter: Waiter) -> LiveUpdate | None:
+        """What was seen since this was asked before, None when nothing was."""
+        sight = waiter.take()
 
-        update = look(self._source, self._id, self._after)
-        self._after = update.position
+        if sight is None:
+            return None
+
+        if sight.after != waiter.after:  # read before the last update was taken
+            self._source.lookout.look(waiter)
+            return None
+
+        update = _update(sight, self._source)
+        waiter.after = self._after = update.position
+
+        if update.full:
+            self._source.lookout.look(waiter)
+
         return update
 
 
@@ -170,26 +181,27 @@ class Stream:
                 self.position = update.position
 
 
-def _update(followed: Followed, source: Source, after: int) -> LiveUpdate:
-    job = source.handle(followed.job)
-    last = followed.events[-1].position if len(followed.events) >= PAGE else followed.job.position
+def _update(sight: Sight, source: Source) -> LiveUpdate:
+    job = source.handle(sight.job)
+    of_group = sight.job.task == GROUP_TASK
+    last = sight.events[-1].position if sight.full else sight.job.position
 
     return LiveUpdate(
         job_id=job.id,
-        position=max(last, after),
+        position=max(last, sight.after),
         state=job.status,
         final=job.status.final,
         reason=job.reason,
-        progress=job.progress,
-        of_group=job.task_name == GROUP_TASK,
+        progress=sight.of_group if of_group else job.progress,
+        of_group=of_group,
         description=job.description,
         message=job.message,
         meta=job.meta,
-        logs=_of(followed.events, EventKind.LOG),
-        values=_of(followed.events, EventKind.VALUE),
-        positions=tuple(event.position for event in followed.events if event.kind is EventKind.VALUE),
+        logs=_of(sight.events, EventKind.LOG),
+        values=_of(sight.events, EventKind.VALUE),
+        positions=tuple(event.position for event in sight.events if event.kind is EventKind.VALUE),
     )
 
 
-def _of(events: list[LiveEvent], kind: EventKind) -> tuple[Any, ...]:
+def _of(events: Sequence[LiveEvent], kind: EventKind) -> tuple[Any, ...]:
     return tuple(decode(event.data) for event in events if event.kind is kind)

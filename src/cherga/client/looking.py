@@ -11,6 +11,7 @@ from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
 from cherga.client.live import Stream, Watch
+from cherga.client.lookout import Lookout
 from cherga.client.signals import Signals
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
@@ -27,6 +28,7 @@ class Looking(ABC):
     tasks: Mapping[str, Task[Any, Any]]
     aliases: Mapping[str, str]
     submitter: Submitter
+    lookout: Lookout
     clock: Clock
     on: Signals
 

@@ -1,4 +1,4 @@
-"""How async callers reach a synchronous broker: one thread that coalesces what arrives, and one that waits."""
+"""How async callers reach a synchronous broker: one thread that coalesces what arrives, and a few for short calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
-from cherga.doors.broker import Listener
 from cherga.words.errors import EnqueueUnknown
 from cherga.words.push import NewJob, PushAnswer
 
@@ -20,8 +19,6 @@ Push = Callable[[Sequence[Sequence[NewJob]]], list[PushAnswer]]
 Waiting = tuple[Sequence[NewJob], "Future[PushAnswer]"]
 
 MOST_GROUPS = 500
-WAITERS = 64
-"""Threads for async waits at most; further waits queue behind them."""
 
 
 class Submitter:
@@ -55,27 +52,6 @@ class Submitter:
         self._start()
         return asyncio.wrap_future(self._calls.submit(function, *args, **kwargs))
 
-    async def listen(self, make: Callable[[], Listener]) -> Listener:
-        """Make a listener off the event loop; one that nobody waits for any more is closed again."""
-        self._start()
-        made = self._calls.submit(make)
-
-        try:
-            return await asyncio.shield(asyncio.wrap_future(made))
-        except asyncio.CancelledError:
-            made.add_done_callback(_close_made)
-            raise
-
-    async def leave(self, listener: Listener) -> None:
-        """Close a listener off the event loop, also when the caller is being cancelled."""
-        listener.wake()
-        await asyncio.shield(self.call(listener.close))
-
-    def wait(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
-        """Run a call that may wait long, without holding up the short ones."""
-        self._start()
-        return asyncio.wrap_future(self._waits.submit(function, *args, **kwargs))
-
     def close(self) -> None:
         """End the threads; the next use starts them again."""
         with self._lock:
@@ -85,7 +61,6 @@ class Submitter:
             self._pid = 0
             self._inbox.put(None)
             self._calls.shutdown(wait=False, cancel_futures=True)
-            self._waits.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
         if self._pid == os.getpid():
@@ -97,7 +72,6 @@ class Submitter:
 
             self._inbox: SimpleQueue[Waiting | None] = SimpleQueue()
             self._calls = ThreadPoolExecutor(4, "cherga-call")
-            self._waits = ThreadPoolExecutor(WAITERS, "cherga-wait")
             threading.Thread(target=self._run, args=(self._inbox,), name="cherga-submit", daemon=True).start()
             self._pid = os.getpid()
 
@@ -114,11 +88,6 @@ class Submitter:
         else:
             for (_, future), answer in zip(batch, answers, strict=True):
                 future.set_result(answer)
-
-
-def _close_made(made: Future[Listener]) -> None:
-    if not made.cancelled() and made.exception() is None:
-        made.result().close()
 
 
 def _waiting(inbox: SimpleQueue[Waiting | None]) -> list[Waiting]:

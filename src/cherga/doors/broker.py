@@ -18,7 +18,7 @@ from cherga.words.inspection import Family, JobFilter, TaskCount
 from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
 from cherga.words.push import NewJob, PushAnswer
-from cherga.words.report import Followed, Report
+from cherga.words.report import Followed, Reading, Report
 from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
 from cherga.words.settlement import Settled, Settlement
 from cherga.words.shared import Definition, PauseScope, Shared
@@ -33,11 +33,6 @@ class Topic:
     """A job was scheduled, dependants wait to be released, or a schedule was declared: what is due next may be sooner."""
     CANCEL = "cancel"
     """A running job is to be cancelled: heartbeat now."""
-
-    @staticmethod
-    def job(id: UUID) -> str:
-        """Something about this job changed."""
-        return f"job-{id.hex}"
 
 
 class Listener(Protocol):
@@ -57,6 +52,25 @@ class Listener(Protocol):
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc_info: object) -> None: ...
+
+
+class JobListener(Listener, Protocol):
+    """Hears of everything that happens to the jobs it follows: one serves all who wait in a process.
+
+    ``wake`` may be called from anywhere, all else by one thread at a time.
+    """
+
+    def add(self, ids: Iterable[UUID]) -> None:
+        """Follow these jobs too, kept or not. What happens after this has returned is not missed."""
+        ...
+
+    def discard(self, ids: Iterable[UUID]) -> None:
+        """Follow these no longer. Who is not followed is no error."""
+        ...
+
+    def changed(self) -> set[UUID] | None:
+        """The jobs among those followed that may have changed since this was asked before; None: any of them may have."""
+        ...
 
 
 class Broker(Protocol):
@@ -108,8 +122,14 @@ class Broker(Protocol):
         """Hear of changes on these topics from now on, from any process."""
         ...
 
-    def follow(self, id: UUID, after: int = 0, limit: int = 100) -> Followed | None:
-        """The job as it stands and the first ``limit`` events after that position; None when it is not kept."""
+    def listen_to_jobs(self) -> JobListener:
+        """Hear of changes of single jobs, from any process. Nothing costs more for those who change jobs, however many are
+        followed.
+        """
+        ...
+
+    def follow(self, readings: Sequence[Reading], limit: int = 100) -> list[Followed | None]:
+        """For each reading the job as it stands and the first ``limit`` events after that position; None for one not kept."""
         ...
 
     # --- for those who work

@@ -40,6 +40,13 @@ EVENTS_KEPT = 1000
 """Log lines and stream values kept for one job; older ones go first."""
 
 
+class Reading(Struct, frozen=True):
+    """Which job's stream to read, and after which position."""
+
+    id: UUID
+    after: int = 0
+
+
 class Followed(Struct, frozen=True):
     """A job as it stands, and what its stream holds after the position asked for (oldest first)."""
 

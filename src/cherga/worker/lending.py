@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 from uuid import UUID
 
 from cherga.client.context import Context, current
 from cherga.client.handle import Job
-from cherga.client.waiting import Stopped
+from cherga.client.waiting import OUTSIDE, Stopped, Wait
 from cherga.doors.broker import FullBroker
 from cherga.rules.limits import limit_names
 from cherga.words.errors import NoCurrentJob, WouldDeadlock
@@ -52,29 +52,34 @@ class Lending:
         self._waits: dict[UUID, Counter[UUID]] = {}
         """For which jobs the jobs of this process wait, and how often."""
 
+    def on_loop(self) -> bool:
+        """See ``Waits``."""
+        return self._loop.is_here()
+
     @contextmanager
-    def during(self, job: Job[Any], wake: Callable[[], None], blocking: bool) -> Iterator[Callable[[], None]]:
+    def begin(self, job: Job[Any]) -> Iterator[Wait]:
         """See ``Waits``."""
         try:
             context = current()
         except NoCurrentJob:
-            yield lambda: None
+            yield OUTSIDE
             return
-
-        if blocking and self._loop.is_here():
-            raise WouldDeadlock(
-                f"job {context.job_id} ({context.task_name}) is async def: expected it to await job.aresult(); "
-                "job.result() would hold up every async job of this worker"
-            )
 
         # Noted first: of two jobs that begin to wait for each other, one at least sees the other.
         with self._noted(context, job.id):
-            self._refuse_held_limits(context, self._refuse_circles(context, job))
+            yield LendingWait(self, context, job)
 
-            with context.waking(wake), self._lent(context):
-                yield lambda: _go_on(context)
+    def check(self, context: Context, job: Job[Any]) -> None:
+        """Raise ``WouldDeadlock`` when this job would wait for that one without end. Asks the broker."""
+        self._refuse_held_limits(context, self._refuse_circles(context, job))
 
     # --- slots
+
+    @contextmanager
+    def lent(self, context: Context, wake: Callable[[], None]) -> Iterator[Callable[[], None]]:
+        """See ``Wait``."""
+        with context.waking(wake), self._lent(context):
+            yield lambda: _go_on(context)
 
     @contextmanager
     def _lent(self, context: Context) -> Iterator[None]:
@@ -183,6 +188,23 @@ class Lending:
 
         with self._lock:
             return list(self._waits.get(row.id, ()))
+
+
+class LendingWait:
+    """One wait of a job of this engine."""
+
+    def __init__(self, lending: Lending, context: Context, job: Job[Any]) -> None:
+        self._lending = lending
+        self._context = context
+        self._job = job
+
+    def check(self) -> None:
+        """See ``Wait``."""
+        self._lending.check(self._context, self._job)
+
+    def lend(self, wake: Callable[[], None]) -> AbstractContextManager[Callable[[], None]]:
+        """See ``Wait``."""
+        return self._lending.lent(self._context, wake)
 
 
 def _go_on(context: Context) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 from cherga.brokers.memory import claiming, declaring, leases, moving, pruning, settling
 from cherga.brokers.memory.families import look_at
 from cherga.brokers.memory.lanes import lane_of, names_of
-from cherga.brokers.memory.listening import MemoryListener
+from cherga.brokers.memory.listening import MemoryJobListener, MemoryListener
 from cherga.brokers.memory.pushing import push_group
 from cherga.brokers.memory.store import Store
 from cherga.doors.broker import Topic
@@ -23,7 +23,7 @@ from cherga.words.inspection import Family, JobFilter, TaskCount
 from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
 from cherga.words.push import NewJob, PushAnswer
-from cherga.words.report import Followed, Report
+from cherga.words.report import Followed, Reading, Report
 from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
 from cherga.words.settlement import Settled, Settlement
 from cherga.words.shared import Definition, PauseScope, Shared
@@ -87,15 +87,12 @@ class MemoryBroker:
 
         return listener
 
-    def follow(self, id: UUID, after: int = 0, limit: int = 100) -> Followed | None:
+    def listen_to_jobs(self) -> MemoryJobListener:
+        return MemoryJobListener(self._held)
+
+    def follow(self, readings: Sequence[Reading], limit: int = 100) -> list[Followed | None]:
         with self._held() as store:
-            row = store.rows.get(id)
-
-            if row is None:
-                return None
-
-            events = (event for event in store.streams.get(id, ()) if event.position > after)
-            return Followed(row, list(islice(events, limit)))
+            return [_follow(store, reading, limit) for reading in readings]
 
     # --- for those who work
 
@@ -246,6 +243,16 @@ def _store_named(name: str, namespace: str) -> Store:
 
     with _STORES_LOCK:
         return _STORES.setdefault((name, namespace), Store())
+
+
+def _follow(store: Store, reading: Reading, limit: int) -> Followed | None:
+    row = store.rows.get(reading.id)
+
+    if row is None:
+        return None
+
+    events = (event for event in store.streams.get(reading.id, ()) if event.position > reading.after)
+    return Followed(row, list(islice(events, limit)))
 
 
 def _candidates(store: Store, where: JobFilter) -> Iterable[JobRow]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Self
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
+from typing import Protocol, Self
+from uuid import UUID
 
 
 class MemoryListener:
@@ -38,11 +39,55 @@ class MemoryListener:
         self.close()
 
 
+class Belfry(Protocol):
+    """Where the bells hang."""
+
+    @property
+    def bells(self) -> Bells: ...
+
+
+class MemoryJobListener(MemoryListener):
+    """A bell for jobs, which also knows which of them struck it. ``held`` gives the place of the bells with its lock taken."""
+
+    def __init__(self, held: Callable[[], AbstractContextManager[Belfry]]) -> None:
+        super().__init__(frozenset(), lambda listener: self.discard(list(self._followed)))
+        self._held = held
+        self._followed: set[UUID] = set()
+        self._changed: set[UUID] = set()
+
+    def add(self, ids: Iterable[UUID]) -> None:
+        """Follow these jobs too."""
+        with self._held() as store:
+            for id in ids:
+                self._followed.add(id)
+                store.bells.follow(id, self)
+
+    def discard(self, ids: Iterable[UUID]) -> None:
+        """Follow these no longer."""
+        with self._held() as store:
+            for id in ids:
+                self._followed.discard(id)
+                self._changed.discard(id)
+                store.bells.leave(id, self)
+
+    def note(self, id: UUID) -> None:
+        """This one has changed; called with the lock of the store held."""
+        self._changed.add(id)
+
+    def changed(self) -> set[UUID]:
+        """The jobs that changed since this was asked before."""
+        with self._held():
+            changed, self._changed = self._changed, set()
+
+        return changed
+
+
 class Bells:
     """Who listens to what. Every method is called with the lock of the store held, ``ring`` without it."""
 
     def __init__(self) -> None:
         self._listeners: dict[str, set[MemoryListener]] = {}
+        self._followers: dict[UUID, set[MemoryJobListener]] = {}
         self._struck: set[MemoryListener] = set()
 
     def add(self, listener: MemoryListener) -> None:
@@ -59,6 +104,22 @@ class Bells:
             if not listeners:
                 self._listeners.pop(topic, None)
 
+    def follow(self, id: UUID, listener: MemoryJobListener) -> None:
+        """Let a listener hear of this job from now on."""
+        self._followers.setdefault(id, set()).add(listener)
+
+    def leave(self, id: UUID, listener: MemoryJobListener) -> None:
+        """Let it hear of this job no longer; twice is once."""
+        followers = self._followers.get(id, set())
+        followers.discard(listener)
+
+        if not followers:
+            self._followers.pop(id, None)
+
+    def followed_jobs(self) -> set[UUID]:
+        """The jobs that anybody follows."""
+        return set(self._followers)
+
     def listened_topics(self) -> set[str]:
         """What anybody listens to."""
         return set(self._listeners)
@@ -67,6 +128,12 @@ class Bells:
         """Note that something happened; the listeners wake when the change can be seen."""
         if topic in self._listeners:
             self._struck |= self._listeners[topic]
+
+    def strike_job(self, id: UUID) -> None:
+        """Note that something happened to this job."""
+        for listener in self._followers.get(id, ()):
+            listener.note(id)
+            self._struck.add(listener)
 
     def take(self) -> set[MemoryListener]:
         """The listeners to wake now."""

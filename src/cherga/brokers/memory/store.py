@@ -113,7 +113,7 @@ class Store:
 
         self.keys.note(row)
         self._let_go(self.kinship.note(before, row))
-        self.bells.strike(Topic.job(row.id))
+        self.bells.strike_job(row.id)
         return row
 
     def forget(self, row: JobRow) -> None:
@@ -131,7 +131,7 @@ class Store:
         self.streams.pop(row.id, None)
         self.keys.drop(row)
         self._let_go(self.kinship.drop(row))
-        self.bells.strike(Topic.job(row.id))
+        self.bells.strike_job(row.id)
 
     def best(self, key: LaneKey) -> Place | None:
         """The first place in a lane. An empty lane is taken away."""

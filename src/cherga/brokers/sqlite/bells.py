@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from cherga.doors.broker import Topic
+from cherga.brokers.sqlite.slates import slot_of
 
 
 class Bells:
@@ -15,8 +15,8 @@ class Bells:
     def __init__(self) -> None:
         self.topics: set[str] = set()
         self.jobs: list[UUID | bytes] = []
-        """Ids, packed or not: they are only looked at when somebody listens to a job."""
+        """Ids, packed or not: they are only looked at when somebody follows jobs."""
 
-    def job_topics(self) -> set[str]:
-        """The topics of the jobs that changed."""
-        return {Topic.job(id if isinstance(id, UUID) else UUID(bytes=id)) for id in self.jobs}
+    def slots(self) -> list[int]:
+        """The slots on slates of the jobs that changed."""
+        return [slot_of(id) for id in self.jobs]

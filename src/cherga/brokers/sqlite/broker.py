@@ -19,7 +19,7 @@ from cherga.brokers.sqlite.settle import settle_together
 from cherga.brokers.sqlite.store import Store
 from cherga.brokers.sqlite.together import NotPlain
 from cherga.brokers.sqlite.write import Write
-from cherga.doors.broker import Listener
+from cherga.doors.broker import JobListener, Listener
 from cherga.rules.settings import BrokerSettings
 from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
 from cherga.words.clock import SystemClock
@@ -27,7 +27,7 @@ from cherga.words.inspection import Family, JobFilter, TaskCount
 from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
 from cherga.words.push import NewJob, PushAnswer
-from cherga.words.report import Followed, Report
+from cherga.words.report import Followed, Reading, Report
 from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
 from cherga.words.settlement import Settled, Settlement
 from cherga.words.shared import Definition, PauseScope, Shared
@@ -78,10 +78,15 @@ class SQLiteBroker:
         store = self._store
         return store.doorbell.listen(list(topics)) or PollingListener(store.watch())
 
-    def follow(self, id: UUID, after: int = 0, limit: int = 100) -> Followed | None:
-        """The job as it stands and the first ``limit`` events after that position; None when it is not kept."""
+    def listen_to_jobs(self) -> JobListener:
+        """Hear of changes of single jobs: by doorbell and slate, or by looking often where there is none."""
+        store = self._store
+        return store.doorbell.listen_to_jobs() or PollingListener(store.watch())
+
+    def follow(self, readings: Sequence[Reading], limit: int = 100) -> list[Followed | None]:
+        """For each reading the job as it stands and the first ``limit`` events after that position."""
         with self._store.read() as db:
-            return live.follow(db, id, after, limit)
+            return live.follow(db, readings, limit)
 
     # --- for those who work
 

@@ -6,8 +6,23 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from msgspec import Struct
+
+from cherga.words.clock import SystemClock
+
 LONGEST_SOCKET_PATH = 100
 """A socket's path must fit 108 bytes on Linux and 104 elsewhere."""
+TICK = 2.0
+"""Seconds by which the times of files may be coarse: what happens within a tick leaves the folder's time as it is."""
+
+
+class Listing(Struct, frozen=True):
+    """What was in the folder when it was last changed at ``changed_at``."""
+
+    names: tuple[str, ...]
+    changed_at: int
+    lasting: bool
+    """Any later change shows in the folder's time."""
 
 
 class LiveFolder:
@@ -16,6 +31,7 @@ class LiveFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
+        self._seen = Listing((), 0, lasting=False)
 
         with suppress(OSError):
             path.mkdir(mode=0o700, exist_ok=True)
@@ -28,6 +44,20 @@ class LiveFolder:
             return os.listdir(self.path)
         except OSError:
             return []
+
+    def listing(self) -> Listing:
+        """What is in it now: the same object as before while nothing has been added or removed."""
+        try:
+            changed_at = os.stat(self.path).st_mtime_ns
+        except OSError:
+            return Listing((), 0, lasting=False)
+
+        if not self._seen.lasting or self._seen.changed_at != changed_at:
+            lasting = SystemClock.now() - changed_at / 1e9 > TICK
+            names = tuple(self.names())
+            self._seen = self._seen if not lasting and self._seen.names == names else Listing(names, changed_at, lasting)
+
+        return self._seen
 
     def join(self, name: str) -> str:
         """The full path of ``name``."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 import apsw
 
-from cherga.brokers.sqlite.look import select_rows
+from cherga.brokers.sqlite.look import get
 from cherga.brokers.sqlite.rows import HAS_EVENTS, RUNNING
 from cherga.brokers.sqlite.write import Write
-from cherga.words.report import EVENTS_KEPT, EventKind, Followed, LiveEvent, Report
+from cherga.words.report import EVENTS_KEPT, EventKind, Followed, LiveEvent, Reading, Report
 
 _STORE = f"""
 update jobs set
@@ -55,15 +54,18 @@ def _store_events(write: Write, one: Report, first: int) -> None:
         write.run(_TRIM, (one.sequence, EVENTS_KEPT))
 
 
-def follow(db: apsw.Connection, id: UUID, after: int, limit: int) -> Followed | None:
-    """The job as it stands and the first events after that position."""
-    job = next(iter(select_rows(db, "where j.id = ?", (id.bytes,))), None)
+def follow(db: apsw.Connection, readings: Sequence[Reading], limit: int) -> list[Followed | None]:
+    """For each the job as it stands and the first events after that position."""
+    jobs = get(db, [reading.id for reading in readings])
+    return [
+        None if job is None else Followed(job, _events_of(db, job.sequence, reading.after, limit))
+        for job, reading in zip(jobs, readings, strict=True)
+    ]
 
-    if job is None:
-        return None
 
+def _events_of(db: apsw.Connection, sequence: int, after: int, limit: int) -> list[LiveEvent]:
     rows = db.execute(
         "select position, kind, data from events where sequence = ? and position > ? order by position limit ?",
-        (job.sequence, after, limit),
+        (sequence, after, limit),
     )
-    return Followed(job, [LiveEvent(position, EventKind(kind), data) for position, kind, data in rows])
+    return [LiveEvent(position, EventKind(kind), data) for position, kind, data in rows]

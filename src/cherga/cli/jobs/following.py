@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any
 
 from cherga.cli.exits import ExitCode
 from cherga.cli.output import Output, note
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
-from cherga.client.live import LONGEST_LOOK, LiveUpdate, Watch
-from cherga.doors.broker import Listener
+from cherga.client.live import LiveUpdate, Watch
 from cherga.words.errors import ResultTimeout
 from cherga.words.job import JobState
 
@@ -51,30 +50,10 @@ class _LimitedWatch(Watch):
         self._clock = app.clock
         self._words = f"job {job.id} ({job.task_name}) has not ended within {timeout:g} seconds; it goes on"
 
-    def _listen(self) -> Listener:
-        return _LimitedListener(super()._listen(), self._left)
-
-    def _left(self) -> float:
+    def _patience(self) -> float:
         left = self._end - self._clock.monotonic()
 
         if left <= 0:
             raise ResultTimeout(self._words)
 
-        return left
-
-
-class _LimitedListener:
-    def __init__(self, listener: Listener, left: Callable[[], float]) -> None:
-        self._listener = listener
-        self._left = left
-        self.wake = listener.wake
-        self.close = listener.close
-
-    def wait(self, timeout: float | None) -> bool:
-        return self._listener.wait(min(self._left(), timeout or LONGEST_LOOK))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        return min(left, super()._patience())

@@ -13,7 +13,7 @@ from cherga.doors.broker import FullBroker
 from cherga.testing.contract.stage import Stage, new_job, together
 from cherga.words.claim import ClaimedJob
 from cherga.words.job import JobState
-from cherga.words.report import EVENTS_KEPT, EventKind, Followed, LiveEvent, Report
+from cherga.words.report import EVENTS_KEPT, EventKind, Followed, LiveEvent, Reading, Report
 
 LOG, VALUE = EventKind.LOG, EventKind.VALUE
 
@@ -145,11 +145,11 @@ class Reporting:
         assert [event.data for event in _follow(stage, job).events] == [b"a"]
 
     def test_a_job_that_is_not_kept_has_no_stream(self, stage: Stage) -> None:
-        assert stage.broker.follow(uuid4()) is None
+        assert stage.broker.follow([Reading(uuid4())]) == [None]
         job = stage.started()
         stage.broker.report([_report(job, events=((LOG, b"a"),))])
         stage.write(job, keep=0)
-        assert stage.broker.follow(job.id) is None
+        assert stage.broker.follow([Reading(job.id)]) == [None]
 
     def test_streams_of_two_jobs_do_not_mix(self, stage: Stage) -> None:
         stage.push_each(new_job(), new_job())
@@ -180,7 +180,7 @@ def _logs(count: int) -> tuple[tuple[EventKind, bytes], ...]:
 
 
 def _follow(stage: Stage, job: ClaimedJob, after: int = 0, limit: int = 100) -> Followed:
-    followed = stage.broker.follow(job.id, after, limit)
+    (followed,) = stage.broker.follow([Reading(job.id, after)], limit)
     assert followed is not None
     return followed
 

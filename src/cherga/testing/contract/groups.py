@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cherga.doors.broker import Topic
-from cherga.testing.contract.stage import SOON, Stage, after, hush, ids, new_job, new_jobs, settlement
+from cherga.testing.contract.stage import SOON, Stage, after, ids, new_job, new_jobs, settlement
 from cherga.words.claim import ClaimedJob
 from cherga.words.job import JobState, Reason
 from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, JobHead, NewJob, OnCrash, Overrides
@@ -95,8 +95,7 @@ class Grouping:
     def test_a_group_tells_who_follows_it(self, stage: Stage) -> None:
         group, _ = _group(stage, 1)
 
-        with stage.broker.listen([Topic.job(group.id)]) as listener:
-            hush(listener)
+        with stage.following(group.id) as listener:
             stage.write(stage.claim_one())
             assert listener.wait(SOON)
 

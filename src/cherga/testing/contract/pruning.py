@@ -7,6 +7,7 @@ import pytest
 from cherga.testing.contract.stage import Stage, after, ids, new_job, new_jobs, settlement
 from cherga.words.claim import ClaimedJob
 from cherga.words.job import JobState
+from cherga.words.report import Reading
 
 DAYS = 86_400.0
 
@@ -138,7 +139,7 @@ class Pruning:
         stage.pass_time(11)
         stage.broker.prune()
         assert stage.broker.counts() == []
-        assert stage.broker.follow(job.id) is None
+        assert stage.broker.follow([Reading(job.id)]) == [None]
         assert stage.broker.move([job.id], JobState.READY) == []
 
     def test_a_deleted_id_may_be_used_again(self, stage: Stage) -> None:

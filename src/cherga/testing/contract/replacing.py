@@ -161,7 +161,7 @@ class Replacing:
         position = stage.row(holder).position
 
         with (
-            stage.broker.listen([Topic.job(holder.id)]) as follower,
+            stage.following(holder.id) as follower,
             stage.broker.listen([Topic.DUE]) as scheduler,
             stage.broker.listen([Topic.READY]) as worker,
         ):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from msgspec.structs import replace
 
-from cherga.doors.broker import FullBroker, Listener
+from cherga.doors.broker import FullBroker, JobListener, Listener
 from cherga.rules.settings import BrokerSettings
 from cherga.testing.contract.harness import BrokerHarness
 from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
@@ -154,6 +155,15 @@ class Stage:
         job = self.started()
         self.write(job, to, **fields)
         return job
+
+    @contextmanager
+    def following(self, *ids: UUID) -> Iterator[JobListener]:
+        """A listener that follows these jobs and has told all that happened before."""
+        with self.broker.listen_to_jobs() as listener:
+            listener.add(ids)
+            hush(listener)
+            listener.changed()
+            yield listener
 
     def crash(self, session: str = "worker.1") -> list[UUID]:
         """Report that a session died with everything it ran begun; return the jobs that were freed."""

@@ -19,6 +19,7 @@ from cherga.testing.contract.histories import Histories
 from cherga.testing.contract.inspecting import Inspecting
 from cherga.testing.contract.keeping import KeptUnasked, ToldAlike
 from cherga.testing.contract.limits import Limiting
+from cherga.testing.contract.listening import ListeningToJobs
 from cherga.testing.contract.lives import Lives
 from cherga.testing.contract.malformed import Malformed
 from cherga.testing.contract.ordering import Ordering
@@ -59,6 +60,7 @@ class BrokerContract(
     Suspects,
     Reporting,
     Waking,
+    ListeningToJobs,
     Pausing,
     PausingArguments,
     Limiting,

@@ -12,6 +12,7 @@ import pytest
 
 from cherga.doors.broker import FullBroker, Topic
 from cherga.testing.contract.limits import set_limit, take_back
+from cherga.testing.contract.listening import assert_followed
 from cherga.testing.contract.stage import SOON, Stage, after, hush, ids, new_job, settlement
 from cherga.words.claim import ClaimedJob
 from cherga.words.clock import SystemClock
@@ -94,11 +95,11 @@ class Waking:
 
     def test_the_claim_of_a_job_wakes(self, stage: Stage) -> None:
         job = stage.pushed()
-        _assert_heard(stage, Topic.job(job.id), stage.claim)
+        assert_followed(stage, job.id, stage.claim)
 
     def test_a_person_who_cancels_wakes(self, stage: Stage) -> None:
         job = stage.pushed()
-        _assert_heard(stage, Topic.job(job.id), lambda: stage.broker.move([job.id], JobState.CANCELLED))
+        assert_followed(stage, job.id, lambda: stage.broker.move([job.id], JobState.CANCELLED))
 
     def test_a_promoted_job_wakes(self, stage: Stage) -> None:
         stage.pushed(delay=60)
@@ -173,8 +174,8 @@ class Waking:
     def test_a_listener_hears_all_its_topics(self, stage: Stage) -> None:
         job = stage.started()
 
-        with stage.broker.listen([Topic.READY, Topic.DUE, Topic.job(job.id)]) as listener:
-            for act in (_push, _push_later, _report):
+        with stage.broker.listen([Topic.READY, Topic.DUE, Topic.CANCEL]) as listener:
+            for act in (_push, _push_later, _cancel):
                 hush(listener)
                 act(stage, stage.broker, job)
                 assert listener.wait(SOON), act
@@ -271,7 +272,11 @@ def _assert_wakes(stage: Stage, topic: str | None, act: Act) -> None:
     """The act wakes a listener on the topic (None: on the running job), done here or by another connection."""
     for broker in (stage.broker, stage.connect()):
         job = _running_job(stage)
-        _assert_heard(stage, topic or Topic.job(job.id), partial(act, stage, broker, job))
+
+        if topic is None:
+            assert_followed(stage, job.id, partial(act, stage, broker, job))
+        else:
+            _assert_heard(stage, topic, partial(act, stage, broker, job))
 
 
 def _running_job(stage: Stage) -> ClaimedJob:
