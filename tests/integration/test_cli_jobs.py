@@ -355,3 +355,45 @@ def test_a_selection_that_makes_no_sense_is_refused(shop: Shop, args: tuple[obje
 
     assert ran.code == 2
     assert words in ran.err
+
+
+# --- logs
+
+
+def test_log_lines_are_printed_oldest_first(shop: Shop) -> None:
+    job = shop.app.tasks["export"].enqueue(3)
+
+    with shop.app.worker():
+        job.result(timeout=20)
+
+    assert shop.run("jobs", "logs", job.id).out == "page 1\npage 2\npage 3\n"
+    assert shop.look("jobs", "logs", str(job.id)[:23], "--follow").out == "page 1\npage 2\npage 3\n"
+    assert shop.look("jobs", "logs", job.id, "--json").documents[0] == {"job": str(job.id), "log": "page 1"}
+
+
+def test_more_lines_than_one_look_brings_are_all_printed(shop: Shop) -> None:
+    job = shop.app.tasks["export"].enqueue(250)
+
+    with shop.app.worker():
+        job.result(timeout=20)
+
+    assert len(shop.run("jobs", "logs", job.id).rows) == 250
+
+
+def test_a_job_that_told_nothing_is_said(shop: Shop) -> None:
+    job = shop.app.tasks["add"].enqueue(1)
+    ran = shop.run("jobs", "logs", job.id)
+
+    assert (ran.code, ran.out) == (0, "")
+    assert "has told nothing; a task tells with ctx.log(...)" in ran.err
+
+
+@pytest.mark.parametrize(
+    "command", [("jobs", "list"), ("queues", "list"), ("workers",), ("limits", "list"), ("schedules", "list")]
+)
+@pytest.mark.parametrize("way", [(), ("--json",)])
+def test_only_a_terminal_is_written_over(shop: Shop, command: tuple[str, ...], way: tuple[str, ...]) -> None:
+    ran = shop.run(*command, "--watch", *way)
+
+    assert ran.code == 2
+    assert "expected a terminal for --watch" in ran.err

@@ -85,14 +85,38 @@ def test_no_line_of_a_listing_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(len, listed(width, long, FAILED, SUCCEEDED).splitlines())) <= width
 
 
-def test_a_narrow_listing_keeps_ids_whole_and_leaves_out_queue_and_note() -> None:
+def test_a_narrow_listing_has_short_ids_and_neither_queue_nor_note() -> None:
     narrow, wide = listed(80, RUNNING), listed(120, RUNNING)
 
-    assert str(ID) in narrow
+    assert f"{str(ID)[:18]}  running" in narrow
+    assert str(ID) in wide
     assert "for 30 s" in narrow
     assert "exports" not in narrow
     assert "exports" in wide
     assert "34 %  340 of 1,000" in wide
+
+
+def test_why_a_job_failed_is_shown_however_narrow_the_terminal() -> None:
+    assert "NOTE" in listed(80, FAILED, RUNNING)
+    assert "ERROR" in listed(80, FAILED)
+    assert "ConnectionError: " in listed(80, FAILED)
+
+
+def test_a_command_that_is_repeated_shows_each_look_until_ctrl_c() -> None:
+    looks = iter([RUNNING, SUCCEEDED])
+    pauses = iter([None])
+    written = StringIO()
+
+    def pause() -> None:
+        if next(pauses, "over") == "over":
+            raise KeyboardInterrupt
+
+    console = Console(file=written, width=80, height=40, force_terminal=True, color_system=None, _environ={})
+    paper = Screen(console, pause)
+    paper.repeat(lambda: paper.listing(make_listing([job(next(looks))], NOW, JobFilter())))
+
+    assert written.getvalue().index("running") < written.getvalue().index("succeeded")
+    assert next(looks, None) is None
 
 
 def test_a_listing_without_rows_is_a_sentence() -> None:

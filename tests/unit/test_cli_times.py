@@ -65,10 +65,10 @@ def test_machines_get_utc_with_a_z_and_nothing_for_no_time() -> None:
     assert iso(None) is None
 
 
-def test_people_get_the_date_only_when_it_is_not_today() -> None:
-    assert len(local(NOON, NOON)) == len("12:00:00")
-    before = datetime.fromtimestamp(NOON - 3 * DAY, UTC).astimezone()
-    assert local(NOON - 3 * DAY, NOON) == f"{before:%Y-%m-%d %H:%M:%S}"
+def test_people_get_the_zone_always_and_the_date_only_when_it_is_not_today() -> None:
+    now, before = (datetime.fromtimestamp(time, UTC).astimezone() for time in (NOON, NOON - 3 * DAY))
+    assert local(NOON, NOON) == f"{now:%H:%M:%S %Z}"
+    assert local(NOON - 3 * DAY, NOON) == f"{before:%Y-%m-%d %H:%M:%S %Z}"
 
 
 @pytest.mark.parametrize(

@@ -108,3 +108,55 @@ def test_the_cause_is_kept_for_those_who_want_the_whole_story(write: Write) -> N
         load_app("lost_cause")
 
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+# --- files
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("filed_shop", "{}/filed_shop.py"),
+        ("filed_shop", "{}/filed_shop.py:queue"),
+        ("filed_shop.__init__", "{}/filed_shop"),
+        ("filed_shop.__init__", "{}/filed_shop:queue"),
+        ("filed_shop.__init__", "{}/filed_shop/__init__.py"),
+    ],
+)
+def test_a_file_names_its_module(write: Write, tmp_path: Path, name: str, target: str) -> None:
+    write(name, ONE)
+    sys.path.remove(str(tmp_path))
+
+    assert load_app(target.format(tmp_path)).name == "shop"
+    assert "filed_shop" in sys.modules
+
+
+def test_a_file_is_found_from_the_working_directory(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("filed_here", ONE)
+    monkeypatch.chdir(tmp_path)
+
+    for target in ("filed_here.py", "./filed_here.py", "filed_here.py:queue"):
+        assert load_app(target).name == "shop"
+
+
+def test_a_file_in_a_package_has_the_name_that_others_import_it_by(write: Write, tmp_path: Path) -> None:
+    write("filed_package.__init__", "")
+    write("filed_package.jobs.__init__", "")
+    write("filed_package.jobs.mail", ONE)
+
+    assert load_app(f"{tmp_path}/filed_package/jobs/mail.py").name == "shop"
+    assert "filed_package.jobs.mail" in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("./nowhere.py:app", "expected a file nowhere.py (from './nowhere.py:app'), but there is none in"),
+        ("{}", "which is no package"),
+    ],
+)
+def test_a_file_that_is_none_is_answered(tmp_path: Path, target: str, words: str) -> None:
+    with pytest.raises(LoadError) as caught:
+        load_app(target.format(tmp_path))
+
+    assert words in str(caught.value)

@@ -7,6 +7,7 @@ from typing import cast
 
 from cherga.doors.broker import FullBroker
 from cherga.rules.settings import BrokerSettings
+from cherga.rules.urls import masked
 from cherga.words.errors import MissingExtra, UnknownBroker
 
 SCHEMES = {
@@ -25,7 +26,7 @@ def connect(url: str, settings: BrokerSettings) -> FullBroker:
 
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in sorted(SCHEMES))
-        raise UnknownBroker(f"expected a broker URL that begins with one of {known}; got {url!r}")
+        raise UnknownBroker(f"expected a broker URL that begins with one of {known}; got {masked(url)!r}")
 
     module, name, extra = SCHEMES[scheme]
 

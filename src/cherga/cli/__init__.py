@@ -19,12 +19,13 @@ from cherga.worker.inherited import open_standard_streams
 
 COMMANDS = {
     "worker": Entry("cherga.cli.worker:worker", "Run jobs."),
-    "jobs": Entry("cherga.cli.jobs:jobs", "List, show, explain, enqueue, retry, cancel and watch jobs."),
+    "jobs": Entry("cherga.cli.jobs:jobs", "List, show, explain, enqueue, watch, retry and cancel jobs."),
     "queues": Entry("cherga.cli.queues:queues", "List, pause, resume and empty queues."),
     "schedules": Entry("cherga.cli.schedules:schedules", "List, add, change, pause, resume, run and delete schedules."),
     "limits": Entry("cherga.cli.limits:limits", "List and change limits across all workers."),
     "workers": Entry("cherga.cli.workers:workers", "List the workers that are alive."),
     "prune": Entry("cherga.cli.prune:prune", "Delete finished jobs whose time is over."),
+    "completion": Entry("cherga.cli.completing:completion", "Let bash, zsh or fish complete commands, ids, tasks and queues."),
     "demo": Entry("cherga.cli.demo:demo", "Start the example application."),
 }
 

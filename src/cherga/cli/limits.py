@@ -10,8 +10,9 @@ import click
 from msgspec import Struct
 
 from cherga.cli.calls import known_tasks
+from cherga.cli.completing import complete_queues, complete_tasks
 from cherga.cli.lazy import Entry, LazyGroup, show_help
-from cherga.cli.options import reading_options, with_app
+from cherga.cli.options import reading_options, watch_option, with_app
 from cherga.cli.output import Cell, Column, Done, Listing, Output, note
 from cherga.cli.parameters import Read
 from cherga.cli.queues import known_queues
@@ -57,8 +58,8 @@ def which_options(function: F) -> F:
     """Add ``--queue``, ``--task`` and ``--key``, which name a limit."""
     for option in (
         click.option("--key", metavar="VALUE", help='The limit of --task for this value of its key; "*" for each value.'),
-        click.option("--task", metavar="NAME", help="The limit of a task."),
-        click.option("--queue", metavar="NAME", help="The limit of a queue."),
+        click.option("--task", metavar="NAME", shell_complete=complete_tasks, help="The limit of a task."),
+        click.option("--queue", metavar="NAME", shell_complete=complete_queues, help="The limit of a queue."),
     ):
         function = option(function)
 
@@ -81,6 +82,7 @@ class Standing(Struct, frozen=True):
 
 
 @click.command("list")
+@watch_option
 @with_app
 def list_limits(app: QueueTasks, out: Output) -> None:
     """List the limits that the code declares and those set at run time.

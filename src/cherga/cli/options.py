@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, TypeVar
 
 import click
 
+from cherga.cli.ids import whole_ids
 from cherga.cli.output import open_output
 from cherga.cli.target import Target, choose_target, open_app
 from cherga.words.errors import ConfigError
@@ -31,6 +32,10 @@ def target_options(function: F) -> F:
     return app_option(url_option(namespace_option(function)))
 
 
+watch_option = click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+"""For commands that show how things stand; ``with_app`` heeds it."""
+
+
 def with_app(function: Command) -> Command:
     """Give the command the opened application and where to write: ``app`` and ``out``."""
 
@@ -38,10 +43,24 @@ def with_app(function: Command) -> Command:
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @click.pass_context
     def run(
-        ctx: click.Context, /, app_name: str | None, url: str | None, namespace: str | None, as_json: bool, **rest: Any
+        ctx: click.Context,
+        /,
+        app_name: str | None,
+        url: str | None,
+        namespace: str | None,
+        as_json: bool,
+        watch: bool = False,
+        **rest: Any,
     ) -> int | None:
         with open_app(choose_target(ctx, Target(app_name, url, namespace))) as app:
-            return function(app=app, out=open_output(as_json), **rest)
+            out = open_output(as_json)
+            show = partial(function, app=app, out=out, **whole_ids(app, rest))
+
+            if not watch:
+                return show()
+
+            out.repeat(show)
+            return None
 
     return update_wrapper(run, function)
 

@@ -7,18 +7,22 @@ from typing import Any
 from uuid import UUID
 
 import click
+from click.shell_completion import CompletionItem
 
 from cherga.cli.times import read_span, read_time
 from cherga.rules import options as check
 from cherga.words.errors import ConfigError
 
+Complete = Callable[[click.Context, str], list[CompletionItem]]
+
 
 class Read(click.ParamType):  # type: ignore[type-arg] # generic from click 8.4 on only
     """A value that ``read`` makes of a text; its ``ValueError`` says what was expected."""
 
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+    def __init__(self, name: str, read: Callable[[str], Any], complete: Complete | None = None) -> None:
         self.name = name
         self._read = read
+        self._complete = complete
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """What the text says; a value that is none is one already."""
@@ -29,6 +33,10 @@ class Read(click.ParamType):  # type: ignore[type-arg] # generic from click 8.4 
             return self._read(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """What a shell offers for what has been typed so far."""
+        return self._complete(ctx, incomplete) if self._complete else []
 
 
 def _read_id(text: str) -> UUID:
@@ -45,7 +53,7 @@ def _read_name(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
-JOB_ID = Read("id", _read_id)
+NEW_ID = Read("id", _read_id)
 SPAN = Read("seconds", read_span)
 TIME = Read("time", read_time)
 NAME = Read("name", _read_name)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from cherga.cli.calls import known_tasks, read_named
+from cherga.cli.completing import complete_queues, complete_tasks
 from cherga.cli.options import reading_options, with_app
 from cherga.cli.output import Done, Output, note
 from cherga.cli.parameters import NAME
@@ -27,8 +28,14 @@ def scope_options(function: F) -> F:
         click.option(
             "--arg", "named", multiple=True, metavar="KEY=VALUE", help="Only its jobs with this argument; may be repeated."
         ),
-        click.option("--task", type=NAME, metavar="NAME", help="Only this task: in the queues named, or everywhere."),
-        click.argument("names", nargs=-1, type=NAME, metavar="[NAME]..."),
+        click.option(
+            "--task",
+            type=NAME,
+            metavar="NAME",
+            shell_complete=complete_tasks,
+            help="Only this task: in the queues named, or everywhere.",
+        ),
+        click.argument("names", nargs=-1, type=NAME, shell_complete=complete_queues, metavar="[NAME]..."),
     ):
         function = option(function)
 

@@ -10,9 +10,10 @@ import click
 import msgspec
 from msgspec import Struct
 
+from cherga.cli.completing import complete_queues, complete_tasks
 from cherga.cli.jobs.bulk import CANCEL, move_matching
 from cherga.cli.lazy import Entry, LazyGroup, show_help
-from cherga.cli.options import with_app
+from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import Cell, Column, Listing, Output
 from cherga.cli.parameters import NAME
 from cherga.client.app import QueueTasks
@@ -82,6 +83,7 @@ class Standing(Struct, frozen=True):
 
 
 @click.command("list")
+@watch_option
 @with_app
 def list_queues(app: QueueTasks, out: Output) -> None:
     """List the queues with jobs, tasks, workers or a pause, and how many jobs stand in them.
@@ -155,8 +157,8 @@ def _record(standing: Standing) -> dict[str, Any]:
 
 
 @click.command("empty")
-@click.argument("name", type=NAME)
-@click.option("--task", type=NAME, metavar="NAME", help="Only jobs of this task.")
+@click.argument("name", type=NAME, shell_complete=complete_queues)
+@click.option("--task", type=NAME, metavar="NAME", shell_complete=complete_tasks, help="Only jobs of this task.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @with_app
 def empty(app: QueueTasks, out: Output, name: str, task: str | None, yes: bool) -> int:

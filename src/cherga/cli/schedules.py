@@ -9,7 +9,7 @@ import click
 
 from cherga.cli.calls import ARG_HELP, FORCE_HELP, check_known, read_call
 from cherga.cli.lazy import Entry, LazyGroup, show_help
-from cherga.cli.options import reading_options, with_app
+from cherga.cli.options import reading_options, watch_option, with_app
 from cherga.cli.output import Cell, Column, Done, Listing, Output
 from cherga.cli.parameters import NAME, SPAN
 from cherga.cli.records import job_record
@@ -72,6 +72,7 @@ def timing_options(function: F) -> F:
 
 
 @click.command("list")
+@watch_option
 @with_app
 def list_schedules(app: QueueTasks, out: Output) -> None:
     """List the schedules that the code declares and those made at run time, by name.

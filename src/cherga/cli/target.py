@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from cherga.cli.namespace import namespace_in, queue_file
 from cherga.client.app import BROKER_URL, DEFAULT_URL, QueueTasks
+from cherga.rules.urls import masked
 from cherga.words.errors import BrokerUnusable
 from cherga.worker.load import load_app
 
@@ -54,8 +55,8 @@ def open_app(target: Target) -> AbstractContextManager[QueueTasks]:
 
     if app.broker_url.startswith("memory:"):
         raise BrokerUnusable(
-            f"expected a broker that several processes share, got {app.broker_url!r}, which lives inside the process that "
-            "opened it; use -u sqlite:///… or another broker"
+            f"expected a broker that several processes share, got {masked(app.broker_url)!r}, which lives inside the process "
+            "that opened it; use -u sqlite:///… or another broker"
         )
 
     app.broker.open()

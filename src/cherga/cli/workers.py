@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cherga.cli.options import with_app
+from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import Cell, Column, Listing, Output
 from cherga.cli.records import worker_record
 from cherga.cli.times import iso
@@ -25,6 +25,7 @@ COLUMNS = (
 
 
 @click.command("workers")
+@watch_option
 @with_app
 def workers(app: QueueTasks, out: Output) -> None:
     """List the workers that are alive, oldest first.

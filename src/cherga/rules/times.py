@@ -53,9 +53,9 @@ def from_now(then: float, now: float) -> str:
 
 
 def local(seconds: float, now: float) -> str:
-    """Date and time in the local time zone, for people; the date is left out for today."""
+    """Date and time in the local time zone, with its name, for people; the date is left out for today."""
     time, today = _local(seconds), _local(now).date()
-    return time.strftime("%H:%M:%S" if time.date() == today else "%Y-%m-%d %H:%M:%S")
+    return time.strftime("%H:%M:%S %Z" if time.date() == today else "%Y-%m-%d %H:%M:%S %Z")
 
 
 def _local(seconds: float) -> datetime:

@@ -22,6 +22,8 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     limit: str | None = None
     """The name of a limit that the job counts for: its queue's, its task's, or one of its limit keys."""
     unfinished: bool = False
+    id_begins: str = ""
+    """The first hexadecimal digits of the id, in lower case and without hyphens."""
 
 
 class Family(Struct, frozen=True):

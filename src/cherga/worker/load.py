@@ -14,7 +14,7 @@ from cherga.words.errors import LoadError
 
 
 def load_app(target: str) -> QueueTasks:
-    """The ``QueueTasks`` behind ``module:attribute``.
+    """The ``QueueTasks`` behind ``module:attribute``; a file (``jobs.py``, ``./shop/jobs.py:app``) names its module too.
 
     The attribute may be a ``QueueTasks``, an application that carries one (``app.extensions["cherga"]``), or a factory
     without required arguments that returns either; without an attribute the module's only ``QueueTasks`` is taken.
@@ -23,16 +23,49 @@ def load_app(target: str) -> QueueTasks:
     if target.startswith("flask:"):
         return _from_object(_load_flask(target.removeprefix("flask:")), target)
 
-    module_name, _, attribute = target.partition(":")
-    module = _import(module_name, target)
+    name, _, attribute = _split(target)
+    folder, module_name = _find_module(name, target)
+    module = _import(module_name, target, folder)
 
     return _from_object(_attribute(module, attribute, target) if attribute else _only_app(module, target), target)
 
 
-def _import(name: str, target: str) -> Any:
-    here = str(Path.cwd())
+def _split(target: str) -> tuple[str, str, str]:
+    """Place and attribute; the colon of a drive (``C:\\shop\\jobs.py``) belongs to the place."""
+    drive, rest = os.path.splitdrive(target)
+    name, colon, attribute = rest.partition(":")
+    return drive + name, colon, attribute
 
-    if here not in sys.path and "" not in sys.path:
+
+def _find_module(name: str, target: str) -> tuple[Path, str]:
+    """Where to import from, and what. A file or folder stands for the module in it, a package for its own dotted name."""
+    path = Path(name)
+
+    if not (name.endswith(".py") or len(path.parts) > 1 or name in (".", "..")):
+        return Path.cwd(), name
+
+    place = path.resolve()
+
+    if not place.exists():
+        raise LoadError(f"expected a file {path} (from {target!r}), but there is none in {Path.cwd()}")
+
+    if place.is_dir() and not (place / "__init__.py").exists():
+        raise LoadError(f"expected a module, got the folder {path}, which is no package (from {target!r}); name a file in it")
+
+    names = [] if place.name == "__init__.py" else [place.stem if place.is_file() else place.name]
+    folder = place.parent
+
+    while (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+
+    return folder, ".".join(names)
+
+
+def _import(name: str, target: str, folder: Path) -> Any:
+    here = str(folder)
+
+    if here not in sys.path and not ("" in sys.path and folder == Path.cwd()):
         sys.path.insert(0, here)
 
     try:

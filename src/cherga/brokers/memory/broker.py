@@ -276,4 +276,5 @@ def _fits(row: JobRow, where: JobFilter) -> bool:
         and (where.parent is None or row.parent == where.parent)
         and (where.limit is None or where.limit in names_of(lane_of(row)))
         and not (where.unfinished and row.state.final)
+        and row.id.hex.startswith(where.id_begins)
     )

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
+from cherga.rules.urls import masked
 from cherga.words.errors import ConfigError
 
 FORM = "sqlite:///relative.db or sqlite:////absolute/path.db"
@@ -30,21 +31,23 @@ def read_address(url: str) -> Address:
     path = unquote(parts.path)[1:]
 
     if parts.netloc or not path or path == ":memory:":
-        raise ConfigError(f"expected a broker URL like {FORM}; got {url!r} (for jobs in memory alone use memory://)")
+        raise ConfigError(f"expected a broker URL like {FORM}; got {masked(url)!r} (for jobs in memory alone use memory://)")
 
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     durable = _read_durability(options.pop("durability", "full"), url)
     watermark = _read_watermark(options.pop("watermark", None), url)
 
     if options:
-        raise ConfigError(f"expected only durability and watermark after the ? of {url!r}; got {', '.join(sorted(options))}")
+        raise ConfigError(
+            f"expected only durability and watermark after the ? of {masked(url)!r}; got {', '.join(sorted(options))}"
+        )
 
     return Address(url=url, path=Path.cwd() / path, durable=durable, watermark=watermark)
 
 
 def _read_durability(value: str, url: str) -> bool:
     if value not in {"full", "process"}:
-        raise ConfigError(f"expected durability=full or durability=process in {url!r}; got {value!r}")
+        raise ConfigError(f"expected durability=full or durability=process in {masked(url)!r}; got {value!r}")
 
     return value == "full"
 
@@ -54,6 +57,6 @@ def _read_watermark(value: str | None, url: str) -> int | None:
         return None
 
     if not value.isdecimal():
-        raise ConfigError(f"expected watermark to be a number of bytes in {url!r}; got {value!r}")
+        raise ConfigError(f"expected watermark to be a number of bytes in {masked(url)!r}; got {value!r}")
 
     return int(value)

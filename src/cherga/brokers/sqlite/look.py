@@ -133,6 +133,10 @@ def _restrict(where: JobFilter, before: int | None) -> tuple[list[str], list[Any
     clauses: list[str] = []
     bindings: list[Any] = []
 
+    if where.id_begins:
+        clauses.append("j.id between ? and ?")
+        bindings += (bytes.fromhex(where.id_begins.ljust(32, end)) for end in "0f")
+
     if where.owner is not None:
         clauses.append("j.owner = ?")
         bindings.append(where.owner)

@@ -12,6 +12,7 @@ COMMANDS = {
     "why": Entry("cherga.cli.jobs.why:why", "Say why a job is not running."),
     "enqueue": Entry("cherga.cli.jobs.enqueue:enqueue", "Enqueue a job by the name of its task."),
     "watch": Entry("cherga.cli.jobs.watch:watch", "Follow a job until it ends."),
+    "logs": Entry("cherga.cli.jobs.logs:logs", "Print what a job told with ctx.log."),
     "retry": Entry("cherga.cli.jobs.retry:retry", "Run jobs again."),
     "cancel": Entry("cherga.cli.jobs.cancel:cancel", "Cancel jobs."),
 }

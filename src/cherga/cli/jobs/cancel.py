@@ -8,11 +8,11 @@ from uuid import UUID
 import click
 from msgspec.structs import replace
 
+from cherga.cli.ids import JOB_ID
 from cherga.cli.jobs.bulk import CANCEL, move_matching, move_named
 from cherga.cli.jobs.selection import filter_options, ids_or_filter
 from cherga.cli.options import with_app
 from cherga.cli.output import Output
-from cherga.cli.parameters import JOB_ID
 from cherga.client.app import QueueTasks
 
 

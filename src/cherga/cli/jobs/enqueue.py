@@ -10,11 +10,12 @@ import click
 import msgspec
 
 from cherga.cli.calls import ARG_HELP, FORCE_HELP, check_known, read_call
+from cherga.cli.completing import complete_queues, complete_tasks
 from cherga.cli.exits import ExitCode
 from cherga.cli.jobs.following import follow
 from cherga.cli.options import with_app
 from cherga.cli.output import Done, Output
-from cherga.cli.parameters import JOB_ID, SPAN, TIME
+from cherga.cli.parameters import NEW_ID, SPAN, TIME
 from cherga.cli.records import job_record
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
@@ -30,17 +31,17 @@ PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 
 
 @click.command("enqueue")
-@click.argument("task")
+@click.argument("task", shell_complete=complete_tasks)
 @click.argument("args", nargs=-1)
 @click.option("--arg", "named", multiple=True, metavar="KEY=VALUE", help=ARG_HELP)
 @click.option("--in", "run_in", type=SPAN, metavar="SPAN", help="Run after this long: 60, 90s, 5m, 2h, 1d.")
 @click.option("--at", "run_at", type=TIME, metavar="TIME", help="Run at this time, ISO 8601.")
 @click.option("--priority", type=click.IntRange(-100, 100), metavar="N", help="-100 to 100; higher runs first.")
-@click.option("--queue", metavar="NAME", help="Another queue than the task's.")
+@click.option("--queue", metavar="NAME", shell_complete=complete_queues, help="Another queue than the task's.")
 @click.option("--owner", metavar="NAME", help="Whose job it is.")
 @click.option("--description", metavar="TEXT", help="A line for people.")
 @click.option("--unique", metavar="KEY", help="Nothing, while an unfinished job holds this key.")
-@click.option("--id", type=JOB_ID, metavar="ID", help="The job's id: enqueueing it twice is once.")
+@click.option("--id", type=NEW_ID, metavar="ID", help="The job's id: enqueueing it twice is once.")
 @click.option("--force", is_flag=True, help=FORCE_HELP)
 @click.option("--wait", is_flag=True, help="Follow the job until it ends, as watch does.")
 @click.option("--timeout", type=SPAN, metavar="SPAN", help="Wait at most this long, then exit code 8.")

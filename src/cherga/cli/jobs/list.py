@@ -8,24 +8,33 @@ from uuid import UUID
 
 import click
 
+from cherga.cli.ids import JOB_ID
 from cherga.cli.jobs.cells import call_cell, note_cell, state_cell, when_cell
 from cherga.cli.jobs.selection import filter_options, find_job, make_filter, newest_first
-from cherga.cli.options import with_app
-from cherga.cli.output import Cell, Column, Listing, Output
-from cherga.cli.parameters import JOB_ID
+from cherga.cli.options import watch_option, with_app
+from cherga.cli.output import WIDE, Cell, Column, Listing, Output
 from cherga.cli.records import job_record
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.words.inspection import JobFilter
+from cherga.words.job import JobState
 
-COLUMNS = (
-    Column("ID"),
-    Column("STATE"),
-    Column("JOB", share=1),
-    Column("QUEUE", from_width=100),
-    Column("WHEN"),
-    Column("NOTE", from_width=110, share=1),
-)
+BRIEF = 18
+"""Characters of an id that tell its millisecond and a chance number: enough for the eye, and for every command."""
+
+
+def columns_for(jobs: Sequence[Job[Any]]) -> tuple[Column, ...]:
+    """The table's columns. Notes need a wide terminal, but why a job failed is shown on every one."""
+    failed = [job.status is JobState.FAILED for job in jobs]
+
+    return (
+        Column("ID", brief=BRIEF),
+        Column("STATE"),
+        Column("JOB", share=1),
+        Column("QUEUE", from_width=WIDE),
+        Column("WHEN"),
+        Column("ERROR" if failed and all(failed) else "NOTE", from_width=0 if any(failed) else WIDE, share=1),
+    )
 
 
 @click.command("list")
@@ -35,6 +44,7 @@ COLUMNS = (
     "-n", "--limit", type=click.IntRange(min=0), metavar="N", default=30, show_default=True, help="Jobs at most; 0 for all."
 )
 @click.option("--before", type=JOB_ID, metavar="ID", help="Only jobs older than this one: the next page.")
+@watch_option
 @with_app
 def list_jobs(app: QueueTasks, out: Output, unfinished: bool, limit: int, before: UUID | None, **wish: Any) -> None:
     """List jobs, newest first.
@@ -53,7 +63,7 @@ def list_jobs(app: QueueTasks, out: Output, unfinished: bool, limit: int, before
 def make_listing(jobs: Sequence[Job[Any]], now: float, where: JobFilter, footer: str | None = None) -> Listing:
     """The table of these jobs."""
     return Listing(
-        columns=COLUMNS,
+        columns=columns_for(jobs),
         rows=[_row(job, now) for job in jobs],
         data=[job_record(job) for job in jobs],
         empty="no jobs yet" if where == JobFilter() else "no jobs match",

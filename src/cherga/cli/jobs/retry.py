@@ -7,11 +7,11 @@ from uuid import UUID
 
 import click
 
+from cherga.cli.ids import JOB_ID
 from cherga.cli.jobs.bulk import RETRY, move_matching, move_named
 from cherga.cli.jobs.selection import filter_options, ids_or_filter
 from cherga.cli.options import with_app
 from cherga.cli.output import Output
-from cherga.cli.parameters import JOB_ID
 from cherga.client.app import QueueTasks
 
 

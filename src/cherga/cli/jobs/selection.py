@@ -9,9 +9,11 @@ from uuid import UUID
 
 import click
 
-from cherga.cli.parameters import JOB_ID
+from cherga.cli.completing import complete_queues, complete_tasks
+from cherga.cli.ids import JOB_ID
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
+from cherga.rules.urls import masked
 from cherga.words.errors import JobNotFound
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobState
@@ -28,8 +30,8 @@ def filter_options(function: F) -> F:
     for option in (
         click.option("--parent", type=JOB_ID, metavar="ID", help="Only children of this job, or members of this group."),
         click.option("--owner", metavar="NAME", help="Only jobs of this owner."),
-        click.option("--task", metavar="NAME", help="Only jobs of this task."),
-        click.option("--queue", metavar="NAME", help="Only jobs in this queue."),
+        click.option("--task", metavar="NAME", shell_complete=complete_tasks, help="Only jobs of this task."),
+        click.option("--queue", metavar="NAME", shell_complete=complete_queues, help="Only jobs in this queue."),
         click.option("--state", "states", type=states, metavar="STATE", multiple=True, help=STATES_HELP),
     ):
         function = option(function)
@@ -72,7 +74,7 @@ def find_job(app: QueueTasks, id: UUID) -> Job[Any]:
     job = app.get(id)
 
     if job is None:
-        raise JobNotFound(f"no job {id} is kept by {app.broker.url}: it never existed, or was pruned")
+        raise JobNotFound(f"no job {id} is kept by {masked(app.broker.url)}: it never existed, or was pruned")
 
     return job
 

@@ -9,11 +9,11 @@ from uuid import UUID
 import click
 from msgspec.structs import replace
 
+from cherga.cli.ids import JOB_ID
 from cherga.cli.jobs.cells import progress_text, state_cell
 from cherga.cli.jobs.selection import find_job
-from cherga.cli.options import with_app
+from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import Cell, Output, Page, Section
-from cherga.cli.parameters import JOB_ID
 from cherga.cli.records import full_record
 from cherga.cli.times import iso
 from cherga.cli.values import LONGEST_SHOWN, json_text, shorten, unpack
@@ -31,6 +31,7 @@ NO_FAMILY = Family()
 
 @click.command("show")
 @click.argument("id", type=JOB_ID)
+@watch_option
 @with_app
 def show(app: QueueTasks, out: Output, id: UUID) -> None:
     """Show everything about the job ID: what, when, arguments, attempts with their errors, progress, result."""

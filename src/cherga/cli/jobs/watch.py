@@ -6,11 +6,12 @@ from uuid import UUID
 
 import click
 
+from cherga.cli.ids import JOB_ID
 from cherga.cli.jobs.following import follow
 from cherga.cli.jobs.selection import find_job
 from cherga.cli.options import with_app
 from cherga.cli.output import Output
-from cherga.cli.parameters import JOB_ID, SPAN
+from cherga.cli.parameters import SPAN
 from cherga.client.app import QueueTasks
 
 

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import click
 
+from cherga.cli.ids import JOB_ID
 from cherga.cli.jobs.cells import state_cell
 from cherga.cli.jobs.selection import find_job
-from cherga.cli.options import with_app
+from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import Cell, Output, Page, Section
-from cherga.cli.parameters import JOB_ID
 from cherga.cli.times import iso
 from cherga.client.app import QueueTasks
 from cherga.client.explain import Explanation
@@ -22,6 +22,7 @@ from cherga.rules.obstacles import Obstacle
 
 @click.command("why")
 @click.argument("id", type=JOB_ID)
+@watch_option
 @with_app
 def why(app: QueueTasks, out: Output, id: UUID) -> None:
     """Say why the job ID is not running: what stands in its way, when it will run, and what helps.

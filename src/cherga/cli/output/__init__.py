@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import click
 from msgspec import Struct
 
 from cherga.client.handle import Job
 from cherga.client.live import LiveUpdate
+
+WIDE = 110
+"""Columns of a terminal from which on nothing has to be cut."""
 
 
 class Cell(Struct, frozen=True):
@@ -33,6 +36,8 @@ class Column(Struct, frozen=True):
     """A column of a listing."""
 
     title: str
+    brief: int = 0
+    """On a terminal with fewer than ``WIDE`` columns its cells are cut to so many characters; 0: never."""
     from_width: int = 0
     """Left out on a terminal with fewer columns than this."""
     share: int = 0
@@ -100,6 +105,14 @@ class Output(Protocol):
         """Show the updates of one job as they come."""
         ...
 
+    def log(self, job: Job[Any], line: str) -> None:
+        """Write one log line of a job."""
+        ...
+
+    def repeat(self, show: Callable[[], object]) -> None:
+        """Call ``show`` again and again, each time in place of what it wrote before, until Ctrl-C."""
+        ...
+
     def ended(self, job: Job[Any]) -> None:
         """Show how a job that was followed ended."""
         ...
@@ -117,6 +130,11 @@ def open_output(as_json: bool) -> Output:
     # Opened by name, so that a pipe does not pay for rich.
     place, name = ("screen", "Screen") if sys.stdout.isatty() else ("lines", "Lines")
     return cast(Output, getattr(import_module(f"cherga.cli.output.{place}"), name)())
+
+
+def refuse_to_repeat() -> NoReturn:
+    """Raise ``click.UsageError``: only a terminal can be written over."""
+    raise click.UsageError("expected a terminal for --watch; in a script call the command again", click.get_current_context())
 
 
 def note(message: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from cherga.cli.output import Done, Follow, Listing, Page, note
+from cherga.cli.output import Done, Follow, Listing, Page, note, refuse_to_repeat
 from cherga.cli.records import full_record
 from cherga.cli.values import to_json
 from cherga.client.handle import Job
@@ -34,6 +34,12 @@ class Documents:
     @contextmanager
     def follow(self) -> Iterator[Follow]:
         yield _write_update
+
+    def log(self, job: Job[Any], line: str) -> None:
+        _write_line({"job": str(job.id), "log": line})
+
+    def repeat(self, show: Callable[[], object]) -> None:
+        refuse_to_repeat()
 
     def ended(self, job: Job[Any]) -> None:
         _write_line({"event": "end", **full_record(job, job.family)})

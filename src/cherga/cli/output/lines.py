@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cherga.cli.output import Done, Follow, Listing, Page, Section, note
+from cherga.cli.output import Done, Follow, Listing, Page, Section, note, refuse_to_repeat
 from cherga.cli.values import json_text, printable, unpack
 from cherga.client.handle import Job
 from cherga.client.live import LiveUpdate
@@ -39,6 +39,12 @@ class Lines:
     @contextmanager
     def follow(self) -> Iterator[Follow]:
         yield Follower()
+
+    def log(self, job: Job[Any], line: str) -> None:
+        _write([line])
+
+    def repeat(self, show: Callable[[], object]) -> None:
+        refuse_to_repeat()
 
     def ended(self, job: Job[Any]) -> None:
         _write([job.status.value, str(job.id), job.reason or "", _last_word(job)])

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Event
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cherga.cli.output import Cell, Done, Follow, Listing, Page, Section
+from cherga.cli.output import WIDE, Cell, Column, Done, Follow, Listing, Page, Section
 from cherga.cli.output.live_bar import BAR_STYLES, LiveBar, end_of
 from cherga.cli.values import printable, printable_lines
 from cherga.client.handle import Job
 
+TURN = 2.0
+"""Seconds between two looks of a command that is repeated."""
 LABEL_WIDTH = 13
 BAR_WIDTH = 24
 
@@ -25,26 +29,48 @@ BAR_WIDTH = 24
 class Screen:
     """Writes to a terminal, as wide as it is. Stored text is never read as markup."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, pause: Callable[[], object] = lambda: Event().wait(TURN)) -> None:
         self.console = console or Console(highlight=False, markup=False, emoji=False)
+        self._print: Callable[[RenderableType], object] = self.console.print
+        self._pause = pause
 
     def listing(self, listing: Listing) -> None:
         if not listing.rows:
             self._dim(listing.empty)
             return
 
-        self.console.print(_table(listing, self.console.width))
+        self._print(_table(listing, self.console.width))
 
         if listing.footer:
             self._dim(f"\n{listing.footer}")
 
     def page(self, page: Page) -> None:
-        title = Text.assemble((printable(page.title.human), "bold"), "  ", _text(page.state))
-        self.console.print(title)
+        self._print(Text.assemble((printable(page.title.human), "bold"), "  ", _text(page.state)))
 
         for section in page.sections:
-            self.console.print()
-            self.console.print(_section(section))
+            self._print("")
+            self._print(_section(section))
+
+    def log(self, job: Job[Any], line: str) -> None:
+        self._print(Text(printable(line)))
+
+    def repeat(self, show: Callable[[], object]) -> None:
+        with Live(console=self.console, auto_refresh=False, vertical_overflow="crop") as live, suppress(KeyboardInterrupt):
+            while True:
+                live.update(self._frame(show), refresh=True)
+                self._pause()
+
+    def _frame(self, show: Callable[[], object]) -> Group:
+        """What ``show`` writes, taken down instead of printed."""
+        parts: list[RenderableType] = []
+        self._print = parts.append
+
+        try:
+            show()
+        finally:
+            self._print = self.console.print
+
+        return Group(*parts)
 
     def done(self, done: Done) -> None:
         mark = ("✓ ", "green") if done.good else ("✗ ", "red")
@@ -70,7 +96,7 @@ class Screen:
             yield lambda steps: progress.advance(task, steps)
 
     def _dim(self, text: str) -> None:
-        self.console.print(Text(text, style="dim"))
+        self._print(Text(text, style="dim"))
 
 
 def _table(listing: Listing, width: int) -> Table:
@@ -86,17 +112,18 @@ def _table(listing: Listing, width: int) -> Table:
             no_wrap=True,
             overflow="ellipsis",
             ratio=column.share or None,
-            min_width=None if column.share else max(len(row[number].human) for row in listing.rows),
+            min_width=None if column.share else max(len(_text(row[number], column, width)) for row in listing.rows),
         )
 
     for row in listing.rows:
-        table.add_row(*(_text(row[number]) for number in shown))
+        table.add_row(*(_text(row[number], listing.columns[number], width) for number in shown))
 
     return table
 
 
-def _text(cell: Cell) -> Text:
-    return Text(printable(cell.human), style=cell.style)
+def _text(cell: Cell, column: Column | None = None, width: int = WIDE) -> Text:
+    text = printable(cell.human)
+    return Text(text[: column.brief] if column and column.brief and width < WIDE else text, style=cell.style)
 
 
 def _section(section: Section) -> RenderableType:

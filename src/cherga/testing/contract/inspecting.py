@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -81,6 +82,18 @@ class Inspecting:
         stage.push_each(*jobs)
         expected = [job.id for job in reversed(jobs) if all(getattr(job, name) == value for name, value in fits.items())]
         assert ids(stage.broker.find(JobFilter(**where))) == expected
+
+    @pytest.mark.parametrize("digits", [1, 11, 12, 20, 31, 32])
+    def test_jobs_can_be_looked_for_by_the_first_digits_of_their_ids(self, stage: Stage, digits: int) -> None:
+        given = [
+            UUID("0197c2f4-5a1b-7e30-8c4d-1f2e3d4c5b6a"),
+            UUID("0197c2f4-5a1b-7fff-8c4d-1f2e3d4c5b6a"),
+            UUID(int=2**128 - 1),
+        ]
+        stage.push_each(*(new_job(id=id) for id in given))
+        begins = given[0].hex[:digits]
+        fitting = [id for id in reversed(given) if id.hex.startswith(begins)]
+        assert [row.id for row in stage.broker.find(JobFilter(id_begins=begins))] == fitting
 
     @pytest.mark.parametrize("state", [*JobState])
     def test_every_state_can_be_looked_for(self, stage: Stage, state: JobState) -> None:
