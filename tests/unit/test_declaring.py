@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Any
 
+import msgspec
 import pytest
 
-from cherga import ConfigError, Context, DuplicateTask, QueueTasks, Retry, Task, TaskError
+from cherga import ConfigError, Context, DuplicateTask, QueueTasks, ResultTimeout, Retry, Router, Task, TaskError
+from cherga.words.push import JobHead, Overrides
 
 
 @pytest.fixture
@@ -68,9 +73,88 @@ def test_defaults_come_from_the_applications_settings() -> None:
     assert (task.policy.max_time, task.policy.result_ttl, task.policy.failure_ttl) == (5.0, 6.0, 7.0)
 
 
-@pytest.mark.parametrize("limit", [None, 0])
-def test_a_task_may_run_without_a_limit(app: QueueTasks, limit: int | None) -> None:
-    assert app.task(name="work", max_time=limit)(lambda: None).policy.max_time is None
+def test_a_task_may_run_without_a_limit(app: QueueTasks) -> None:
+    assert app.task(name="work", max_time=None)(lambda: None).policy.max_time is None
+
+
+NO_LIMITS = [0, 0.0, -0.0, timedelta(), -1, timedelta(seconds=-1), math.nan, math.inf, -math.inf, True, False, "60", 10**400]
+
+
+@pytest.mark.parametrize("limit", NO_LIMITS)
+def test_what_is_no_limit_of_a_run_is_refused_wherever_it_is_said(app: QueueTasks, limit: Any) -> None:
+    task = app.task(name="work")(lambda: None)
+    said: list[Callable[[], Any]] = [
+        lambda: app.task(name="other", max_time=limit)(lambda: None),
+        lambda: Router("mail", max_time=limit).task(name="other")(lambda: None),
+        lambda: task.using(max_time=limit),
+        lambda: app.schedule("nightly", task.using(max_time=limit), every=60),
+        lambda: QueueTasks("shop", "memory://", max_time=limit),
+        lambda: app.queue().enqueue("work", job_timeout=limit) if limit not in (-1, "60") else task.using(max_time=limit),
+    ]
+
+    for say in said:
+        with pytest.raises(ConfigError, match=r"max_time|job_timeout"):
+            say()
+
+    with app.testing() as kit:
+        assert kit.enqueued() == []
+
+
+@pytest.mark.parametrize("limit", [0, "0", "0m", timedelta()])
+def test_a_limit_of_nothing_is_told_what_no_limit_is(app: QueueTasks, limit: Any) -> None:
+    app.task(name="work")(lambda: None)
+
+    with pytest.raises(ConfigError, match=r"expected job_timeout to be more than 0 seconds, or -1 for no limit, got"):
+        app.queue().enqueue("work", job_timeout=limit)
+
+    if not isinstance(limit, str):
+        with pytest.raises(ConfigError, match="expected max_time to be more than 0 seconds, or None for no limit, got"):
+            app.task(name="other", max_time=limit)(lambda: None)
+
+
+@pytest.mark.parametrize("timeout", [-1, math.nan, math.inf, True, "5"])
+def test_a_wait_that_is_none_stores_nothing(app: QueueTasks, timeout: Any) -> None:
+    app.task(name="work")(lambda: None)
+
+    with app.testing() as kit:
+        with pytest.raises(ConfigError, match="expected timeout to be seconds or a timedelta"):
+            app.add_task("work", timeout=timeout)
+
+        with pytest.raises(ConfigError, match="expected timeout to be seconds or a timedelta"):
+            asyncio.run(app.aadd_task("work", timeout=timeout))
+
+        assert kit.enqueued() == []
+
+        with pytest.raises(ResultTimeout):
+            app.add_task("work", timeout=0)
+
+
+@pytest.mark.parametrize("option", ["threads", "concurrency"])
+@pytest.mark.parametrize("number", [0, -1, True, 1.5, "4"])
+def test_a_worker_of_nothing_is_refused(app: QueueTasks, option: str, number: Any) -> None:
+    with pytest.raises(ConfigError, match=f"expected {option} to be a whole number, 1 or more, got"):
+        app.worker(**{option: number})
+
+
+@pytest.mark.parametrize("steps", [0, "", False, {}])
+def test_what_is_no_list_of_middlewares_is_refused(app: QueueTasks, steps: Any) -> None:
+    with pytest.raises(ConfigError, match="expected middlewares_before to be a list"):
+        app.task(name="work", middlewares_before=steps)(lambda: None)
+
+
+def test_nothing_is_an_answer_too(app: QueueTasks) -> None:
+    @app.task(priority=7, retry=3, result_ttl=60, failure_ttl=60)
+    def work() -> None: ...
+
+    @app.task(priority=0, retry=0, result_ttl=0, failure_ttl=0, batch=1, batch_wait=0)
+    def little(numbers: list[int]) -> None: ...
+
+    with app.testing():
+        job = work.using(priority=0, retry=0, result_ttl=0, failure_ttl=0, run_in=0).enqueue()
+
+    overrides = msgspec.msgpack.decode(job.row.head or b"", type=JobHead).overrides
+    assert (job.priority, overrides) == (0, Overrides(retry=0, result_ttl=0.0, failure_ttl=0.0))
+    assert (little.priority, little.policy.retry.max, little.policy.result_ttl, little.policy.failure_ttl) == (0, 0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(

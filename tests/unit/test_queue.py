@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from cherga import (
     NoCurrentJob,
     Queue,
     QueueTasks,
+    Router,
     UnknownTask,
 )
 from cherga.words.push import JobHead, Overrides
@@ -84,6 +86,84 @@ def test_a_declared_task_is_enqueued_by_itself_its_function_or_its_name(app: Que
     jobs = [queue.enqueue(target, 7) for target in (task, send_mail, "send_mail")]
 
     assert [(job.task_name, job.priority, job.queue) for job in jobs] == [("send_mail", 3, "mail")] * 3
+
+
+def plainly(function: Any) -> Any:
+    def inner(*args: Any) -> Any:
+        return function(*args)
+
+    return inner
+
+
+def test_the_dotted_name_of_a_declared_task_is_that_task(
+    app: QueueTasks, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {
+        "priority": 3,
+        "unique": True,
+        "tags": ["mail"],
+        "description": "Mail",
+        "retry": 5,
+        "max_running": 2,
+    }
+    here = sys.modules[MODULE]
+    monkeypatch.setattr(here, "as_task", app.task("letters", **options)(send_mail), raising=False)
+    monkeypatch.setattr(here, "wrapped", app.task("wrapped", **options)(plainly(describe)), raising=False)
+    router, outer = Router("post", **options), Router("outer")
+    monkeypatch.setattr(here, "routed", router.task("collect")(collect), raising=False)
+    outer.include_router(router)
+    app.include_router(outer)
+
+    for target, name in {
+        f"{MODULE}.as_task": "letters",
+        f"{MODULE}.send_mail": "letters",
+        f"{MODULE}.wrapped": "wrapped",
+        f"{MODULE}.routed": "outer.post.collect",
+    }.items():
+        jobs = [queue.enqueue(target, 7), app.add_task(target, 8)]
+        assert [(job.task_name, job.priority, job.tags, job.description) for job in jobs] == [(name, 3, ("mail",), "Mail")] * 2
+        assert app.s(target, 9).task is app.tasks[name]
+        assert queue.enqueue(target, 7) == jobs[0]
+
+
+def test_a_module_that_is_listed_gives_its_declared_tasks_no_second_name(app: QueueTasks, queue: Queue) -> None:
+    app.task("letters", priority=3)(send_mail)
+    app.dotted.modules.remove("elsewhere.jobs")
+    app.dotted.load()
+
+    assert f"{MODULE}.send_mail" not in app.tasks
+    assert queue.enqueue(f"{MODULE}.send_mail", 7).task_name == "letters"
+
+
+def test_names_of_tasks_that_stand_elsewhere_are_told_by_workers(tmp_path: Path) -> None:
+    worker, sender = (QueueTasks("queues", f"sqlite:///{tmp_path}/queue.db") for _ in range(2))
+    worker.task("letters", aliases=["old_letters"], priority=3, tags=["mail"])(send_mail)
+    worker.tasks_from(MODULE)
+    worker.dotted.load()
+    worker.publish()
+
+    for name in ("letters", "old_letters", f"{MODULE}.send_mail"):
+        for job in (sender.queue().enqueue(name, 7), sender.add_task(name, 7)):
+            assert (job.task_name, job.priority, job.tags) == ("letters", 3, ("mail",))
+
+    later = QueueTasks("queues", f"sqlite:///{tmp_path}/queue.db")
+    later.task("letters")(send_mail)
+    later.publish()
+
+    with pytest.raises(UnknownTask):
+        sender.queue().enqueue("old_letters", 7)
+
+    for app in (worker, sender, later):
+        app.close()
+
+
+def test_how_long_a_task_says_its_results_are_kept_is_kept(app: QueueTasks, queue: Queue) -> None:
+    app.task("letters", result_ttl=60)(send_mail)
+    app.task("others", failure_ttl=60)(describe)
+
+    assert head_of(queue.enqueue("letters", 7)).overrides is None
+    assert head_of(queue.enqueue("letters", 7, result_ttl=5)).overrides == Overrides(result_ttl=5.0)
+    assert head_of(queue.enqueue("others", args=("x",))).overrides == Overrides(result_ttl=500.0)
 
 
 @pytest.mark.parametrize(

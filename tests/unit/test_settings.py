@@ -88,3 +88,9 @@ def test_an_unknown_setting_brings_the_nearest_one(word: str, meant: str) -> Non
 def test_what_the_application_sets_itself_is_no_setting(word: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown setting {word!r}"):
         QueueTasks("shop", "memory://", **{word: "x"})
+
+
+@pytest.mark.parametrize("name", ["grace", "lease", "max_time", "result_ttl", "poll_interval", "enqueue_timeout"])
+def test_no_time_is_longer_than_a_hundred_years(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"expected {name} to be a hundred years at most, got 1e\+308 seconds"):
+        make_settings("shop", {name: 1e308})

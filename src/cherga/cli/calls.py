@@ -10,6 +10,7 @@ import click
 from cherga.cli.output import note
 from cherga.cli.values import read_value
 from cherga.client.app import QueueTasks
+from cherga.client.publish import TASK, find_published
 from cherga.rules.options import nearest
 from cherga.words.errors import UnknownTask
 
@@ -38,7 +39,7 @@ def read_named(named: Iterable[str]) -> dict[str, Any]:
 
 def check_known(app: QueueTasks, name: str, force: bool) -> None:
     """Raise ``UnknownTask`` for a name that neither the code nor a worker has told: no worker would ever run such a job."""
-    if name in (known := known_tasks(app)):
+    if name in (known := known_tasks(app)) or find_published(app.broker, name) is not None:
         return
 
     if known and not force:
@@ -50,7 +51,7 @@ def check_known(app: QueueTasks, name: str, force: bool) -> None:
 
 def known_tasks(app: QueueTasks) -> set[str]:
     """The names that the code and the workers have told."""
-    return {*app.tasks, *app.aliases, *(definition.name for definition in app.broker.definitions("task"))}
+    return {*app.tasks, *app.aliases, *(definition.name for definition in app.broker.definitions(TASK))}
 
 
 def _read_pair(text: str) -> tuple[str, Any]:

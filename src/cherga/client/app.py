@@ -27,7 +27,7 @@ from cherga.client.looking import Looking
 from cherga.client.lookout import Lookout
 from cherga.client.middleware import EnqueueMiddleware, Middleware, check_wrap, outgoing
 from cherga.client.order import Order, order_with
-from cherga.client.publish import PUBLISHED, publish
+from cherga.client.publish import PUBLISHED, find_published, publish
 from cherga.client.queue import Queue
 from cherga.client.router import Router
 from cherga.client.signals import Event, Signals
@@ -222,10 +222,11 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
         (raises ``ResultTimeout``). A task that neither this process nor a worker has declared is stored all the same: a
         worker that knows it will run it.
         """
+        wait = None if timeout is None else check.seconds(timeout, "timeout")
         (job,) = self.send((self._named_job(name, args, kwargs, priority),))
 
-        if timeout is not None:
-            job.await_end(timeout)
+        if wait is not None:
+            job.await_end(wait)
 
         return job
 
@@ -233,18 +234,22 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
         self, name: str, /, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
     ) -> Job[Any]:
         """The async twin of ``add_task``."""
+        wait = None if timeout is None else check.seconds(timeout, "timeout")
         new = await self.submitter.call(self._named_job, name, args, kwargs, priority)
         (job,) = await self.asend((new,))
 
-        if timeout is not None:
-            await job.aawait_end(timeout)
+        if wait is not None:
+            await job.aawait_end(wait)
 
         return job
 
     def s(self, name: str, /, *args: Any, **kwargs: Any) -> Step[Any]:
         """A step by name, for ``chain`` and ``group``; the task need not be declared here. See ``Task.s``."""
-        task = self.tasks.get(self.aliases.get(name, name))
-        return task.s(*args, **kwargs) if task else Step(NamedTask(name, self), self._published_order(name), args, kwargs)
+        if (task := self.task_named(name)) is not None:
+            return task.s(*args, **kwargs)
+
+        name, order = self.published(name)
+        return Step(NamedTask(name, self), order, args, kwargs)
 
     def build_child(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, of: Parent) -> NewJob:
         """A job by name, as a child of the one that asks."""
@@ -270,19 +275,26 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
 
     def build_named(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Order], Order]) -> NewJob:
         """A job by name, in the order that its task, or a worker, or else the defaults say, with what the caller changes."""
-        task = self.tasks.get(self.aliases.get(name, name))
-        order = change(task.order if task else self._published_order(name))
-        return (task or NamedTask(name, self)).build(order, args, kwargs)
+        if (task := self.task_named(name)) is not None:
+            return task.build(change(task.order), args, kwargs)
 
-    def _published_order(self, name: str) -> Order:
-        """What workers have published about a task that is not declared here, else the defaults."""
-        found = self.broker.definitions("task", [name])
+        name, order = self.published(name)
+        return NamedTask(name, self).build(change(order), args, kwargs)
 
-        if not found:
-            return Order()
+    def task_named(self, name: str) -> Task[Any, Any] | None:
+        """The task that is declared here under this name, an alias, or the dotted name of where it stands."""
+        known = name if name in self.tasks else self.dotted.declared(name)
+        return None if known is None else self.tasks[known]
 
-        published = msgspec.msgpack.decode(found[0].data, type=dict[str, Any], strict=False)
-        return order_with(Order(), name, cast(Any, {k: v for k, v in published.items() if k in PUBLISHED}))
+    def published(self, name: str) -> tuple[str, Order]:
+        """Name and order of a task that is not declared here, as workers have published them, else the defaults."""
+        found = find_published(self.broker, name)
+
+        if found is None:
+            return name, Order()
+
+        facts = msgspec.msgpack.decode(found.data, type=dict[str, Any], strict=False)
+        return found.name, order_with(Order(), found.name, cast(Any, {k: v for k, v in facts.items() if k in PUBLISHED}))
 
     def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer, known: dict[UUID, JobRow]) -> list[Job[Any]]:
         if answer.refused is not None:

@@ -275,11 +275,9 @@ def aliases_of(declaration: Declaration) -> list[str]:
 
 def policy_of(options: TaskOptions, settings: Settings) -> Policy:
     """What the options say about the ends of jobs; the application's settings fill in the rest."""
-    limit = options.get("max_time", settings.max_time)
-
     return Policy(
         retry=_retry(options),
-        max_time=None if limit is None else check.seconds(limit, "max_time") or None,
+        max_time=check.run_limit(options.get("max_time", settings.max_time)),
         result_ttl=check.seconds(options.get("result_ttl", settings.result_ttl), "result_ttl"),
         failure_ttl=check.seconds(options.get("failure_ttl", settings.failure_ttl), "failure_ttl"),
         on_crash=on_crash(options.get("on_crash", "retry")),

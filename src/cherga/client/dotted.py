@@ -7,6 +7,7 @@ cannot add to them.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from types import ModuleType
@@ -56,12 +57,27 @@ class DottedTasks:
         """
         name = target if isinstance(target, str) else self._name_of(target)
 
-        if (known := self._aliases.get(name, name)) in self._tasks:
+        if (known := self.declared(name)) is not None:
             return known
 
         module, _, function = name.rpartition(".")
         promised = module in self.modules and module not in self._loaded and _is_public(function)
         return name if promised and isinstance(target, str) else None
+
+    def declared(self, name: str) -> str | None:
+        """The name of the task that is called so, or that a module of this process has there; None where there is none."""
+        known = self._aliases.get(name, name)
+        return known if known in self._tasks else self._standing_at(name)
+
+    def _standing_at(self, dotted: str) -> str | None:
+        module, _, attribute = dotted.rpartition(".")
+        return self._made_of(vars(sys.modules[module]).get(attribute)) if module in sys.modules else None
+
+    def _made_of(self, value: Any) -> str | None:
+        """The name of the task that this is, or that was made of this function."""
+        function = value.function if isinstance(value, Task) else value
+        same = [task.name for task in self._tasks.values() if task.function is function]
+        return value.name if isinstance(value, Task) and value.name in same else next(iter(same), None)
 
     def refuse(self, target: Target) -> UnknownTask:
         """The error for what is no task."""
@@ -97,10 +113,10 @@ class DottedTasks:
         for name, value in _public(module):
             dotted = f"{module.__name__}.{name}"
 
-            if not isinstance(value, Task):
+            if (known := self._made_of(value)) is not None:
+                self._aliases.setdefault(dotted, known)
+            elif not isinstance(value, Task):
                 self._declare(Declaration(value, dotted, origin_of(value)))
-            elif value.name in self._tasks:
-                self._aliases.setdefault(dotted, value.name)
 
 
 def _import(name: str) -> ModuleType:

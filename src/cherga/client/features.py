@@ -138,7 +138,7 @@ def _executor(wish: Any) -> type[Any] | None:
 
 
 def _steps(options: Mapping[str, Any], name: str) -> tuple[Step, ...]:
-    steps = options.get(name) or ()
+    steps = () if (given := options.get(name)) is None else given
 
     if not isinstance(steps, list | tuple):
         raise ConfigError(f"expected {name} to be a list, got {steps!r}")

@@ -258,8 +258,8 @@ def _override_fields(given: UsingOptions) -> dict[str, Any]:
         fields["retry"] = check.count(given["retry"], "retry")
 
     if "max_time" in given:
-        limit = given["max_time"]
-        fields["max_time"] = 0.0 if limit is None else check.seconds(limit, "max_time")
+        limit = check.run_limit(given["max_time"])
+        fields["max_time"] = 0.0 if limit is None else limit
 
     if "result_ttl" in given:
         fields["result_ttl"] = check.seconds(given["result_ttl"], "result_ttl")

@@ -24,6 +24,8 @@ OLDER_CODE = (
     "code_version %d is lower than %d, whose limits and schedules stay as they are; give the code that is deployed last the "
     "highest number"
 )
+TASK, ALIAS = "task", "alias"
+"""Kinds of definitions. An alias is one more name of a task, or the dotted name of where it stands."""
 PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 """What senders by name are told of a task."""
 
@@ -39,6 +41,8 @@ class Publisher(Protocol):
     def tasks(self) -> Mapping[str, Task[Any, Any]]: ...
     @property
     def declared_limits(self) -> Mapping[str, LimitRule]: ...
+    @property
+    def aliases(self) -> Mapping[str, str]: ...
 
 
 def publish(app: Publisher) -> None:
@@ -50,7 +54,7 @@ def publish(app: Publisher) -> None:
     if (newest := _newest(app, flow)) > version:
         logger.warning(OLDER_CODE, version, newest)
 
-    app.broker.define([*(_task(task, version) for task in tasks), *_keeping(app, version), *flow])
+    app.broker.define([*(_task(task, version) for task in tasks), *_aliases(app, version), *_keeping(app, version), *flow])
 
 
 def _task(task: Task[Any, Any], version: int) -> Definition:
@@ -61,7 +65,26 @@ def _task(task: Task[Any, Any], version: int) -> Definition:
         facts["on_crash"] = head.overrides.on_crash
 
     data = msgspec.msgpack.encode({key: value for key, value in facts.items() if value is not None})
-    return Definition("task", task.name, data, version)
+    return Definition(TASK, task.name, data, version)
+
+
+def _aliases(app: Publisher, version: int) -> list[Definition]:
+    stored = {one.name: one.data.decode() for one in app.broker.definitions(ALIAS)}
+    gone = [alias for alias, name in stored.items() if alias not in app.aliases and name in app.tasks]
+    return [
+        *(Definition(ALIAS, alias, name.encode(), version) for alias, name in app.aliases.items()),
+        *(Definition(ALIAS, alias, b"", version) for alias in gone),
+    ]
+
+
+def find_published(broker: FullBroker, name: str) -> Definition | None:
+    """What workers have told of the task of this name or alias; None for nothing."""
+    found = broker.definitions(TASK, [name])
+
+    if not found and (alias := broker.definitions(ALIAS, [name])):
+        found = broker.definitions(TASK, [alias[0].data.decode()])
+
+    return found[0] if found else None
 
 
 def _keeping(app: Publisher, version: int) -> list[Definition]:

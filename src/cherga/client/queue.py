@@ -15,6 +15,7 @@ from cherga.client.dotted import DottedTasks, Target
 from cherga.client.handle import Job, Source
 from cherga.client.ids import as_id
 from cherga.client.order import Order, UsingOptions, order_with, with_head
+from cherga.client.publish import find_published
 from cherga.client.task import Task
 from cherga.rules import options as check
 from cherga.rules.codec import encode_argument
@@ -47,11 +48,12 @@ class Queue:
     """A named line of jobs, seen from the side that fills it.
 
     ``connection`` is the application, by default the current one. A function may be given as itself, as a declared task, or by
-    name: that of a task, or a dotted one in a module listed with ``app.tasks_from``.
+    name: that of a task, the dotted one of where it stands, or that of a function in a module listed with ``app.tasks_from``.
 
-    ``enqueue`` and its kin take RQ's job options among the function's own keywords: ``job_timeout``, ``result_ttl``
-    (500 seconds unless set), ``failure_ttl``, ``ttl``, ``description``, ``job_id``, ``depends_on``, ``at_front``, ``meta``,
-    ``retry``, ``on_success``, ``on_failure``. With ``args=(…)`` and ``kwargs={…}`` every other keyword is an option.
+    ``enqueue`` and its kin take RQ's job options among the function's own keywords: ``job_timeout``, ``result_ttl`` (500
+    seconds unless set, here or by the task), ``failure_ttl``, ``ttl``, ``description``, ``job_id``, ``depends_on``,
+    ``at_front``, ``meta``, ``retry``, ``on_success``, ``on_failure``. With ``args=(…)`` and ``kwargs={…}`` every other keyword
+    is an option.
     """
 
     def __init__(self, name: str = "default", connection: Application | None = None) -> None:
@@ -132,7 +134,7 @@ class Queue:
     def _name_of(self, function: Target) -> str:
         name = self.connection.dotted.find(function)
 
-        if name is None and isinstance(function, str) and self.connection.broker.definitions("task", [function]):
+        if name is None and isinstance(function, str) and find_published(self.connection.broker, function) is not None:
             return function
 
         if name is None:
@@ -141,7 +143,9 @@ class Queue:
         return name
 
     def _order(self, order: Order, name: str, options: dict[str, Any], start: UsingOptions) -> Order:
-        given: UsingOptions = {"queue": self.name, **_using(name, options), **start}
+        own = order.head.keeping is not None and order.head.keeping.result_ttl is not None
+        usual: UsingOptions = {"queue": self.name} if own else {"queue": self.name, "result_ttl": RESULT_TTL}
+        given: UsingOptions = {**usual, **_using(name, options), **start}
         order = order_with(order, name, given)
         head = replace(order.head, **self._head_fields(name, options))
         return with_head(order, head)
@@ -225,7 +229,7 @@ def _using(name: str, options: Mapping[str, Any]) -> UsingOptions:
     except ConfigError as error:
         raise ConfigError(f"task {name}: {error}") from None
 
-    return cast(UsingOptions, {"result_ttl": RESULT_TTL, **same, **kept, **changed, **_front(given)})
+    return cast(UsingOptions, {**same, **kept, **changed, **_front(given)})
 
 
 def _front(given: Mapping[str, Any]) -> dict[str, int]:
@@ -243,12 +247,19 @@ def _limit(value: Any) -> Duration | None:
         return None
 
     if not isinstance(value, str):
-        return check.seconds(value, "job_timeout")
+        return _above_zero(value)
 
     if not (match := re.fullmatch(r"(\d+)([smh]?)", value)):
         raise ConfigError(f'expected job_timeout to be seconds or a text as "90", "30s", "5m" or "1h", got {value!r}')
 
-    return int(match[1]) * _UNITS[match[2]]
+    return _above_zero(int(match[1]) * _UNITS[match[2]])
+
+
+def _above_zero(limit: Duration) -> Duration:
+    if check.seconds(limit, "job_timeout") == 0:
+        raise ConfigError(f"expected job_timeout to be more than 0 seconds, or -1 for no limit, got {limit!r}")
+
+    return limit
 
 
 def _id(value: Any) -> UUID:

@@ -30,6 +30,17 @@ def seconds(value: Duration, what: str) -> float:
     return float(number)
 
 
+def run_limit(value: Duration | None, what: str = "max_time") -> float | None:
+    """How long a run may take, as seconds; None: as long as it likes. 0 is refused, for it may be meant as either."""
+    if value is None:
+        return None
+
+    if (limit := seconds(value, what)) == 0:
+        raise ConfigError(f"expected {what} to be more than 0 seconds, or None for no limit, got {value!r}")
+
+    return limit
+
+
 def timestamp(value: datetime, what: str) -> float:
     """An aware datetime as seconds since 1970."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
@@ -50,6 +61,14 @@ def count(value: int, what: str) -> int:
     """A whole number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ConfigError(f"expected {what} to be a whole number, 0 or more, got {value!r}")
+
+    return value
+
+
+def at_least_one(value: int, what: str) -> int:
+    """A whole number, 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"expected {what} to be a whole number, 1 or more, got {value!r}")
 
     return value
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from cherga.rules.elsewhere import APPLICATION, refused
+from cherga.rules.options import LONGEST
 from cherga.words.errors import ConfigError
 
 SHORTEST_INTERVAL = 0.05
@@ -136,11 +137,15 @@ def _faults(settings: Settings | BrokerSettings) -> list[str]:
 
         if name in _INTERVALS and not (isfinite(value) and value >= SHORTEST_INTERVAL):
             faults.append(f"expected {name} to be at least {SHORTEST_INTERVAL} seconds, got {value!r}")
+        elif name == "max_time" and value == 0:
+            faults.append("expected max_time to be more than 0 seconds, or None for no limit, got 0")
         elif name in _AT_LEAST_ONE and value < 1:
             faults.append(f"expected {name} to be 1 or more, got {value!r}")
         elif name == "crash_backoff" and not (value and all(isfinite(wait) and wait >= 0 for wait in value)):
             faults.append(f"expected {name} to hold at least one wait, none of them negative, got {value!r}")
         elif isinstance(value, int | float) and not (isfinite(value) and value >= 0):
             faults.append(f"expected {name} to be a number, 0 or more, got {value!r}")
+        elif isinstance(value, float) and value > LONGEST:
+            faults.append(f"expected {name} to be a hundred years at most, got {value!r} seconds")
 
     return faults

@@ -15,8 +15,8 @@ class PauseScope(Struct, frozen=True, order=True):
 
 
 class Definition(Struct, frozen=True):
-    """A declaration. ``kind`` is ``task``, ``schedule``, ``limit``, ``override``, ``keeping``; ``data`` is packed, empty takes
-    it back.
+    """A declaration. ``kind`` is ``task``, ``alias``, ``schedule``, ``limit``, ``override``, ``keeping``; ``data`` is packed,
+    empty takes it back.
 
     A lower ``version`` never replaces a higher one, so that old workers in a rolling deploy change nothing back; what was
     taken back keeps its version. ``stamp`` is for schedules: when it changes, or the schedule is taken back, its next due

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from cherga.client.app import QueueTasks
+from cherga.rules import options as check
 from cherga.words.session import Cancel, Death
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.engine import Engine, EngineOptions
@@ -36,7 +37,10 @@ class EmbeddedWorker:
     ) -> None:
         self.app = app
         self.options = EngineOptions(
-            name=name or f"{platform.node()}-embedded", threads=threads, concurrency=concurrency, queues=tuple(queues)
+            name=name or f"{platform.node()}-embedded",
+            threads=check.at_least_one(threads, "threads"),
+            concurrency=check.at_least_one(concurrency, "concurrency"),
+            queues=tuple(queues),
         )
 
     def __enter__(self) -> Self:

@@ -7,7 +7,6 @@ from typing import Any, cast
 from uuid import UUID
 
 import click
-import msgspec
 
 from cherga.cli.calls import ARG_HELP, FORCE_HELP, check_known, read_call
 from cherga.cli.completing import complete_queues, complete_tasks
@@ -87,24 +86,14 @@ def _enqueue(
     app: QueueTasks, name: str, args: list[Any], kwargs: dict[str, Any], options: UsingOptions, force: bool
 ) -> Job[Any]:
     """By the task where its code is here, which checks the arguments; else by its name."""
-    if declared := app.tasks.get(app.aliases.get(name, name)):
+    if declared := app.task_named(name):
         job: Job[Any] = declared.using(**options).enqueue(*args, **kwargs)
         return job
 
-    (job,) = app.send([_named_job(app, name, args, kwargs, order_with(_published(app, name, force), name, options))])
-    return job
-
-
-def _published(app: QueueTasks, name: str, force: bool) -> Order:
-    """What workers have published about a task whose code is not here."""
     check_known(app, name, force)
-    found = app.broker.definitions("task", [name])
-
-    if not found:
-        return Order()
-
-    facts = msgspec.msgpack.decode(found[0].data, type=dict[str, Any])
-    return order_with(Order(), name, cast(UsingOptions, {key: facts[key] for key in PUBLISHED if key in facts}))
+    name, order = app.published(name)
+    (job,) = app.send([_named_job(app, name, args, kwargs, order_with(order, name, options))])
+    return job
 
 
 def _named_job(app: QueueTasks, name: str, args: list[Any], kwargs: dict[str, Any], order: Order) -> NewJob:
