@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "cherga"
+EXAMPLE = ROOT / "examples" / "microblog"
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -47,20 +49,25 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ``bin`` of an environment into which nothing but the wheel was installed."""
-    folder = tmp_path_factory.mktemp("empty environment")
+    return _install(str(wheel), tmp_path_factory.mktemp("empty environment"))
+
+
+def _install(what: str, folder: Path) -> Path:
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
-    _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--retries", "1", wheel, cwd=folder)
+    _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--retries", "1", what, cwd=folder)
     return python.parent
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
-    kept = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.parent.rglob("*") if path.is_file()}
-    expected = {name for name in kept if "__pycache__" not in name}
+def test_the_wheel_holds_every_file_of_the_package_and_of_the_example_and_no_other(wheel: Path) -> None:
+    example = [EXAMPLE / "run_demo.py", *(EXAMPLE / "demo").rglob("*"), *(EXAMPLE / "microblog").rglob("*")]
+    kept = [path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.parent.rglob("*") if path.is_file()]
+    shown = [f"cherga/{path.relative_to(ROOT).as_posix()}" for path in example if path.is_file()]
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
-    assert packed == expected
+    assert packed == {name for name in (*kept, *shown) if "__pycache__" not in name}
     assert "cherga/py.typed" in packed
+    assert "cherga/examples/microblog/run_demo.py" in packed
 
 
 def test_the_wheel_carries_its_licence(wheel: Path) -> None:
@@ -75,6 +82,18 @@ def test_a_job_runs_from_the_wheel_alone(programs: Path, tmp_path: Path) -> None
     _run(programs / "cherga", "worker", "-A", "letters:app", "--burst", cwd=tmp_path)
 
     assert _run(programs / "python", "-c", READ, *ids, cwd=tmp_path).strip() == "['Dear Ada', 'Yours, Grace']"
+
+
+def test_the_demo_works_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    programs = _install(f"{wheel}[demo]", tmp_path / "with the demo")
+
+    assert "All is well" in _run(programs / "cherga", "demo", "--check", cwd=tmp_path)
+
+
+def test_the_extra_and_what_a_checkout_installs_for_the_demo_are_the_same() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+    assert told["project"]["optional-dependencies"]["demo"] == told["dependency-groups"]["demo"]
 
 
 def _run(*command: str | Path, cwd: Path) -> str:

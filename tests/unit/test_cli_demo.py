@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cherga.cli.demo import SCRIPT, run_script
+from cherga.cli.demo import find_script, run_script
 from tests.docs.pages import ROOT
 
 
 def test_in_a_checkout_the_script_is_the_example() -> None:
-    assert SCRIPT == ROOT / "examples" / "microblog" / "run_demo.py"
-    assert SCRIPT.exists()
+    assert find_script() == ROOT / "examples" / "microblog" / "run_demo.py"
+    assert find_script().exists()
 
 
 def test_the_script_gets_the_arguments_and_gives_the_code(tmp_path: Path) -> None:
@@ -25,8 +25,8 @@ def test_the_script_gets_the_arguments_and_gives_the_code(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "clone it and run ./dev demo there"),
-        ("import no_such_package\n", "the example needs the package 'no_such_package'; ./dev demo installs"),
+        (None, "but it is not there; install Cherga anew"),
+        ("import no_such_package\n", "the example needs the package 'no_such_package'; pip install 'cherga[demo]'"),
     ],
 )
 def test_what_is_missing_is_a_sentence(

@@ -11,8 +11,10 @@ import click
 from cherga.cli.exits import ExitCode
 from cherga.cli.output import note
 
-SCRIPT = Path(__file__).resolve().parents[3] / "examples" / "microblog" / "run_demo.py"
-"""Beside the package in a checkout; the installed package does not hold it."""
+PLACE = Path("examples", "microblog", "run_demo.py")
+PACKAGE = Path(__file__).resolve().parents[1]
+HOMES = (PACKAGE, PACKAGE.parents[1])
+"""Where the example may be: inside the installed package, or beside it in a checkout."""
 
 Main = Callable[[Sequence[str]], int]
 
@@ -22,21 +24,29 @@ Main = Callable[[Sequence[str]], int]
 def demo(args: tuple[str, ...]) -> int:
     """Start the example application: a small blog with exports, mail and a live progress bar.
 
-    ARGS go to the example; --check tries it without a person and exits with 0 or 1.
+    ARGS go to the example; --check tries it without a person and exits with 0 or 1. It needs the extra: cherga[demo].
     """
-    return run_script(SCRIPT, args)
+    return run_script(find_script(), args)
+
+
+def find_script() -> Path:
+    """The example's script, where there is one."""
+    found = [home / PLACE for home in HOMES]
+    return next((script for script in found if script.exists()), found[0])
 
 
 def run_script(script: Path, args: Sequence[str]) -> int:
     """Run the script's ``main``; a sentence where it is not there or lacks a package."""
     if not script.exists():
-        note("the example is part of the source repository, not of the installed package; clone it and run ./dev demo there")
+        note(
+            f"expected the example at {script}, but it is not there; install Cherga anew: pip install --force-reinstall cherga"
+        )
         return ExitCode.FAILED
 
     try:
         main = _load_main(script)
     except ModuleNotFoundError as error:
-        note(f"the example needs the package {error.name!r}; ./dev demo installs what it needs and starts it")
+        note(f"the example needs the package {error.name!r}; pip install 'cherga[demo]' (in a checkout ./dev demo does it)")
         return ExitCode.FAILED
 
     return main(args)
