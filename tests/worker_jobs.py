@@ -104,6 +104,11 @@ def once_at_most() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@app.task(on_crash="fail")
+def quick_once() -> None:
+    note("start")
+
+
 @app.task
 def leave() -> None:
     note("start")

@@ -74,6 +74,10 @@ class Workplace:
 
         return found
 
+    def unfinished(self) -> int:
+        """How many jobs have not ended."""
+        return sum(row.count for row in self.client.broker.counts() if not row.state.final)
+
     def freeze(self, *pids: int) -> None:
         """Stop these processes, but not in the middle of a write, where they would hold up everybody else."""
         wait_until(lambda: self._frozen(pids), "the processes stand still outside a write")

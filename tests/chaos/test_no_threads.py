@@ -11,10 +11,12 @@ import pytest
 
 from cherga import Event, JobState, QueueTasks, WouldDeadlock
 from cherga.testing import wait_until
+from cherga.words.clock import SystemClock
 from cherga.worker.assignment import Assignment
 from cherga.worker.executor import Executor
 from cherga.worker.herald import Herald
 from cherga.worker.loop import LoopRunner
+from cherga.worker.pace import Pace
 from cherga.worker.threads import LEFT_TO_OTHERS, ThreadRunner
 
 WAIT = 10.0
@@ -39,12 +41,12 @@ class NoExecutor:
     def __init__(self) -> None:
         self.ran: list[object] = []
 
-    def run(self, assignment: object, slot: int, pace: object) -> None:
+    def run(self, assignment: object, slot: int) -> None:
         self.ran.append(assignment)
 
 
 def runner(kind: type[Any], executor: NoExecutor) -> Any:
-    return kind(cast(Executor, executor), range(2), 0.05, lambda: None, range(2, 4))
+    return kind(cast(Executor, executor), range(2), Pace(2, 0.05, 1000, SystemClock()), lambda: None, range(2, 4))
 
 
 def test_events_are_told_once_there_is_room_for_a_thread() -> None:
@@ -114,7 +116,7 @@ class Crowded(ThreadRunner):
 @pytest.mark.parametrize(("room", "used"), [(8, 8), (7, 3), (LEFT_TO_OTHERS + 1, 1), (1, 1)])
 def test_a_runner_does_with_fewer_threads_and_leaves_some_to_others(room: int, used: int) -> None:
     executor = NoExecutor()
-    threads = Crowded(cast(Executor, executor), range(8), 0.05, lambda: None)
+    threads = Crowded(cast(Executor, executor), range(8), Pace(8, 0.05, 1000, SystemClock()), lambda: None)
     Crowded.room_for = room
     threads.start()
     wait_until(lambda: threads._alive == used, "the others have ended")

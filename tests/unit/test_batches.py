@@ -12,6 +12,7 @@ from cherga import Batch, ConfigError, InvalidArguments, QueueTasks
 from cherga.client.batches import MOST_JOBS, Batching
 from cherga.testing.clock import FakeClock
 from cherga.words.claim import ClaimedJob
+from cherga.words.session import Begun
 from cherga.worker.assignment import Assignment
 from cherga.worker.calls import Call
 from cherga.worker.collecting import Collector, Desk
@@ -315,20 +316,23 @@ def test_all_jobs_of_a_call_stand_in_the_table_while_it_runs() -> None:
     table = SlotTable.private(2)
     places = table.batches.take(3)
     table.batches.begin(places, [7, 8, 9])
-    assert table.started() == {7, 8, 9}
+    assert table.begun() == Begun(frozenset({7, 8, 9}))
 
     table.batches.end(places)
-    assert table.started() == frozenset()
+    assert table.begun() == Begun()
     assert table.batches.left == BATCHED
 
 
-def test_jobs_of_a_call_that_must_not_run_twice_are_remembered_until_their_places_are_needed() -> None:
+def test_jobs_of_a_call_that_must_not_run_twice_stand_there_until_they_are_written_whoever_needs_the_places() -> None:
     table = SlotTable.private(2)
     places = table.batches.take(2)
+    table.once.keep((8,))
     table.batches.begin(places, [7, 8])
-    table.batches.end(places, frozenset({8}))
-    assert table.started() == {8}
+    table.batches.end(places)
+    assert table.begun() == Begun(frozenset({8}), frozenset({8}))
 
     everything = table.batches.take(BATCHED)
     table.batches.begin(everything, [1] * BATCHED)
-    assert table.started() == {1}
+    assert table.begun() == Begun(frozenset({1, 8}), frozenset({8}))
+    table.once.let_go((8,))
+    assert table.begun() == Begun(frozenset({1}))

@@ -51,7 +51,7 @@ class Shelf:
 
     def __init__(self, room: int) -> None:
         self.refill_below = -1
-        self.half = 0
+        self.ahead = 0
         self.size = room
         self.lent = 0
         self.held: list[Assignment] = []
@@ -107,7 +107,7 @@ class Desk:
             "clock": SystemClock(),
             **plan,
         }
-        self.claimer = Claimer(self.broker, lanes, executor, slots, ClaimPlan(**given))
+        self.claimer = Claimer(self.broker, lanes, executor, settler, slots, ClaimPlan(**given))
         self.broker.register(SessionInfo(id=SESSION, worker="desk", host="here", pid=1))
         self.claimer.session = SESSION
 

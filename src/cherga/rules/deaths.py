@@ -7,7 +7,7 @@ from msgspec import Struct
 from cherga.rules.attempts import Counters
 from cherga.rules.settings import BrokerSettings
 from cherga.words.job import Attempt, JobError, JobState, Reason
-from cherga.words.push import OnCrash
+from cherga.words.push import JobHead, OnCrash
 from cherga.words.settlement import Charge
 
 CRASHED = JobError("Crashed", "the worker process died while the job ran")
@@ -25,7 +25,8 @@ class Victim(Struct, frozen=True):
     """The session was ended by a stop of the worker."""
     cancelling: bool
     """Somebody has asked to cancel it."""
-    on_crash: OnCrash | None
+    once: bool
+    """It must not run twice."""
     worker: str
     started_at: float | None
 
@@ -36,6 +37,11 @@ class Victim(Struct, frozen=True):
             return Charge.REFUND
 
         return Charge.INTERRUPTION if self.orderly else Charge.CRASH
+
+
+def runs_once(head: JobHead) -> bool:
+    """Whether the job itself says that it must not run twice; the worker may know it from the code, too."""
+    return head.overrides is not None and head.overrides.on_crash is OnCrash.FAIL
 
 
 class Fate(Struct, frozen=True, kw_only=True):
@@ -77,7 +83,7 @@ def _next(victim: Victim, counters: Counters, reason: Reason, settings: BrokerSe
     if victim.cancelling:
         return JobState.CANCELLED, Reason.ASKED, None
 
-    if victim.on_crash is OnCrash.FAIL:
+    if victim.once:
         return JobState.FAILED, reason, MUST_NOT_RUN_TWICE
 
     if reason is Reason.CRASHED and counters.crashes >= settings.crash_cap:

@@ -88,7 +88,7 @@ class CallerRunner(ThreadRunner):
             self._waiting.put(None)
             return
 
-        self._executor.run(assignment, SLOT, self._pace)
+        self._executor.run(assignment, SLOT)
         self._ended[SLOT] += 1
         self._ring()
 

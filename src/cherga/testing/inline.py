@@ -31,7 +31,6 @@ from cherga.worker.assignment import Assignment
 from cherga.worker.engine import Engine, EngineOptions, Parts
 from cherga.worker.herald import DirectHerald
 from cherga.worker.loop import LoopRunner
-from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 
@@ -144,7 +143,6 @@ class InlineEngine(Engine):
         super().__init__(app, options, SlotTable.private(Engine.slot_count(options)))
         self.host.process = self.host.worker
         self.executor.telling.herald = DirectHerald()
-        self._pace = Pace(1, 0.0)
 
     @property
     def watched(self) -> WatchedExecutor:
@@ -174,7 +172,7 @@ class InlineEngine(Engine):
             if assignment.task.is_async:
                 self._loop.wait_for(self._live(assignment))
             else:
-                self.executor.run(assignment, SLOT, self._pace)
+                self.executor.run(assignment, SLOT)
 
             self._pass_on()
 
@@ -186,7 +184,7 @@ class InlineEngine(Engine):
             if assignment.task.is_async:
                 await self._live(assignment)
             else:
-                await asyncio.to_thread(self.executor.run, assignment, SLOT, self._pace)
+                await asyncio.to_thread(self.executor.run, assignment, SLOT)
 
             self._pass_on()
 
@@ -210,7 +208,7 @@ class InlineEngine(Engine):
             if not jobs:
                 return None
 
-            if (assignment := self.executor.prepare(jobs[0])) is not None:
+            if (assignment := self.executor.prepare(jobs[0], self.session.id)) is not None:
                 return assignment if assignment.task.features.batch is None else self._batch_with(assignment)
 
     def _batch_with(self, first: Assignment) -> Assignment:
@@ -218,7 +216,7 @@ class InlineEngine(Engine):
         batching = cast(Batching, first.task.features.batch)
         wish = ClaimWish(session=self.session.id, limit=batching.most - 1, tasks=frozenset({first.job.task}))
         others = self.app.broker.claim(wish).jobs if not first.job.crashes else []
-        ready = [each for job in others if (each := self.executor.prepare(job)) is not None]
+        ready = [each for job in others if (each := self.executor.prepare(job, self.session.id)) is not None]
         return self.executor.many.call_for([first, *ready])
 
     def _tasks(self) -> frozenset[str]:
@@ -228,7 +226,7 @@ class InlineEngine(Engine):
     async def _live(self, assignment: Assignment) -> None:
         """Run the job as a task of this loop, in a context of its own."""
         loop = asyncio.get_running_loop()
-        coroutine = self.executor.arun(assignment, SLOT, self._pace)
+        coroutine = self.executor.arun(assignment, SLOT)
         assignment.coroutine = loop.create_task(coroutine, context=self.executor.fresh())
 
         try:

@@ -47,6 +47,14 @@ class Signals(Struct, frozen=True):
     cancels: tuple[Cancel, ...] = ()
 
 
+class Begun(Struct, frozen=True):
+    """Claim tokens under which user code has begun."""
+
+    tokens: frozenset[int] = frozenset()
+    once: frozenset[int] = frozenset()
+    """Those among them whose work must not run twice; they stand until what became of them is written."""
+
+
 class Death(Struct, frozen=True):
     """A session that ended, as its supervisor knows it.
 
@@ -58,3 +66,5 @@ class Death(Struct, frozen=True):
     session: str
     started: frozenset[int] | None = None
     orderly: bool = False
+    once: frozenset[int] = frozenset()
+    """Those that must not run twice, beside the jobs that say so themselves."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -17,7 +17,6 @@ from cherga.words.push import JobHead
 
 if TYPE_CHECKING:
     from cherga.worker.calls import Call
-    from cherga.worker.pace import Pace
 
 A = TypeVar("A", bound="Assignment", contravariant=True)
 
@@ -30,7 +29,7 @@ class Steps(Protocol[A]):
     def arguments(self, assignment: A, /) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
     def returned(self, assignment: A, value: object, /) -> Outcome: ...
     def raised(self, assignment: A, error: BaseException, /) -> Outcome: ...
-    def end(self, assignment: A, outcome: Outcome, pace: Pace, /) -> None: ...
+    def end(self, assignment: A, outcome: Outcome, /) -> None: ...
     def put_down(self, assignment: A, outcome: Outcome, /) -> None: ...
 
 
@@ -66,6 +65,7 @@ class Assignment:
         "feed",
         "job",
         "policy",
+        "session",
         "should_retry",
         "slot",
         "started",
@@ -86,6 +86,8 @@ class Assignment:
         self.context: Context | None = None
         self.coroutine: asyncio.Task[None] | None = None
         self.slot = -1
+        self.session = ""
+        """For which it was claimed."""
         self.feed: UUID | None = None
         """The job whose result it is given."""
         self.started = 0.0
@@ -106,6 +108,10 @@ class Assignment:
     def jobs(self) -> Sequence[ClaimedJob]:
         """Those that it stands for."""
         return (self.job,)
+
+    def once(self) -> Collection[int]:
+        """Tokens of those that must not run twice, where its policy says that there are any."""
+        return (self.job.token,)
 
     def undecided(self) -> Sequence[Assignment]:
         """Those that end as the call does."""

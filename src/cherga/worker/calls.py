@@ -37,6 +37,7 @@ class Call(Assignment):
         """Where the table in shared memory says that they run."""
         self.present: list[Assignment] = []
         """Those whose values the function received, in its order."""
+        self.session = first.session
         self.feed = next((member.feed for member in members if member.feed is not None), None)
 
     @property
@@ -116,6 +117,7 @@ def misfit(value: object, jobs: int) -> str | None:
 
 
 def _policy(members: Sequence[Assignment]) -> Policy:
-    """The task's, with the shortest of the times that the jobs have."""
+    """The task's, with the shortest of the times that the jobs have; it runs once if one of them does."""
     limit = min((inf if each.policy.max_time is None else each.policy.max_time for each in members), default=inf)
-    return replace(members[0].task.policy, max_time=None if limit == inf else limit, on_crash=OnCrash.RETRY)
+    on_crash = OnCrash.FAIL if any(each.policy.on_crash is OnCrash.FAIL for each in members) else OnCrash.RETRY
+    return replace(members[0].task.policy, max_time=None if limit == inf else limit, on_crash=on_crash)

@@ -101,7 +101,7 @@ class Caretaker:
             return
 
         try:
-            freed = self._broker.reap(deaths)
+            freed = self._broker.reap(deaths, PAGE)
         except BaseException:
             with self._lock:
                 self._deaths[:0] = deaths
@@ -109,16 +109,15 @@ class Caretaker:
             raise
 
         self._tell(freed)
-
-        if len(freed) >= PAGE:  # the rest of them, now that their deaths are recorded
-            self._next_sweep = self._clock.monotonic()
+        self._free_rest(len(freed))
 
     def _sweep(self) -> None:
         if self._clock.monotonic() < self._next_sweep:
             return
 
         self._next_sweep = self._clock.monotonic() + self._sweep_interval
-        self._tell(self._broker.reap())
+        self._tell(freed := self._broker.reap((), PAGE))
+        self._free_rest(len(freed))
         self._next_sweep = min(self._next_sweep, self._clock.monotonic() + self._next_end())
 
         if self._sweeps % SWEEPS_PER_PRUNE == 0:
@@ -126,6 +125,13 @@ class Caretaker:
                 pass
 
         self._sweeps += 1
+
+    def _free_rest(self, freed: int) -> None:
+        """After a full page the next one, and what is due in between, for a dead session may have had any number of jobs."""
+        while freed >= PAGE:
+            self._guard(self._promote)
+            self._tell(page := self._broker.reap((), PAGE))
+            freed = len(page)
 
     def _next_end(self) -> float:
         """Seconds until the first session ends unless it is renewed, and is worth a sweep of its own."""

@@ -124,7 +124,12 @@ class Child:
         """What to tell the broker once the process is gone. Killed while it drained, by its own job perhaps, it has crashed."""
         killed = (self.process.returncode or 0) < 0
         orderly = self.told_to_die or (self.draining and not killed)
-        return [Death(session, self.slots.started(), orderly) for session in self.sessions]
+        begun = self.slots.begun()
+
+        if begun is None:
+            return [Death(session, None, orderly) for session in self.sessions]
+
+        return [Death(session, begun.tokens, orderly, begun.once) for session in self.sessions]
 
     def close(self) -> None:
         self.wire.socket.close()

@@ -15,6 +15,7 @@ from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.worker.executor import Executor
 from cherga.worker.runners import NOT_WAITED_FOR, Runner
+from cherga.worker.settler import Settler
 from cherga.worker.slots import Pulse, SlotTable
 from cherga.worker.solitude import Solitude
 
@@ -25,6 +26,8 @@ HOARD_LOOK = 0.25
 """Seconds without a start after which jobs that were claimed ahead are given back."""
 LOOK_PATIENCE = 1.0
 """Seconds that somebody waits who asks for a look now."""
+USUALLY_UNWRITTEN = 100
+"""Jobs that may have ended and not yet be written, however slow the pace is, before less is claimed."""
 LEASE_LOOK = 0.2
 """Seconds between two looks whether a lapsed lease has been renewed."""
 
@@ -55,6 +58,7 @@ class Claimer:
         broker: Broker,
         lanes: list[Lane],
         executor: Executor,
+        settler: Settler,
         slots: SlotTable,
         plan: ClaimPlan,
         more: Callable[[], list[Lane]] = list,
@@ -65,6 +69,7 @@ class Claimer:
         self._more = more
         self._served = lanes[-1]
         self._executor = executor
+        self._settler = settler
         self._slots = slots
         self._plan = plan
         self._listener = broker.listen([Topic.READY])
@@ -192,10 +197,26 @@ class Claimer:
         if self._solitude.asked:
             return False
 
-        room = min(lane.runner.room(), self._plan.limit)
+        room = min(self._room(lane.runner), self._plan.limit)
         count = self._claim(lane, room) if room > 0 else 0
 
         return count == room or room <= 0
+
+    def _room(self, runner: Runner) -> int:
+        """How many more to claim: what has ended and is not written is in hand, too, beyond what is usual at this pace."""
+        room = runner.room()
+
+        if runner.ahead is None:
+            return room
+
+        if room > 0 and self._late() >= room:
+            self._settler.awaited = True  # before the next look: it rings when it has written
+
+        return room - self._late()
+
+    def _late(self) -> int:
+        usual = max(USUALLY_UNWRITTEN, *(lane.runner.ahead or 0 for lane in self.lanes))
+        return max(0, self._settler.backlog - usual)
 
     def _ask_for_room(self, hungry: list[Lane]) -> None:
         """The runners ring when these want more; several may share one."""
@@ -203,7 +224,7 @@ class Claimer:
             lane.runner.refill_below = NOT_WAITED_FOR
 
         for lane in hungry:
-            lane.runner.refill_below = lane.runner.half
+            lane.runner.refill_below = (lane.runner.ahead or 0) // 2
 
     def _may_go_on(self) -> bool:
         """Before a suspect starts, and while it runs, nothing else is claimed."""
@@ -226,7 +247,8 @@ class Claimer:
             return 0
 
         alone = not self.active()
-        answer = self._broker.claim(self._wish(lane, limit, alone))
+        wish = self._wish(lane, limit, alone)
+        answer = self._broker.claim(wish)
         self._tell_unknown(answer)
 
         if answer.again_in is not None:
@@ -241,7 +263,7 @@ class Claimer:
             self.taken += len(answer.jobs)
             self._served = lane
             prepare = self._executor.prepare
-            lane.runner.submit([ready for job in answer.jobs if (ready := prepare(job)) is not None])
+            lane.runner.submit([ready for job in answer.jobs if (ready := prepare(job, wish.session)) is not None])
 
         return len(answer.jobs)
 

@@ -44,7 +44,7 @@ class Collector:
     """
 
     def __init__(self, batching: Batching, inner: ThreadRunner | LoopRunner, desk: Desk) -> None:
-        self.half = 0
+        self.ahead = None
         self.lent = 0
         self.due = NEVER
         """When those that wait start in any case, on the monotonic clock."""
@@ -223,7 +223,7 @@ class Collectors:
 
     def _left(self) -> int:
         """Jobs that may still be taken into calls, by all collectors together."""
-        return self._desk.executor.many.places_left - sum(collector.in_hand() for collector in list(self._by_name.values()))
+        return self._desk.executor.many.places_left() - sum(collector.in_hand() for collector in list(self._by_name.values()))
 
     def _names(self, name: str) -> frozenset[str]:
         return frozenset({name, *(alias for alias, meant in list(self._app.aliases.items()) if meant == name)})

@@ -34,8 +34,9 @@ from cherga.worker.executor import Executor, timed_out
 from cherga.worker.host import WorkerHost
 from cherga.worker.lending import Lending
 from cherga.worker.loop import LoopRunner
+from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
-from cherga.worker.slots import Pulse, SlotTable, share_slots
+from cherga.worker.slots import MOST_AHEAD, Pulse, SlotTable, share_slots
 from cherga.worker.threads import ThreadRunner
 from cherga.worker.verdicts import settles_now
 
@@ -96,14 +97,17 @@ class Engine:
         self._settler = self.parts.settler(app.broker, app.clock, interval, slots, self._tell_progress, longest)
         self.host = WorkerHost(app, lambda: self.session, lambda: self._loop)
         self.executor = self.parts.executor(app, self.host, options.name, self._settler, slots, self._deadlines)
-        shares, ahead = share_slots(options.threads, options.concurrency), app.settings.lookahead
-        self._threads = self.parts.threads(self.executor, shares.threads, ahead, self._ring, shares.spare_threads)
-        self._loop = self.parts.loop(self.executor, shares.loop, ahead, self._ring, shares.spare_loop)
+        shares = share_slots(options.threads, options.concurrency)
+        self._threads = self.parts.threads(
+            self.executor, shares.threads, self._pace(options.threads), self._ring, shares.spare_threads
+        )
+        self._loop = self.parts.loop(self.executor, shares.loop, self._pace(options.concurrency), self._ring, shares.spare_loop)
+        self._settler.ring = self._ring
         self.executor.lend_with(Lending(lambda: app.broker, self.executor.running, self._threads, self._loop))
         desk = Desk(self.executor, self._deadlines, app.clock)
         self._collectors = Collectors(app, self.parts.collector, desk, self._runner_of)
         more = self._collectors.new_lanes
-        self._claimer = Claimer(app.broker, self._lanes(), self.executor, slots, self._plan(), more)
+        self._claimer = Claimer(app.broker, self._lanes(), self.executor, self._settler, slots, self._plan(), more)
         self._drained = threading.Event()
 
     @staticmethod
@@ -114,10 +118,11 @@ class Engine:
     def register(self) -> None:
         """Begin the session; from here on its lease has to be renewed."""
         settings = self.app.settings.broker
+        self.slots.note_on(None)
         sent = self._clock.uptime()
         self.app.broker.register(self.session)
         self.slots.lease_until = sent + settings.lease * LEASE_SHARE
-        self._claimer.session = self.session.id
+        self.executor.session = self._claimer.session = self.session.id
 
     def start(self) -> None:
         """Begin to claim, once registered."""
@@ -165,13 +170,14 @@ class Engine:
 
         Where that cannot be registered either (``BrokerError``), it will be lost in its turn.
         """
+        self.executor.session = ""  # nothing more of the old one begins
+
         for assignment in self.executor.running.all():
             self._end(assignment, Interrupted())
 
         self._give_back()
         self.session = new_session(self.options, self.app)
         self.register()
-        self._claimer.session = self.session.id
 
     def exhausted(self) -> bool:
         """No job that this worker could run is running anywhere, or ready and neither paused nor stopped; for burst mode.
@@ -364,6 +370,10 @@ class Engine:
 
     def _lanes(self) -> list[Lane]:
         return [Lane(self._threads, Names(self.app, is_async=False)), Lane(self._loop, Names(self.app, is_async=True))]
+
+    def _pace(self, slots: int) -> Pace:
+        settings = self.app.settings
+        return Pace(slots, settings.lookahead, min(2 * settings.claim_limit, MOST_AHEAD), self._clock)
 
     def _plan(self) -> ClaimPlan:
         settings, options = self.app.settings, self.options

@@ -27,7 +27,6 @@ from cherga.worker.failure import UNFED, UNREADABLE, broken, unfed, unreadable
 from cherga.worker.host import WorkerHost
 from cherga.worker.many import Many
 from cherga.worker.one import One
-from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 from cherga.worker.telling import Telling
@@ -49,7 +48,9 @@ class Executor:
         self._host = host
         self._listened = app.on.started
         self._wrapped = bool(app.middlewares)
-        self._clock = app.clock
+        self.clock = app.clock
+        self.session = ""
+        """Whose jobs may begin."""
         self._slots = slots
         self._deadlines = deadlines
         self._around = app.around_job
@@ -70,8 +71,8 @@ class Executor:
 
     # --- before
 
-    def prepare(self, job: ClaimedJob) -> Assignment | None:
-        """What is needed to run the job; None when it cannot be run, which is settled then and there."""
+    def prepare(self, job: ClaimedJob, session: str) -> Assignment | None:
+        """What is needed to run the job claimed for this session; None when it cannot be run, which is settled at once."""
         task = self._find(job.task)
 
         try:
@@ -82,6 +83,7 @@ class Executor:
 
         assignment = Assignment(job, task, task.policy)
         assignment.steps = self.one
+        assignment.session = session
 
         if head is not None:
             _heed(assignment, head)
@@ -102,7 +104,7 @@ class Executor:
 
     # --- during
 
-    def run(self, assignment: Assignment, slot: int, pace: Pace) -> None:
+    def run(self, assignment: Assignment, slot: int) -> None:
         """Run a ``def`` task on this thread."""
         if not self._begin(assignment, slot):
             return
@@ -112,9 +114,9 @@ class Executor:
         except BaseException as error:
             outcome = broken(error)
 
-        self._end(assignment, slot, outcome, pace)
+        self._end(assignment, slot, outcome)
 
-    async def arun(self, assignment: Assignment, slot: int, pace: Pace) -> None:
+    async def arun(self, assignment: Assignment, slot: int) -> None:
         """Run an ``async def`` task on this loop, in a context of its own."""
         if not self._begin(assignment, slot):
             return
@@ -124,21 +126,20 @@ class Executor:
         except BaseException as error:
             outcome = broken(error)
 
-        self._end(assignment, slot, outcome, pace)
+        self._end(assignment, slot, outcome)
 
     def _begin(self, assignment: Assignment, slot: int) -> bool:
-        """Past the lease somebody else may hold the job: nothing is started then."""
-        if self._clock.uptime() > self._slots.lease_until:
-            self.give_back(assignment)
-            return False
-
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         limit = assignment.policy.max_time
         deadline = None if limit is None else now + limit
         assignment.started = now
         assignment.slot = slot
-        self._slots.begin(slot, assignment.job.token)
         assignment.steps.begin(assignment, deadline)
+
+        if not self._note(assignment, slot):
+            self._slots.end(slot)
+            assignment.steps.end(assignment, GivenBack())
+            return False
 
         if deadline is not None:
             assignment.deadline = deadline
@@ -149,6 +150,23 @@ class Executor:
                 self.telling.start(job)
 
         return True
+
+    def _note(self, assignment: Assignment, slot: int) -> bool:
+        """Note that the job begins; False when it must not.
+
+        Past the lease somebody else may have the job. That is looked at after the note is made: whoever took the job then has
+        either seen the note or left it uncharged, and in that case the lease had ended by now.
+        """
+        if assignment.policy.on_crash is _RUNS_ONCE and not self._slots.once.keep(assignment.once()):
+            return False
+
+        self._slots.begin(slot, assignment.job.token)
+
+        if self.clock.uptime() <= self._slots.lease_until and assignment.session == self.session:
+            return True
+
+        self._slots.once.let_go(assignment.once())
+        return False
 
     def _call(self, assignment: Assignment) -> Outcome:
         """Decode, call, encode: each with failures of its own."""
@@ -221,17 +239,14 @@ class Executor:
 
     # --- after
 
-    def _end(self, assignment: Assignment, slot: int, outcome: Outcome, pace: Pace) -> None:
-        if assignment.policy.on_crash is _RUNS_ONCE:
-            self._slots.remember(assignment.job.token)
-
+    def _end(self, assignment: Assignment, slot: int, outcome: Outcome) -> None:
         self._slots.end(slot)
         assignment.ended = True
 
         if self.overdue:
             self.overdue.pop(assignment.job.token, None)
 
-        assignment.steps.end(assignment, outcome, pace)
+        assignment.steps.end(assignment, outcome)
 
     def outlive(self, assignment: Assignment) -> None:
         """Note that the attempt's end is decided while its function runs, unless that has just ended."""

@@ -31,10 +31,10 @@ class LoopRunner:
     """One event loop for all ``async def`` tasks of the process, so that their pools and clients can be shared."""
 
     def __init__(
-        self, executor: Executor, slots: range, lookahead: float, ring: Callable[[], None], spare: Sequence[int] = ()
+        self, executor: Executor, slots: range, pace: Pace, ring: Callable[[], None], spare: Sequence[int] = ()
     ) -> None:
         self.refill_below = NOT_WAITED_FOR
-        self.half = 0
+        self.ahead = 0
         self.lent = 0
         self._spare = list(spare)
         self._owed = 0
@@ -42,7 +42,7 @@ class LoopRunner:
         self._executor = executor
         self._count = len(slots)
         self._ring = ring
-        self._pace = Pace(len(slots), lookahead)
+        self._pace = pace
         self._waiting: deque[Assignment] = deque()
         self._free = list(reversed(slots))
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -88,6 +88,9 @@ class LoopRunner:
         return self._loop
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
+        if not self.in_hand():
+            self._pace.resume()
+
         self._waiting.extend(assignments)
 
         if self._loop is None:
@@ -104,9 +107,9 @@ class LoopRunner:
         return len(self._waiting) + self._count + self.lent + self._owed - len(self._free)
 
     def room(self) -> int:
-        ahead = self._pace.ahead()
-        self.half = ahead // 2
-        return self._count + self.lent + ahead - self.in_hand()
+        in_hand = self.in_hand()
+        self.ahead = self._pace.ahead(busy=in_hand > 0)
+        return self._count + self.lent + self.ahead - in_hand
 
     def is_here(self) -> bool:
         """Whether the caller runs on this loop, and so holds it up."""
@@ -191,7 +194,7 @@ class LoopRunner:
             self._begin(assignment, slot)
 
     def _begin(self, assignment: Assignment, slot: int) -> None:
-        coroutine = self._executor.arun(assignment, slot, self._pace)
+        coroutine = self._executor.arun(assignment, slot)
 
         try:
             task = self.loop.create_task(coroutine, context=self._executor.fresh())
@@ -207,6 +210,7 @@ class LoopRunner:
     def _ended(self, assignment: Assignment, slot: int, task: asyncio.Task[None]) -> None:
         """Called for every task, also for one that was cancelled before its first step: its job has not begun."""
         assignment.coroutine = None
+        self._pace.ended()
 
         if self._owed:
             self._owed -= 1

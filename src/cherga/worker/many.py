@@ -16,7 +16,6 @@ from cherga.worker.failure import UNFED, UNREADABLE, unencodable, unfed, unreada
 from cherga.worker.host import WorkerHost
 from cherga.worker.journal import Journal
 from cherga.worker.one import One, outcome_for
-from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import SlotTable
 
@@ -36,10 +35,11 @@ class Many:
         self._wrapped = bool(app.middlewares)
         self._journal = Journal(app)
 
-    @property
     def places_left(self) -> int:
-        """Jobs that may still be put into calls."""
-        return self._slots.batches.left
+        """Jobs that may still be put into calls. What has ended counts until it is written; if that is too much, it rings."""
+        left = self._slots.batches.left - self._settler.backlog
+        self._settler.awaited = self._settler.awaited or left <= 0
+        return left
 
     def call_for(self, members: Sequence[Assignment]) -> Call:
         """One call of a batch task for all these jobs."""
@@ -119,13 +119,13 @@ class Many:
         self._log(call, outcome, error)
         return outcome
 
-    def end(self, call: Call, outcome: Outcome, pace: Pace) -> None:
-        """The function has ended: put down the jobs, which count as begun until then. It tells nothing of the pace of one."""
+    def end(self, call: Call, outcome: Outcome) -> None:
+        """The function has ended: put down the jobs, which count as begun until then."""
         if self._running.take(call):
             self.put_down(call, call.verdict or outcome)
 
         self._running.calls.pop(call.job.token, None)
-        self._slots.batches.end(call.places, call.once())
+        self._slots.batches.end(call.places)
 
     def put_down(self, call: Call, outcome: Outcome) -> None:
         """Each of its jobs by itself."""

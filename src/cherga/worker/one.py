@@ -22,7 +22,6 @@ from cherga.worker.failure import outcome_of, unencodable
 from cherga.worker.feeding import fed_payload
 from cherga.worker.host import WorkerHost
 from cherga.worker.journal import Journal
-from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 
 TellEnd = Callable[[Assignment, Settlement], None]
@@ -98,10 +97,8 @@ class One:
 
         return outcome
 
-    def end(self, assignment: Assignment, outcome: Outcome, pace: Pace) -> None:
+    def end(self, assignment: Assignment, outcome: Outcome) -> None:
         """The function has ended: put down what came of it, unless somebody was faster."""
-        pace.took(self._clock.monotonic() - assignment.started)
-
         if self._running.take(assignment):
             self.put_down(assignment, assignment.verdict or outcome)
 

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
-_WEIGHT = 0.05
+from cherga.words.clock import Clock
+
+SHORTEST = 1e-6
+FEWEST = 100
+"""Jobs over which the mean is taken, at least; with many slots more, for those of one size end in bursts."""
 
 
 class Pace:
-    """The mean run time of a runner's jobs, and what will start within ``lookahead`` seconds at that rate."""
+    """The mean time between two ends of a runner that has work, and what will start within ``lookahead`` seconds at that rate.
 
-    def __init__(self, slots: int, lookahead: float) -> None:
-        self._slots = slots
+    Ends, not run times: what a job costs is also what stands around it, and coroutines share one thread.
+    """
+
+    def __init__(self, slots: int, lookahead: float, most: int, clock: Clock) -> None:
         self._lookahead = lookahead
-        self._mean: float | None = None
+        self._most = most
+        self._window = max(FEWEST, 2 * slots)
+        self._mean = 0.0
+        self._seen = 0
+        self._last = 0.0
+        self._monotonic = clock.monotonic
 
-    def took(self, seconds: float) -> None:
-        """A job took this long. Lost updates between threads do no harm: it is an estimate."""
-        mean = self._mean
-        self._mean = seconds if mean is None else mean + _WEIGHT * (seconds - mean)
+    def resume(self) -> None:
+        """There is work again, after there was none."""
+        self._last = self._monotonic()
+
+    def ended(self) -> None:
+        """A job has ended. Lost updates between threads do no harm: it is an estimate."""
+        now = self._monotonic()
+        interval = now - self._last
+        self._last = now
+
+        if self._seen < self._window:
+            self._seen += 1
+
+        self._mean += (interval - self._mean) / self._seen
 
     def forget(self) -> None:
         """What was measured no longer holds: claim nothing ahead until a job has ended."""
-        self._mean = None
+        self._seen = 0
 
-    def ahead(self) -> int:
-        """Jobs that the slots will start within the lookahead, beside those that fill them."""
-        if self._mean is None:
+    def ahead(self, busy: bool) -> int:
+        """Jobs that will start within the lookahead, beside those that fill the slots; ``busy``: something runs now."""
+        silent = busy and self._monotonic() - self._last > self._lookahead
+
+        if silent or not self._seen:
             return 0
 
-        return int(self._slots * self._lookahead / max(self._mean, 1e-6))
+        return min(self._most, int(self._lookahead / max(self._mean, SHORTEST)))

@@ -22,10 +22,16 @@ class Runner(Protocol):
 
     refill_below: int
     """Ring when no more than this many wait; ``NOT_WAITED_FOR``: do not ring."""
-    half: int
-    """Where it is time to claim again."""
     lent: int
     """Slots lent by jobs that wait for other jobs."""
+
+    @property
+    def ahead(self) -> int | None:
+        """Jobs wanted beside those that fill the slots, as the last look at the room found; at half it is time to claim.
+
+        None: the runner itself sees to it that no more are claimed than can be written.
+        """
+        ...
 
     def start(self) -> None: ...
     def submit(self, assignments: Sequence[Assignment]) -> None: ...

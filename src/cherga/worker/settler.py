@@ -49,6 +49,7 @@ class Settler:
         self._heard = heard
         self._longest = longest
         """Seconds of waiting after which a sign of life is due."""
+        self._once = slots.once
         self._beat = partial(slots.beat, Pulse.SETTLER)
         self._items: list[Item] = []
         self._inbox: SimpleQueue[Item] = SimpleQueue()
@@ -60,6 +61,10 @@ class Settler:
         """Put down a settlement; returns at once."""
         self.unwritten = 0
         """Settlements taken out of the inbox and not yet written."""
+        self.awaited = False
+        """Somebody claims no more until something is written."""
+        self.ring: Callable[[], None] = _nobody
+        """Tells whoever waits so."""
 
     def start(self) -> None:
         self._turns.start()
@@ -80,6 +85,11 @@ class Settler:
     def expect(self, token: int, answered: Callable[[bool], None]) -> None:
         """Call this, once, with whether the settlement under this claim token was written; on the settler's thread."""
         self._expected[token] = answered
+
+    @property
+    def backlog(self) -> int:
+        """Jobs that have ended and are not yet written, or a few more."""
+        return self._inbox.qsize() + self.unwritten
 
     @property
     def idle(self) -> bool:
@@ -110,6 +120,10 @@ class Settler:
         self._items.clear()
         self.unwritten = 0
 
+        if self.awaited:
+            self.awaited = False
+            self.ring()
+
         if stopping:
             self._turns.end()
 
@@ -119,6 +133,7 @@ class Settler:
 
         with suppress(Empty):
             items.append(self._inbox.get(timeout=self._patience()))
+            self.unwritten = min(BATCH, self._inbox.qsize() + 1)
 
             while len(items) < BATCH:
                 items.append(self._inbox.get_nowait())
@@ -166,6 +181,9 @@ class Settler:
         except Exception:
             self._settle_apart(settlements)
             return
+
+        if answers and self._once:
+            self._once.let_go(settlement.token for settlement in settlements)
 
         if Settled.REFUSED in answers:
             _log_refused(settlements, answers)
@@ -217,6 +235,10 @@ def _guarded(call: Callable[..., object], *args: object) -> None:
         call(*args)
     except BaseException:
         logger.exception("the settler could not tell of what it wrote", extra={"action": "settle.untold"})
+
+
+def _nobody() -> None:
+    """Nobody waits."""
 
 
 def _reports_of(context: Context, now: float) -> list[Report]:

@@ -1,12 +1,13 @@
-"""A small table in shared memory: what a worker process runs, readable by its supervisor after its death.
+"""A small table in shared memory: how a worker process stands, readable by its supervisor, and what it has begun.
 
 It replaces messages per job: 8 bytes written at the start of user code and 8 at its end.
 
     0   lease_until   float64, seconds of uptime: past it nothing new is started
     8   ticks         int64 each, one an engine thread, counted up by it: silence means that it hangs
-    32  tokens        int64 each, one a slot: the claim token whose user code runs, 0 when idle
-        ended         int64 each: tokens of work that must not run twice, the latest that ended, in a ring
-        batched       int64 each: tokens of jobs that run many in one call
+    32  slate         what has begun (``cherga.doors.slate``), unless the broker keeps a slate that outlives the supervisor too
+
+On the slate stand, in this order: jobs that must not run twice, until what became of them is written; one token a slot; and
+the jobs that run many in one call.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ import mmap
 import os
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
-from functools import cached_property
 from itertools import accumulate
-from itertools import count as numbers
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from cherga.doors.slate import Memory, places_of, read_slate, slate_size
+from cherga.words.session import Begun
+
 NEVER = float("inf")
-REMEMBERED = 1024
-"""More than can have ended and not yet be written down."""
+MOST_AHEAD = 2000
+"""Jobs claimed ahead by one runner, at most."""
 BATCHED = 32_768
 """Jobs that may stand in calls for many, at once and in one process."""
 
@@ -64,24 +66,31 @@ class SlotTable:
 
     def __init__(self, memory: mmap.mmap | bytearray, count: int) -> None:
         view = memoryview(memory)
-        ring = _HEAD + 8 * count
-        # In the machine's own order: each is then written at one go, never byte by byte.
         self._lease = view[:8].cast("d")
         self._ticks = view[8:_HEAD].cast("q")
-        self._tokens = view[_HEAD:ring].cast("q")
-        batched = ring + 8 * REMEMBERED
-        self._ended = view[ring:batched].cast("q")
-        self._batched = view[batched : self.size(count)].cast("q")
-        self._ends = numbers()
+        self._count = count
+        self.once = Once(most_in_hand(count))
+        """Jobs that must not run twice."""
+        self.batches = Places(BATCHED)
+        """The places of jobs that run many in one call."""
+        self._own = places_of(view[_HEAD : self.size(count)])
+        self._lay_out(self._own)
 
     @staticmethod
     def size(count: int) -> int:
-        return _HEAD + 8 * (count + REMEMBERED + BATCHED)
+        return _HEAD + SlotTable.slate_size(count)
+
+    @staticmethod
+    def slate_size(count: int) -> int:
+        """Bytes of the part that says what has begun."""
+        return slate_size(most_in_hand(count), count + BATCHED)
 
     @classmethod
     def private(cls, count: int) -> Self:
         """A table of this process alone, for embedded mode."""
-        return cls(bytearray(cls.size(count)), count)
+        table = cls(bytearray(cls.size(count)), count)
+        table.note_on(None)
+        return table
 
     @classmethod
     def shared(cls, fd: int, count: int) -> Self:
@@ -101,14 +110,15 @@ class SlotTable:
         """By ``Pulse``."""
         return tuple(self._ticks)
 
-    @cached_property
-    def batches(self) -> BatchTable:
-        """The places of jobs that run many in one call."""
-        return BatchTable(self._batched)
-
     def beat(self, pulse: Pulse) -> None:
         """Show that this thread still turns; called by itself alone."""
         self._ticks[pulse] += 1
+
+    def note_on(self, slate: Memory | None) -> None:
+        """Note on this slate what begins from here on, for another session; on this table's own where the broker keeps none."""
+        places = self._own if slate is None else places_of(slate)
+        places[0] = self.once.count
+        self._lay_out(places)
 
     def begin(self, slot: int, token: int) -> None:
         """User code begins under this token."""
@@ -118,21 +128,26 @@ class SlotTable:
         """The slot is idle."""
         self._tokens[slot] = 0
 
-    def remember(self, token: int) -> None:
-        """User code ran under this token and must not run again, though its end may not be written down yet."""
-        self._ended[next(self._ends) % REMEMBERED] = token
+    def begun(self) -> Begun | None:
+        """What runs, or ran when the process died, and what must not run again; None when the broker keeps the slate."""
+        return read_slate(self._own)
 
-    def started(self) -> frozenset[int]:
-        """The tokens under which user code runs, or ran when the process died, and those remembered."""
-        return frozenset(token for token in (*self._tokens, *self._ended, *self._batched) if token)
+    def _lay_out(self, places: memoryview[int]) -> None:
+        slots = 1 + self.once.count
+        batches = slots + self._count
+        self.once.places = places[1:slots]
+        self._tokens = places[slots:batches]
+        self.batches.places = places[batches : batches + BATCHED]
 
 
-class BatchTable:
+class Places:
     """Places for claim tokens, taken and given back many at once. Safe from any thread."""
 
-    def __init__(self, tokens: memoryview[int]) -> None:
-        self._tokens = tokens
-        self._free = deque(range(len(tokens)))
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.places: memoryview[int] = memoryview(bytearray()).cast("q")
+        """Where they are."""
+        self._free = deque(range(count))
 
     @property
     def left(self) -> int:
@@ -146,15 +161,50 @@ class BatchTable:
     def begin(self, places: Sequence[int], tokens: Iterable[int]) -> None:
         """User code begins under these tokens."""
         for place, token in zip(places, tokens, strict=True):
-            self._tokens[place] = token
+            self.places[place] = token
 
-    def end(self, places: Sequence[int], remembered: frozenset[int] = frozenset()) -> None:
-        """Give the places back. Those remembered must not run again: they stay until their places are taken anew."""
+    def end(self, places: Sequence[int]) -> None:
+        """Give the places back."""
         for place in places:
-            if self._tokens[place] not in remembered:
-                self._tokens[place] = 0
+            self.places[place] = 0
 
         self._free.extend(places)
+
+
+class Once(Places):
+    """Jobs that must not run twice: their tokens stand from before they begin until what became of them is written."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self._held: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def keep(self, tokens: Collection[int]) -> bool:
+        """Note them all; False, and none is noted, when there are not so many places: then they must not begin."""
+        try:
+            for token in tokens:
+                place = self._free.popleft()
+                self._held[token] = place
+                self.places[place] = token
+        except IndexError:
+            self.let_go(tokens)
+            return False
+
+        return True
+
+    def let_go(self, tokens: Iterable[int]) -> None:
+        """What became of these is known to the broker, or they have not begun after all."""
+        self.end([place for token in tokens if (place := self._held.pop(token, None)) is not None])
+
+
+def most_in_hand(count: int) -> int:
+    """Jobs that a process with so many slots has claimed and not yet written down, at most.
+
+    Beside those in slots and in calls for many: what two runners have ahead, and what has ended meanwhile.
+    """
+    return count + 3 * MOST_AHEAD + BATCHED
 
 
 def shared_memory(count: int) -> int:

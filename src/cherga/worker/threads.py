@@ -27,17 +27,17 @@ class ThreadRunner:
     """A fixed pool of threads, each with a slot of its own."""
 
     def __init__(
-        self, executor: Executor, slots: range, lookahead: float, ring: Callable[[], None], spare: Sequence[int] = ()
+        self, executor: Executor, slots: range, pace: Pace, ring: Callable[[], None], spare: Sequence[int] = ()
     ) -> None:
         self.refill_below = NOT_WAITED_FOR
-        self.half = 0
+        self.ahead = 0
         self.lent = 0
         self._alive = 0
         self._spare = deque(spare)
         self._executor = executor
         self._slots = slots
         self._ring = ring
-        self._pace = Pace(len(slots), lookahead)
+        self._pace = pace
         self._waiting: SimpleQueue[Assignment | None] = SimpleQueue()
         self._regular = len(slots)
         """Threads that are not lent."""
@@ -99,6 +99,9 @@ class ThreadRunner:
         return False
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
+        if not self.in_hand():
+            self._pace.resume()
+
         self._count(len(assignments))
 
         for assignment in assignments:
@@ -112,9 +115,9 @@ class ThreadRunner:
         return self._taken_in - sum(self._ended.values())
 
     def room(self) -> int:
-        ahead = self._pace.ahead()
-        self.half = ahead // 2
-        return self._regular + self.lent + ahead - self.in_hand()
+        in_hand = self.in_hand()
+        self.ahead = self._pace.ahead(busy=in_hand > 0)
+        return self._regular + self.lent + self.ahead - in_hand
 
     def free(self) -> int:
         """Slots without a job; below 0 when more are in hand."""
@@ -168,15 +171,16 @@ class ThreadRunner:
             self._taken_in += number
 
     def _work(self, slot: int) -> None:
-        waiting, ended, run, pace = self._waiting, self._ended, self._executor.run, self._pace
+        waiting, ended, run, note_end = self._waiting, self._ended, self._executor.run, self._pace.ended
 
         while (assignment := waiting.get()) is not None:
             try:
-                run(assignment, slot, pace)
+                run(assignment, slot)
             except BaseException as error:
                 tell_broken(assignment, error)
 
             ended[slot] += 1
+            note_end()
             del assignment
 
             if waiting.qsize() <= self.refill_below:

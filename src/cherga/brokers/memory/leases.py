@@ -11,7 +11,7 @@ from cherga.brokers.memory.ending import end_unasked, head_of, make_ready_at
 from cherga.brokers.memory.settling import counters_of
 from cherga.brokers.memory.store import Session, Store
 from cherga.rules.attempts import with_attempt
-from cherga.rules.deaths import Victim, fate_of
+from cherga.rules.deaths import Victim, fate_of, runs_once
 from cherga.rules.settings import BrokerSettings
 from cherga.words.job import JobRow, JobState
 from cherga.words.session import Cancel, Death, SessionInfo, Signals, WorkerInfo
@@ -129,7 +129,7 @@ def _victim(row: JobRow, death: Death, worker: str) -> Victim:
         began=death.started is None or row.token in death.started,
         orderly=death.orderly,
         cancelling=row.cancel_requested,
-        on_crash=overrides.on_crash if (overrides := head_of(row).overrides) else None,
+        once=row.token in death.once or runs_once(head_of(row)),
         worker=worker,
         started_at=row.started_at,
     )

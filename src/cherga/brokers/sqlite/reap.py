@@ -17,7 +17,7 @@ from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CODES
 from cherga.brokers.sqlite.sweeps import Sweep, note_sweep
 from cherga.brokers.sqlite.write import Write
-from cherga.rules.deaths import Victim, fate_of
+from cherga.rules.deaths import Victim, fate_of, runs_once
 from cherga.words.job import JobState
 from cherga.words.session import Death
 from cherga.words.settlement import Charge
@@ -119,7 +119,7 @@ def _victim(held: Held, death: Death, worker: str) -> Victim:
         began=death.started is None or held.token in death.started,
         orderly=death.orderly,
         cancelling=bool(held.cancel),
-        on_crash=overrides.on_crash if (overrides := held.head.overrides) else None,
+        once=held.token in death.once or runs_once(held.head),
         worker=worker,
         started_at=held.started_at,
     )
