@@ -32,7 +32,6 @@ def read_time(text: str) -> datetime:
     """An ISO 8601 time, local where it names no zone. Raises ``ValueError`` that says what was expected."""
     try:
         time = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return time if time.utcoffset() is not None else time.astimezone()
+    except (ValueError, OverflowError):
         raise ValueError(f"expected a time such as 2031-05-17T09:30 or 2031-05-17T07:30Z, got {text!r}") from None
-
-    return time if time.utcoffset() is not None else time.astimezone()

@@ -16,8 +16,9 @@ import msgspec
 
 from cherga.client.applications import current_source
 from cherga.client.children import Children
-from cherga.rules.codec import decode, encode
+from cherga.rules.codec import check_size, decode, encode
 from cherga.rules.options import Duration, seconds
+from cherga.rules.settings import Settings
 from cherga.words.claim import ClaimedJob
 from cherga.words.clock import Clock
 from cherga.words.control import TaskCancelError
@@ -33,6 +34,7 @@ LOG_LINE_LIMIT = 16_384
 """Characters of one log line or note that are kept."""
 NOT_YET = float("-inf")
 """Before everything that a monotonic clock shows, which may begin at 0."""
+_DEFAULTS = Settings()
 
 _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
@@ -242,8 +244,8 @@ class Context:
         return self._meta
 
     def save_meta(self) -> None:
-        """Store ``meta`` as it is now."""
-        self.latest_meta = encode(self.meta)
+        """Store ``meta`` as it is now. Raises ``PayloadTooLarge`` when it is over ``max_payload``, and stores nothing."""
+        self.latest_meta = self._sized(encode(self.meta), "meta")
         self._reporter.touch(self)
 
     def log(self, line: str) -> None:
@@ -253,9 +255,13 @@ class Context:
     def emit(self, value: Any) -> None:
         """Add a value to the job's stream, for ``job.stream()`` and the browser; the last thousand are kept.
 
-        Raises ``TypeError`` for a value that cannot be encoded.
+        Raises ``TypeError`` for a value that cannot be encoded, ``PayloadTooLarge`` for one over ``max_payload``.
         """
-        self._add_event(EventKind.VALUE, encode(value))
+        self._add_event(EventKind.VALUE, self._sized(encode(value), "the emitted value"))
+
+    def _sized(self, data: bytes, what: str) -> bytes:
+        limit = self._host.app.settings.max_payload if self._host is not None else _DEFAULTS.max_payload
+        return check_size(data, limit, what)
 
     def _add_event(self, kind: EventKind, data: bytes) -> None:
         if self.events is None:

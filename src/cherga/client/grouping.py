@@ -13,7 +13,7 @@ from cherga.client.relatives import family_of, rows_of, total_progress_of
 from cherga.client.signals import Event
 from cherga.doors.broker import FullBroker
 from cherga.rules.codec import decode
-from cherga.rules.options import Duration, text
+from cherga.rules.options import Duration, short_text
 from cherga.words.errors import ResultExpired
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobRow, JobState, Progress
@@ -153,4 +153,4 @@ def _head(row: JobRow) -> JobHead:
 
 
 def _checked(message: str | None) -> str | None:
-    return None if message is None else text(message, "message")
+    return None if message is None else short_text(message, "message")

@@ -23,7 +23,7 @@ from cherga.client.waiters import LONGEST_LOOK, LoopWaiter, ThreadWaiter, Waiter
 from cherga.client.waiting import OUTSIDE, on_loop, refuse_on_loop, waiting_for
 from cherga.doors.broker import FullBroker
 from cherga.rules.codec import decode, decoder
-from cherga.rules.options import Duration, seconds, text
+from cherga.rules.options import Duration, seconds, short_text
 from cherga.words.clock import Clock
 from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
 from cherga.words.inspection import Family
@@ -184,7 +184,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     def cancel(self, message: str | None = None) -> bool:
         """Ask that the job does not run, or stops running. False when it had ended already."""
-        words = None if message is None else text(message, "message")
+        words = None if message is None else short_text(message, "message")
         return bool(cancel(self._source, [self.id], words))
 
     def retry(self) -> bool:
@@ -217,7 +217,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     async def acancel(self, message: str | None = None) -> bool:
         """The async twin of ``cancel``."""
-        words = None if message is None else text(message, "message")
+        words = None if message is None else short_text(message, "message")
         touched, events = await self._source.submitter.call(cancel_untold, self._source, [self.id], words)
         tell(self._source, events)
         return bool(touched)

@@ -33,7 +33,7 @@ def check_unique_key(wish: UniqueKey) -> UniqueKey:
     if wish == "":
         raise ConfigError("expected unique to be True, a text, names of arguments or a function, got ''")
 
-    return check.text(wish, "unique") if isinstance(wish, str) else _names(wish, "unique")
+    return check.short_text(wish, "unique") if isinstance(wish, str) else _names(wish, "unique")
 
 
 def check_limit_key(wish: LimitKey) -> LimitKey:

@@ -21,7 +21,6 @@ from cherga.words.limits import LIMIT, OVERRIDE, LimitRule, LimitUse, Overflow
 from cherga.words.shared import Definition
 
 NO_RULE = LimitRule()
-MOST = 1_000_000_000
 """The highest number that a limit can be."""
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -192,10 +191,10 @@ def _check_length(name: str, max_length: int | UnsetType | None, overflow: str |
 
 
 def _count(value: int, what: str) -> int:
-    if check.count(value, what) > MOST:
-        raise ConfigError(f"expected {what} to be {MOST:,} at most, got {value}; None for no limit")
+    if isinstance(value, int) and value > check.MOST:
+        raise ConfigError(f"expected {what} to be {check.MOST:,} at most, got {check.shown(value)}; None for no limit")
 
-    return value
+    return check.count(value, what)
 
 
 def _overflow(value: str) -> Overflow:

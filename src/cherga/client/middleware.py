@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cherga.client.context import Context
 from cherga.client.fitting import fits
-from cherga.client.order import pack_head
+from cherga.client.order import check_head, pack_head
 from cherga.client.scopes import Settle
 from cherga.client.task import Task
 from cherga.words.errors import ConfigError
@@ -125,7 +125,9 @@ def _packed(outgoing: Outgoing) -> NewJob:
     if outgoing.headers == head.headers:
         return outgoing.job
 
-    return replace(outgoing.job, head=pack_head(replace(head, headers=outgoing.headers)))
+    changed = replace(head, headers=outgoing.headers)
+    check_head(changed)
+    return replace(outgoing.job, head=pack_head(changed))
 
 
 def _head(job: NewJob) -> JobHead:

@@ -17,13 +17,15 @@ from cherga.client.keys import LimitKey, UniqueKey, check_limit_key, check_uniqu
 from cherga.rules import options as check
 from cherga.rules.elsewhere import JOB, refused
 from cherga.rules.options import Duration
-from cherga.words.errors import ConfigError
+from cherga.words.errors import ConfigError, InvalidArguments
 from cherga.words.push import Edge, EdgePolicy, JobHead, NewJob, OnCrash, Overrides
 from cherga.words.unique import OnConflict, Unique, UniqueWhile
 
 _encode = msgspec.msgpack.Encoder().encode
 _EMPTY_HEAD = JobHead()
 EDGES_SHOWN = 100
+MOST_BESIDE = 65_536
+"""Bytes of description, tags and headers of one job together."""
 _NO_OVERRIDES = Overrides()
 
 
@@ -76,7 +78,13 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 def new_job(task: str, payload: bytes, order: Order, unique: Unique | None, limit_keys: tuple[str, ...] = ()) -> NewJob:
-    """A job to push, from its parts."""
+    """A job to push, from its parts. Raises ``InvalidArguments`` for a unique key that is too long."""
+    if unique is not None and len(unique.key) > check.LONGEST_TEXT:
+        raise InvalidArguments(
+            f"task {task}: expected a unique key of at most {check.LONGEST_TEXT:,} characters, got {len(unique.key):,}; make "
+            "it of what is shorter, such as an id or a hash"
+        )
+
     return NewJob(
         id=order.id or new_id(),
         task=task,
@@ -109,8 +117,20 @@ def order_with(order: Order, task: str, given: UsingOptions) -> Order:
 
 
 def with_head(order: Order, head: JobHead) -> Order:
-    """The order with this head."""
+    """The order with this head. Raises ``ConfigError`` for one that is too large."""
+    check_head(head)
     return replace(order, head=head, packed_head=pack_head(head))
+
+
+def check_head(head: JobHead) -> None:
+    """Raise ``ConfigError`` where the texts beside a job are too much together."""
+    texts = (head.description or "", *head.tags, *head.headers, *head.headers.values())
+
+    if (size := sum(len(each.encode()) for each in texts)) > MOST_BESIDE:
+        raise ConfigError(
+            f"expected description, tags and headers to be at most {MOST_BESIDE:,} bytes together, got {size:,}; store large "
+            "data elsewhere and pass its name"
+        )
 
 
 def shown(edges: Iterable[Edge]) -> tuple[UUID, ...]:
@@ -125,6 +145,8 @@ def pack_head(head: JobHead) -> bytes | None:
 
 def _check_whole(order: Order, task: str) -> None:
     """What only the options together can tell."""
+    _check_times(order, task)
+
     if order.unique is not False or (order.hold, order.period, order.conflict) == (
         UniqueWhile.UNFINISHED,
         None,
@@ -133,6 +155,14 @@ def _check_whole(order: Order, task: str) -> None:
         return
 
     raise ConfigError(f"task {task}: expected unique together with unique_while, unique_for or on_conflict")
+
+
+def _check_times(order: Order, task: str) -> None:
+    """A job that expires before it may start would never run."""
+    start, end = (order.run_at, order.expires_at) if order.run_at is not None else (order.delay, order.expires_in)
+
+    if start is not None and end is not None and end <= start:
+        raise ConfigError(f"task {task}: expected expires to be later than run_in or run_at, or the job would never run")
 
 
 def _order_fields(given: UsingOptions) -> dict[str, Any]:
@@ -173,7 +203,7 @@ def _id(value: UUID | str) -> UUID:
     try:
         return as_id(value)
     except (ValueError, TypeError, AttributeError):
-        raise ConfigError(f"expected id to be a UUID or its text, got {value!r}") from None
+        raise ConfigError(f"expected id to be a UUID or its text, got {check.shown(value)}") from None
 
 
 def _edges(after: Iterable[Job[Any] | Edge], policy: EdgePolicy = EdgePolicy.SUCCEEDED) -> tuple[Edge, ...]:
@@ -181,20 +211,20 @@ def _edges(after: Iterable[Job[Any] | Edge], policy: EdgePolicy = EdgePolicy.SUC
 
     for each in found:
         if not isinstance(each, Job | Edge):
-            raise ConfigError(f"expected after to be a list of jobs, got {each!r} in it")
+            raise ConfigError(f"expected after to be a list of jobs, got {check.shown(each)} in it")
 
     return tuple(each if isinstance(each, Edge) else Edge(each.id, policy) for each in found)
 
 
 def _edge_policy(value: str) -> EdgePolicy:
     if value not in (EdgePolicy.SUCCEEDED, EdgePolicy.ENDED):
-        raise ConfigError(f"expected after_policy to be 'succeeded' or 'ended', got {value!r}")
+        raise ConfigError(f"expected after_policy to be 'succeeded' or 'ended', got {check.shown(value)}")
 
     return EdgePolicy(value)
 
 
 def _text_or_none(value: str | None, what: str) -> str | None:
-    return None if value is None else check.text(value, what)
+    return None if value is None else check.short_text(value, what)
 
 
 def _start_fields(given: UsingOptions) -> dict[str, float | None]:
@@ -246,9 +276,12 @@ def _head_fields(given: UsingOptions, head: JobHead) -> dict[str, Any]:
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(given, Mapping):
-        raise ConfigError(f"expected headers to be a mapping of text to text, got {given!r}")
+        raise ConfigError(f"expected headers to be a mapping of text to text, got {check.shown(given)}")
 
-    return {check.text(key, "a header's name"): check.text(value, f"header {key!r}") for key, value in given.items()}
+    return {
+        check.short_text(key, "a header's name"): check.short_text(value, f"header {check.shown(key)}")
+        for key, value in given.items()
+    }
 
 
 def _override_fields(given: UsingOptions) -> dict[str, Any]:
@@ -278,4 +311,4 @@ def on_crash(value: str) -> OnCrash:
     try:
         return OnCrash(value)
     except ValueError:
-        raise ConfigError(f"expected on_crash to be 'retry' or 'fail', got {value!r}") from None
+        raise ConfigError(f"expected on_crash to be 'retry' or 'fail', got {check.shown(value)}") from None

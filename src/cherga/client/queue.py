@@ -18,7 +18,7 @@ from cherga.client.order import Order, UsingOptions, order_with, with_head
 from cherga.client.publish import find_published
 from cherga.client.task import Task
 from cherga.rules import options as check
-from cherga.rules.codec import encode_argument
+from cherga.rules.codec import check_size, encode_argument
 from cherga.rules.elsewhere import RQ_JOB, refusal
 from cherga.rules.options import Duration
 from cherga.words.errors import ConfigError, JobNotFound
@@ -39,6 +39,8 @@ class Application(Source, Protocol):
     def build_named(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Order], Order]
     ) -> NewJob: ...
+    @property
+    def max_payload(self) -> int: ...
     def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
     async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
     def jobs(self, *, queue: str, states: Iterable[JobState], limit: int) -> list[Job[Any]]: ...
@@ -154,7 +156,7 @@ class Queue:
         fields: dict[str, Any] = {}
 
         if (meta := options.get("meta")) is not None:
-            fields["meta"] = _pack_meta(name, meta)
+            fields["meta"] = check_size(_pack_meta(name, meta), self.connection.max_payload, f"task {name}: meta")
 
         for option in ("on_success", "on_failure"):
             if (function := options.get(option)) is not None:

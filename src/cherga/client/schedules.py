@@ -270,13 +270,13 @@ def _timed(schedule: Schedule, timing: Mapping[str, Any]) -> Schedule:
         raise refused(min(unknown), SCHEDULE_WORDS)
 
     if "cron" in timing:
-        fields |= {"cron": check.text(timing["cron"], "cron"), "every": None}
+        fields |= {"cron": check.short_text(timing["cron"], "cron"), "every": None}
 
     if "every" in timing:
         fields |= {"every": check.seconds(timing["every"], "every"), "cron": timing.get("cron")}
 
     if "timezone" in timing:
-        fields["timezone"] = check.text(timing["timezone"], "timezone")
+        fields["timezone"] = check.short_text(timing["timezone"], "timezone")
 
     if "catch_up" in timing:
         fields["catch_up"] = _catch_up(timing["catch_up"])

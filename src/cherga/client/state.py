@@ -68,7 +68,7 @@ class StateHandle(Generic[S]):
 
     def __init__(self, kind: type[S], source: StateSource, key: str = "") -> None:
         self.kind = kind
-        self.key = check.text(key, "key of a state")
+        self.key = check.short_text(key, "key of a state")
         self._name = f"{name_of(kind)}:{key}" if key else name_of(kind)
         self._decode = decoder_of(kind)
         self._source = source

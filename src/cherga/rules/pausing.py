@@ -29,10 +29,10 @@ def write_arguments(arguments: Mapping[str, Any]) -> str:
         raise ConfigError("expected at least one argument to pause by, got none")
 
     for name, value in arguments.items():
-        check.text(name, "an argument's name")
+        check.short_text(name, "an argument's name")
 
         if isinstance(value, str):
-            check.text(value, f"argument {name!r}")
+            check.short_text(value, f"argument {name!r}")
         elif not isinstance(value, int | float | bool | None) or (isinstance(value, float) and not isfinite(value)):
             raise ConfigError(f"expected argument {name!r} to be text, a number, True, False or None, got {value!r}")
 

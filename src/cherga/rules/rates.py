@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from cherga.rules.options import LONGEST
+from cherga.rules.options import LONGEST, shown
 from cherga.words.errors import ConfigError
 from cherga.words.limits import Rate
 
@@ -37,7 +37,7 @@ def read_rate(text: str) -> Rate:
     number, unit = (found[2] or "1", found[3]) if found else ("0", "s")
 
     if found is None or number == "." or int(found[1]) < 1 or not 0 < float(number) * _UNITS[unit] <= LONGEST:
-        raise ConfigError(f"expected a rate like '100/m' (s, m, h or d; '10/30s' for other periods), got {text!r}")
+        raise ConfigError(f"expected a rate like '100/m' (s, m, h or d; '10/30s' for other periods), got {shown(text)}")
 
     return Rate(int(found[1]), float(number) * _UNITS[unit])
 

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from cherga.rules.options import count, number
+from cherga.rules.options import LONGEST, count, number, shown
 from cherga.words.errors import ConfigError
 
 Kinds = tuple[type[BaseException], ...]
@@ -26,11 +26,13 @@ class Backoff(Struct, frozen=True):
             number(getattr(self, field), f"{field} of Backoff")
 
     def wait(self, attempt: int) -> float:
-        """Seconds to wait after this attempt (from 1), before jitter."""
+        """Seconds to wait after this attempt (from 1), before jitter; a hundred years at most."""
+        most = min(self.cap, LONGEST)
+
         try:
-            return min(self.cap, self.base * self.factor ** (attempt - 1))
+            return min(most, self.base * float(self.factor) ** (attempt - 1))
         except OverflowError:
-            return self.cap
+            return most if self.base else 0.0
 
 
 class Retry(Struct, frozen=True):
@@ -66,7 +68,7 @@ class Retry(Struct, frozen=True):
 
     def wait(self, attempt: int, chance: float) -> float:
         """Seconds until the next attempt; ``chance`` is a random number from 0 to 1."""
-        seconds = self.backoff.wait(attempt) if isinstance(self.backoff, Backoff) else float(self.backoff)
+        seconds = self.backoff.wait(attempt) if isinstance(self.backoff, Backoff) else float(min(self.backoff, LONGEST))
         return seconds * (1.0 + self.jitter * (2.0 * chance - 1.0))
 
 
@@ -76,6 +78,6 @@ def exception_kinds(value: Any, what: str) -> Kinds:
 
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigError(f"expected {what} to hold exception classes, got {kind!r}")
+            raise ConfigError(f"expected {what} to hold exception classes, got {shown(kind)}")
 
     return kinds

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from math import isfinite
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from cherga.rules.elsewhere import APPLICATION, refused
-from cherga.rules.options import LONGEST
+from cherga.rules.options import LONGEST, shown
 from cherga.words.errors import ConfigError
 
 SHORTEST_INTERVAL = 0.05
@@ -94,6 +93,8 @@ def make_settings(name: str, given: dict[str, Any]) -> Settings:
         settings = msgspec.convert({**outer, "broker": {**inner, "namespace": name}}, Settings)
     except msgspec.ValidationError as error:
         raise ConfigError(f"a setting is wrong: {error}") from error
+    except (ValueError, OverflowError) as error:  # a number of thousands of digits
+        raise ConfigError(f"a setting is wrong: expected numbers up to {MOST:,}, got one that cannot be shown") from error
 
     check(settings)
     return settings
@@ -130,22 +131,37 @@ _AT_LEAST_ONE = frozenset({"claim_limit", "max_payload", "crash_cap"})
 
 
 def _faults(settings: Settings | BrokerSettings) -> list[str]:
-    faults: list[str] = []
+    return [
+        f"expected {name} to {expected}, got {shown(value)}"
+        for name in settings.__struct_fields__
+        if (expected := _expected(name, value := getattr(settings, name)))
+    ]
 
-    for name in settings.__struct_fields__:
-        value = getattr(settings, name)
 
-        if name in _INTERVALS and not (isfinite(value) and value >= SHORTEST_INTERVAL):
-            faults.append(f"expected {name} to be at least {SHORTEST_INTERVAL} seconds, got {value!r}")
-        elif name == "max_time" and value == 0:
-            faults.append("expected max_time to be more than 0 seconds, or None for no limit, got 0")
-        elif name in _AT_LEAST_ONE and value < 1:
-            faults.append(f"expected {name} to be 1 or more, got {value!r}")
-        elif name == "crash_backoff" and not (value and all(isfinite(wait) and wait >= 0 for wait in value)):
-            faults.append(f"expected {name} to hold at least one wait, none of them negative, got {value!r}")
-        elif isinstance(value, int | float) and not (isfinite(value) and value >= 0):
-            faults.append(f"expected {name} to be a number, 0 or more, got {value!r}")
-        elif isinstance(value, float) and value > LONGEST:
-            faults.append(f"expected {name} to be a hundred years at most, got {value!r} seconds")
+def _expected(name: str, value: object) -> str | None:
+    """What the setting was to be; None when it is right."""
+    if name == "crash_backoff":
+        waits = value if isinstance(value, tuple) else ()
+        return None if waits and all(0 <= wait <= LONGEST for wait in waits) else _WAITS
 
-    return faults
+    if not isinstance(value, int | float):
+        return None
+
+    if name == "max_time" and value == 0:
+        return "be more than 0 seconds, or None for no limit"
+
+    if name in _INTERVALS and not value >= SHORTEST_INTERVAL:
+        return f"be at least {SHORTEST_INTERVAL} seconds"
+
+    if not value >= (least := int(name in _AT_LEAST_ONE)):
+        return "be 1 or more" if least else "be a number, 0 or more"
+
+    if isinstance(value, float):
+        return None if value <= LONGEST else "be a hundred years at most"
+
+    return None if value <= MOST else f"be at most {MOST:,}"
+
+
+MOST = 2**63 - 1
+"""What every broker can store: numbers of code may be made of dates."""
+_WAITS = "hold at least one wait, none of them negative or longer than a hundred years"

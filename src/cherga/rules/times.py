@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+
+from cherga.words.clock import moment
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def span(seconds: float) -> str:
@@ -59,4 +63,5 @@ def local(seconds: float, now: float) -> str:
 
 
 def _local(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds).astimezone()
+    time = moment(seconds)
+    return (time or _UNKNOWN).astimezone()

@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+_FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2, 9999))
+
 
 class Clock(Protocol):
     """Three clocks: one that people read, one that only measures, one that goes on while the machine sleeps."""
@@ -41,5 +43,9 @@ class SystemClock:
 
 
 def moment(seconds: float | None) -> datetime | None:
-    """The stored seconds as an aware datetime in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    """The stored seconds as an aware datetime in UTC: the first or last that calendars know where they lie beyond, None where
+    they are no number."""
+    if seconds is None or seconds != seconds:
+        return None
+
+    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), UTC)

@@ -45,7 +45,7 @@ def _wish_of(error: BaseException) -> Outcome | None:
         case Snooze():
             return Snoozed(_delay(error.delay, "the delay of Snooze"))
         case TaskCancelError():
-            return Cancelled(_printable(str(error.reason)), Reason.CANCELLED)
+            return Cancelled(_printable(str(error.reason))[:MESSAGE_LIMIT], Reason.CANCELLED)
         case RetryLater():
             return Failed(describe(error), delay=_delay(error.delay, "the delay of RetryLater"))
         case _:
