@@ -132,7 +132,7 @@ _AT_LEAST_ONE = frozenset({"claim_limit", "max_payload", "crash_cap"})
 
 def _faults(settings: Settings | BrokerSettings) -> list[str]:
     return [
-        f"expected {name} to {expected}, got {shown(value)}"
+        f"expected {name} to {expected}, got {shown(value)}{' seconds' if expected == _TOO_LONG else ''}"
         for name in settings.__struct_fields__
         if (expected := _expected(name, value := getattr(settings, name)))
     ]
@@ -157,11 +157,12 @@ def _expected(name: str, value: object) -> str | None:
         return "be 1 or more" if least else "be a number, 0 or more"
 
     if isinstance(value, float):
-        return None if value <= LONGEST else "be a hundred years at most"
+        return None if value <= LONGEST else _TOO_LONG
 
     return None if value <= MOST else f"be at most {MOST:,}"
 
 
 MOST = 2**63 - 1
 """What every broker can store: numbers of code may be made of dates."""
+_TOO_LONG = "be a hundred years at most"
 _WAITS = "hold at least one wait, none of them negative or longer than a hundred years"
