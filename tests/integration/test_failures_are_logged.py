@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import threading
 
 import pytest
@@ -64,3 +65,67 @@ def test_what_was_raised_is_logged_once_with_its_traceback_where_the_application
     assert record.name == "the.shop"
     assert record.exc_info is not None
     assert record.exc_info[0] is ValueError
+
+
+class Proxied(Exception):
+    """As proxies of remote errors have it."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(f"no field {name}")
+
+
+@pytest.mark.parametrize("where", ["", "the.shop"])
+def test_an_error_whose_own_code_raises_is_logged_and_kept_with_its_traceback(
+    caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    app = QueueTasks("shop", "memory://")
+    app.job_logger = logging.getLogger(where or "cherga.job")
+
+    @app.task
+    def call() -> None:
+        raise Proxied("the server said no")
+
+    with app.worker():
+        job = call.enqueue()
+        job.await_end(10)
+
+    assert job.error is not None
+    assert "in call" in job.error.traceback
+    assert "in call" in caplog.text
+    assert "Proxied: the server said no" in caplog.text
+
+
+SILENT = {"version": 1, "disable_existing_loggers": True}
+"""Switches off every logger that there is."""
+
+
+@pytest.mark.parametrize("when", ["before the worker starts", "while it runs"])
+def test_an_application_that_silences_all_loggers_still_hears_of_failures(caplog: pytest.LogCaptureFixture, when: str) -> None:
+    app = QueueTasks("shop", "memory://")
+    app.job_logger = logging.getLogger("the.shop")
+
+    @app.task
+    def fail() -> None:
+        raise ValueError("no such thing")
+
+    def silence() -> None:
+        handlers = list(logging.getLogger().handlers)
+        logging.config.dictConfig(SILENT)
+        logging.getLogger().handlers = handlers
+
+    try:
+        if when == "before the worker starts":
+            silence()
+
+        with app.worker():
+            if when == "while it runs":
+                silence()
+
+            with pytest.raises(JobFailed):
+                fail.enqueue().result(10)
+    finally:
+        logging.getLogger("the.shop").disabled = False
+
+    (record,) = failed(caplog)
+    assert record.name == "cherga.job"
+    assert not logging.getLogger("cherga.worker").disabled

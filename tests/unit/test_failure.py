@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 
 from cherga import InvalidArguments, JobError, Reason, Retry, RetryLater, Snooze, TaskCancelError
 from cherga.rules.codec import encode
+from cherga.rules.tracebacks import MESSAGE_LIMIT, TRACEBACK_LIMIT
 from cherga.words.outcomes import Cancelled, Failed, Outcome, Snoozed
-from cherga.worker.failure import MESSAGE_LIMIT, TRACEBACK_LIMIT, describe, outcome_of, unencodable, unreadable
+from cherga.worker.failure import describe, outcome_of, unencodable, unreadable
 
 
 class Mute(Exception):
@@ -214,3 +216,96 @@ def test_a_result_that_nobody_has_run_names_its_likely_cause() -> None:
     outcome = unencodable(TypeError("a generator cannot be stored in a job"), values())
 
     assert "nobody has run; a decorator hides" in outcome.error.message
+
+
+class Fault(Exception):
+    """As proxies and SOAP faults have it: every attribute that it has not raises."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"no field {name}")
+
+
+class Closed(Exception):
+    """Answers no question at all."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit(name)
+
+
+class Twisted(Exception):
+    """Its text, its notes and its reduction raise."""
+
+    __notes__ = property(lambda self: 1 / 0)
+
+    def __str__(self) -> str:
+        raise KeyError("str")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("kind", [Fault, Closed, Twisted])
+def test_an_error_whose_own_code_raises_keeps_its_traceback(kind: type[Exception]) -> None:
+    def call() -> None:
+        try:
+            raise KeyError("before")
+        except KeyError:
+            raise kind("the server said no")  # noqa: B904
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011
+        call()
+
+    error = describe(caught.value)
+
+    assert error.type.endswith(kind.__name__)
+    assert ", in call" in error.traceback
+    assert "KeyError: 'before'" in error.traceback
+    assert error.traceback.index("before") < error.traceback.index(f"{kind.__name__}:")
+
+
+@pytest.mark.parametrize("kind", [Fault, Closed, Twisted])
+def test_an_error_whose_own_code_raises_is_judged_by_its_class(kind: type[Exception]) -> None:
+    for retry, retryable in ((Retry(on=(kind,)), True), (Retry(on=(OSError,)), False), (Retry(give_up_on=(kind,)), False)):
+        outcome = outcome_of(raised(kind("no")), retry.worth)
+
+        assert isinstance(outcome, Failed)
+        assert outcome.retryable is retryable
+        assert outcome.error.type.endswith(kind.__name__)
+
+
+def test_a_group_with_such_an_error_keeps_what_the_group_itself_has() -> None:
+    error = describe(raised(ExceptionGroup("several", [ValueError("one"), Fault("two")])))
+
+    assert "several (2 sub-exceptions)" in error.traceback
+
+
+def test_a_very_deep_stack_is_shown_from_both_ends() -> None:
+    def dive(depth: int) -> None:
+        return rise(depth - 1) if depth else fail()
+
+    def rise(depth: int) -> None:
+        return dive(depth)
+
+    def fail() -> None:
+        raise ValueError("the bottom")
+
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+
+    try:
+        with pytest.raises(ValueError, match="the bottom") as caught:
+            dive(5_000)
+
+        error = describe(caught.value)
+    finally:
+        sys.setrecursionlimit(before)
+
+    assert error.traceback.startswith("Traceback (most recent call last):")
+    assert "test_a_very_deep_stack" in error.traceback
+    assert error.traceback.rstrip().endswith("ValueError: the bottom")
+    assert len(error.traceback) < TRACEBACK_LIMIT + 100
+
+
+def test_a_huge_text_is_cut_before_it_is_copied() -> None:
+    error = describe(raised(ValueError("\ud800" * 1_000_000)))
+
+    assert len(error.message) == MESSAGE_LIMIT

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cherga.worker.logs import JsonLines, TextLines, escape
+from cherga.client.mishaps import revive, tell
+from cherga.worker.logs import JsonLines, Lines, TextLines, escape
 
 
 def record(message: str, *args: object, error: BaseException | None = None, **extra: Any) -> logging.LogRecord:
@@ -109,3 +113,209 @@ logging.getLogger({logger!r}).setLevel("INFO")
     ours = [line for line in shown("debug", "json", before).splitlines() if "application" not in line]
 
     assert ours == ["mine: ready"]
+
+
+class Hostile:
+    """Whoever asks it for a text gets an error."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+class HostileMapping(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError("no items")
+
+
+class Proxied(Exception):
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+def in_a_circle() -> dict[str, Any]:
+    circle: dict[str, Any] = {}
+    circle["me"] = [circle]
+    return circle
+
+
+def read(line: str) -> Any:
+    """The line as a strict reader has it: no NaN, valid UTF-8, one line for everybody."""
+
+    def refuse(constant: str) -> Any:
+        raise AssertionError(f"{constant} is not JSON")
+
+    line.encode()
+    assert len(line.splitlines()) == 1
+    return json.loads(line, parse_constant=refuse)
+
+
+class TestOddFields:
+    @pytest.mark.parametrize(
+        ("value", "shown"),
+        [
+            (math.nan, "nan"),
+            (-math.inf, "-inf"),
+            ({"a": [math.nan, {"b": math.inf}]}, {"a": ["nan", {"b": "inf"}]}),
+            ({(1, 2): 3, None: 4, 1.5: 5}, {"(1, 2)": 3, "None": 4, "1.5": 5}),
+            (b"\xff\x00a", "\\xff\0a"),
+            ("a\ud800", "a\\ud800"),
+            ({"\ud800": "\udfff"}, {"\\ud800": "\\udfff"}),
+            ({1}, [1]),
+            (10**30, str(10**30)),
+            (True, True),
+            (None, None),
+        ],
+    )
+    def test_every_value_is_json(self, value: object, shown: object) -> None:
+        assert read(JsonLines().format(record("job failed", x=value)))["x"] == shown
+
+    def test_what_cannot_be_had_is_named(self) -> None:
+        fields = read(JsonLines().format(record("job failed", x=Hostile(), y=[Hostile()], z={Hostile(): 10**5000})))
+        odd = read(JsonLines().format(record("job failed", x=HostileMapping(a=1))))
+
+        assert fields["x"] == "<a value of Hostile cannot be had: SystemExit>"
+        assert fields["y"] == [fields["x"]]
+        assert fields["z"] == {fields["x"]: "<a value of int cannot be had: ValueError>"}
+        assert odd["x"] == "<a value of HostileMapping cannot be had: RuntimeError>"
+
+    def test_circles_and_depths_and_masses_end(self) -> None:
+        fields = read(JsonLines().format(record("job failed", circle=in_a_circle(), many=range(5), much=list(range(10**5)))))
+
+        assert "…" in str(fields["circle"])
+        assert fields["many"] == "range(0, 5)"
+        assert len(fields["much"]) == 1_000
+
+    @pytest.mark.parametrize("name", ["time", "level", "logger", "pid", "traceback"])
+    def test_a_field_that_is_called_as_one_of_ours_stands_beside_it(self, name: str) -> None:
+        fields = read(JsonLines().format(record("job failed", error=ValueError("no"), **{name: "mine"})))
+
+        assert fields[f"{name}_"] == "mine"
+        assert fields[name] != "mine"
+
+    @pytest.mark.parametrize(
+        "text", ["a\nb", "a\r\x1b[31m", "a\u2028b\x85c", "a\ud800", "a\0b", "\u202e", "\U000e0001", "є — ☂"]
+    )
+    def test_every_message_is_one_line_of_json(self, text: str) -> None:
+        shown = text.replace("\ud800", "\\ud800")
+
+        assert read(JsonLines().format(record("job %s", text)))["message"] == f"job {shown}"
+        assert read(JsonLines(takes_any=False).format(record("job %s", text)))["message"] == f"job {shown}"
+        assert JsonLines(takes_any=False).format(record("job %s", text)).isascii()
+
+    @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
+    @pytest.mark.parametrize(
+        ("message", "args", "shown"),
+        [
+            ("job %d", ("seven",), "job %d ('seven',) (TypeError when these were put together)"),
+            ("job %s %s", (7,), "job %s %s (7,) (TypeError when these were put together)"),
+        ],
+    )
+    def test_a_message_that_cannot_be_put_together_is_not_lost(
+        self, formatter: logging.Formatter, message: str, args: tuple[object, ...], shown: str
+    ) -> None:
+        assert shown in formatter.format(record(message, *args))
+        assert "job %s <its arguments cannot be had: SystemExit>" in formatter.format(record("job %s", Hostile()))
+
+    @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
+    def test_huge_messages_are_cut_in_the_middle(self, formatter: logging.Formatter) -> None:
+        line = formatter.format(record("begin %s end", "x" * 10_000_000, error=ValueError("y" * 10_000_000)))
+
+        assert 32_768 < len(line) < 100_000
+        assert "begin" in line
+        assert "end" in line
+
+    @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
+    def test_an_error_whose_own_code_raises_has_its_traceback(self, formatter: logging.Formatter) -> None:
+        assert "Proxied: no" in formatter.format(record("job failed", error=Proxied("no")))
+
+    def test_no_traceback_forges_a_line(self) -> None:
+        error = ValueError("no\n12:00:00 ERROR   [1] forged\x1b[2J\r")
+        error.add_note("12:00:00 ERROR   [1] forged too")
+        lines = TextLines().format(record("job failed", error=error)).splitlines()
+
+        assert [line for line in lines[1:] if line.startswith("12:00:00")] == []
+        assert [line for line in lines if "forged" in line] == [
+            "  12:00:00 ERROR   [1] forged\\x1b[2J\\r",
+            "  12:00:00 ERROR   [1] forged too",
+        ]
+
+
+class Gone(io.StringIO):
+    """As a pipe whose reader has left."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+class TestStreams:
+    def write(self, stream: Any, formatter: logging.Formatter) -> None:
+        handler = Lines(stream)
+        handler.setFormatter(formatter)
+        handler.handle(record("job %s failed ☂", 7))
+
+    @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
+    def test_a_stream_that_is_closed_gone_or_was_never_there_is_no_trouble(
+        self, formatter: logging.Formatter, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        closed = io.StringIO()
+        closed.close()
+
+        for stream in (closed, Gone()):
+            self.write(stream, formatter)
+
+        assert capsys.readouterr() == ("", "")
+
+    def test_a_stream_that_takes_only_some_characters_gets_these(self) -> None:
+        stream = io.TextIOWrapper(io.BytesIO(), "ascii", "strict")
+        self.write(stream, TextLines())
+        stream.seek(0)
+
+        assert stream.read().endswith("job 7 failed \\u2602\n")
+
+
+class Collected(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+class TestSilencedLoggers:
+    """``dictConfig`` switches off all loggers that there are, unless it is told not to."""
+
+    @pytest.fixture
+    def collected(self) -> Iterator[Collected]:
+        handler = Collected()
+        logging.getLogger().addHandler(handler)
+        yield handler
+        logging.getLogger().removeHandler(handler)
+        revive()
+
+    def test_ours_speak_again(self, collected: Collected) -> None:
+        for name in ("cherga", "cherga.job", "cherga.worker"):
+            logging.getLogger(name).disabled = True
+
+        revive()
+        logging.getLogger("cherga.worker").error("ready")
+
+        assert collected.lines == ["ready"]
+
+    def test_an_error_is_told_in_any_case(self, collected: Collected) -> None:
+        for name in ("cherga.job", "shop"):
+            logger = logging.getLogger(name)
+            logger.disabled = True
+            tell(logger, "job %s failed", 7, error=Proxied("no"), extra={"job_id": "7"})
+
+        assert logging.getLogger("shop").disabled
+        assert [line.splitlines()[0] for line in collected.lines] == ["job 7 failed"] * 2
+        assert all("Proxied: no" in line for line in collected.lines)
+
+    def test_a_line_says_where_it_was_told(self, collected: Collected) -> None:
+        collected.setFormatter(logging.Formatter("%(filename)s %(funcName)s %(message)s"))
+        tell(logging.getLogger("cherga.job"), "failed", error=None, extra={})
+
+        assert collected.lines == ["test_logs.py test_a_line_says_where_it_was_told failed"]

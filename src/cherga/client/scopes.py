@@ -14,6 +14,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from cherga.client.mishaps import tell
+
 logger = logging.getLogger("cherga.depends")
 
 LONGEST_CLOSING = 5.0
@@ -265,9 +267,9 @@ async def _leave(function: Function, opened: Opened) -> None:
 
         if inspect.isawaitable(left):
             await asyncio.wait_for(left, LONGEST_CLOSING)
-    except Exception:
+    except Exception as error:
         name = getattr(function, "__qualname__", repr(function))
-        logger.exception("the dependency %s could not be closed", name, extra={"action": "depends.close"})
+        tell(logger, "the dependency %s could not be closed", name, error=error, extra={"action": "depends.close"})
 
 
 async def _shielded(future: Future[Opened]) -> Opened:

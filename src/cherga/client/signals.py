@@ -15,6 +15,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from cherga.client.fitting import fits
+from cherga.client.mishaps import tell
 from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError
 from cherga.words.job import JobError, JobState, Progress
@@ -77,8 +78,8 @@ class Signal:
 
                 if inspect.isawaitable(made):
                     self._run(_guarded(made, self.name))
-            except HARMLESS:
-                logger.exception("a handler of %r failed", self.name, extra={"action": "signal.failed"})
+            except HARMLESS as error:
+                _tell_failed(self.name, error)
 
     def run_with(self, run: Callable[[Awaitable[Any]], object] | None) -> None:
         """Let coroutines of handlers run there from now on; None: where the event is sent."""
@@ -117,8 +118,12 @@ class Signals:
 async def _guarded(made: Awaitable[Any], name: str) -> None:
     try:
         await made
-    except HARMLESS:
-        logger.exception("a handler of %r failed", name, extra={"action": "signal.failed"})
+    except HARMLESS as error:
+        _tell_failed(name, error)
+
+
+def _tell_failed(name: str, error: BaseException) -> None:
+    tell(logger, "a handler of %r failed", name, error=error, extra={"action": "signal.failed"})
 
 
 def _run_here(made: Awaitable[Any]) -> None:

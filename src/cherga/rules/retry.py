@@ -61,10 +61,12 @@ class Retry(Struct, frozen=True):
 
     def worth(self, error: BaseException) -> bool:
         """Whether another attempt may help after this error."""
-        if self.give_up_on and isinstance(error, self.give_up_on):
+        kind = type(error)  # isinstance() would ask the error, whose own code may raise
+
+        if self.give_up_on and issubclass(kind, self.give_up_on):
             return False
 
-        return not self.on or isinstance(error, self.on)
+        return not self.on or issubclass(kind, self.on)
 
     def wait(self, attempt: int, chance: float) -> float:
         """Seconds until the next attempt; ``chance`` is a random number from 0 to 1."""

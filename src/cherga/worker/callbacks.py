@@ -20,6 +20,7 @@ import msgspec
 
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
+from cherga.client.mishaps import tell
 from cherga.words.errors import JobFailed, UnknownTask
 from cherga.words.job import JobError, JobRow, JobState, Reason
 from cherga.words.settlement import Settlement
@@ -103,12 +104,14 @@ class Callbacks:
 
         try:
             self._enter().run(self._call_inside, name, assignment, settlement)
-        except BaseException:
-            self._app.job_logger.exception(
+        except BaseException as error:
+            tell(
+                self._app.job_logger,
                 "job %s (%s): its callback %s failed",
                 job.id,
                 job.task,
                 name,
+                error=error,
                 extra={"action": "callback.failed", "job_id": str(job.id), "task_name": job.task},
             )
 

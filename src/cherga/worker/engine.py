@@ -16,6 +16,7 @@ from functools import partial
 from msgspec import Struct
 
 from cherga.client.app import QueueTasks
+from cherga.client.mishaps import revive
 from cherga.client.signals import Event, Signal
 from cherga.client.task import Task
 from cherga.rules.settings import SHORTEST_INTERVAL
@@ -126,6 +127,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin to claim, once registered."""
+        revive()
         self.app.publish()
         self._settler.start()
         self._deadlines.start(self._expire)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from datetime import timedelta
 from pathlib import Path
@@ -12,14 +11,11 @@ import msgspec
 
 from cherga.client.waiting import Stopped
 from cherga.rules.options import Duration, seconds
+from cherga.rules.tracebacks import MESSAGE_LIMIT, error_trace, name_of, printable, text_of, traceback_of
 from cherga.words.control import RetryLater, Snooze, TaskCancelError
 from cherga.words.errors import BrokerError, ConfigError, InvalidArguments, ResultExpired
 from cherga.words.job import JobError, Reason
 from cherga.words.outcomes import Cancelled, Failed, GivenBack, Interrupted, Outcome, Snoozed
-
-MESSAGE_LIMIT = 8_192
-TRACEBACK_LIMIT = 49_152
-"""Characters kept; an error of plain text stays under 64 KiB, message included."""
 
 UNRUN = (
     "it is a coroutine or generator that nobody has run; a decorator hides what the function is, "
@@ -32,9 +28,13 @@ _OURS = str(Path(__file__).parent.parent)
 def outcome_of(error: BaseException, worth: Callable[[BaseException], bool]) -> Outcome:
     """What it means that a task's function raised this; ``worth`` says whether another attempt may help."""
     try:
-        return _wish_of(error) or Failed(describe(error), retryable=worth(error))
+        wish = _wish_of(error)
     except (ConfigError, AttributeError) as wrong:
         return Failed(describe(wrong), retryable=False)
+    except BaseException:  # its own code gets into the way of every question
+        wish = None
+
+    return wish or Failed(describe(error), retryable=worth(error))
 
 
 def _wish_of(error: BaseException) -> Outcome | None:
@@ -45,7 +45,7 @@ def _wish_of(error: BaseException) -> Outcome | None:
         case Snooze():
             return Snoozed(_delay(error.delay, "the delay of Snooze"))
         case TaskCancelError():
-            return Cancelled(_printable(str(error.reason))[:MESSAGE_LIMIT], Reason.CANCELLED)
+            return Cancelled(printable(str(error.reason))[:MESSAGE_LIMIT], Reason.CANCELLED)
         case RetryLater():
             return Failed(describe(error), delay=_delay(error.delay, "the delay of RetryLater"))
         case _:
@@ -71,7 +71,7 @@ def unfed(error: Exception) -> Outcome:
 
 def unencodable(error: BaseException, value: object = None) -> Failed:
     """The function returned what cannot be stored. Trying again would do its work twice for the same end."""
-    text = UNRUN if isinstance(value, Coroutine | Generator | AsyncGenerator) else _text(error)
+    text = UNRUN if isinstance(value, Coroutine | Generator | AsyncGenerator) else text_of(error)
     message = text if text.startswith("the result") else f"the result cannot be encoded: {text}"
     return Failed(JobError("InvalidResult", message[:MESSAGE_LIMIT]), retryable=False)
 
@@ -82,29 +82,9 @@ def broken(error: BaseException) -> Failed:
 
 
 def describe(error: BaseException, with_traceback: bool = True) -> JobError:
-    """The error as text, within the limits, whatever its ``__str__`` does."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    return JobError(name, _text(error)[:MESSAGE_LIMIT], _traceback(error) if with_traceback else "")
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return _printable(str(error))
-    except BaseException as second:  # whatever its __str__ does, SystemExit included, the worker goes on
-        return f"<its text cannot be had: {type(second).__name__}>"
-
-
-def _traceback(error: BaseException) -> str:
-    """The traceback from the task's own first line; the middle goes when it is too long."""
-    try:
-        lines = traceback.format_exception(type(error), error, _user_frames(error.__traceback__))
-        text = _printable("".join(lines))
-    except BaseException as second:
-        return f"<its traceback cannot be had: {type(second).__name__}>"
-
-    half = TRACEBACK_LIMIT // 2
-    return text if len(text) <= TRACEBACK_LIMIT else f"{text[:half]}\n  …\n{text[-half:]}"
+    """The error as text, within the limits, whatever its own code does; the traceback from the task's own first line."""
+    trace = traceback_of(error, _user_frames(error_trace(error))) if with_traceback else ""
+    return JobError(name_of(error), text_of(error), trace)
 
 
 def _user_frames(trace: TracebackType | None) -> TracebackType | None:
@@ -115,11 +95,6 @@ def _user_frames(trace: TracebackType | None) -> TracebackType | None:
         first = first.tb_next
 
     return first or trace
-
-
-def _printable(text: str) -> str:
-    """Lone surrogates cannot be encoded; NULs no database wants."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 UNREADABLE = (InvalidArguments, msgspec.DecodeError, RecursionError)

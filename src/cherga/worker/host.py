@@ -16,6 +16,7 @@ from cherga.client.applications import set_source
 from cherga.client.context import Context, current
 from cherga.client.depends import Overrides
 from cherga.client.middleware import Middleware
+from cherga.client.mishaps import tell
 from cherga.client.pipeline import drive
 from cherga.client.scopes import SharedScope
 from cherga.client.signals import HARMLESS, Event
@@ -98,8 +99,8 @@ class WorkerHost:
                 result = self.settle_in_thread(answer) if inspect.isawaitable(answer) else answer
             except WouldDeadlock:
                 raise
-            except HARMLESS:
-                _log_failed()
+            except HARMLESS as error:
+                _log_failed(error)
                 continue
 
             if result is not None:
@@ -112,8 +113,8 @@ class WorkerHost:
         for answer in self._answers(context, details):
             try:
                 result = await answer if inspect.isawaitable(answer) else answer
-            except Exception:
-                _log_failed()
+            except Exception as error:
+                _log_failed(error)
                 continue
 
             if result is not None:
@@ -128,8 +129,8 @@ class WorkerHost:
         for handler in list(self.app.on.plugin_error.handlers):
             try:
                 yield handler(event)
-            except HARMLESS:
-                _log_failed()
+            except HARMLESS as error:
+                _log_failed(error)
 
 
 async def _until_asked_to_stop(made: Awaitable[Any]) -> Any:
@@ -160,5 +161,5 @@ def _drop(made: Awaitable[Any]) -> None:
         made.close()
 
 
-def _log_failed() -> None:
-    logger.exception("a handler of 'plugin_error' failed", extra={"action": "signal.failed"})
+def _log_failed(error: BaseException) -> None:
+    tell(logger, "a handler of 'plugin_error' failed", error=error, extra={"action": "signal.failed"})

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from cherga.client.app import QueueTasks
+from cherga.client.mishaps import tell
 from cherga.words.job import JobState
 from cherga.words.outcomes import Failed
 from cherga.words.settlement import Settlement
@@ -28,30 +29,32 @@ class Journal:
         """A last failure is an error; one that will be tried again a warning. What was raised comes with its traceback."""
         job, again = assignment.job, _comes_again(assignment, outcome)
         assignment.told = True
-        self._find_logger().log(
-            logging.WARNING if again else logging.ERROR,
+        tell(
+            self._find_logger(),
             "job %s (%s): attempt %d failed%s: %s",
             job.id,
             job.task,
             job.attempt,
             ", it will be tried again" if again else "",
             outcome.error.message,
-            exc_info=error,
+            error=error,
             extra={"action": "job.failed", "job_id": str(job.id), "task_name": job.task, "attempt": job.attempt},
+            level=logging.WARNING if again else logging.ERROR,
         )
 
     def call_failed(self, call: Call, members: Sequence[Assignment], outcome: Failed, error: BaseException | None) -> None:
         """One failure of many jobs is one line."""
         again = [_comes_again(each, outcome) for each in members]
-        self._find_logger().log(
-            logging.WARNING if all(again) else logging.ERROR,
+        tell(
+            self._find_logger(),
             "a call of %s for %d jobs failed, %d of them will be tried again: %s",
             call.job.task,
             len(members),
             sum(again),
             outcome.error.message,
-            exc_info=error,
+            error=error,
             extra={"action": "batch.failed", "job_ids": [str(each.job.id) for each in members], "task_name": call.job.task},
+            level=logging.WARNING if all(again) else logging.ERROR,
         )
 
         for each in (call, *members):
@@ -81,7 +84,7 @@ class Journal:
     def _find_logger(self) -> logging.Logger:
         """The application's own logger, where somebody listens to it."""
         own = self._app.job_logger
-        return own if own.hasHandlers() else logger
+        return own if own.hasHandlers() and not own.disabled else logger
 
 
 def _comes_again(assignment: Assignment, outcome: Failed) -> bool:

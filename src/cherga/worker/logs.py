@@ -1,56 +1,125 @@
-"""Log lines of a worker, where the application has set up none of its own. What it has set up is never touched."""
+"""Log lines of a worker, where the application has set up none of its own. What it has set up is never touched.
+
+No record is lost, and no line breaks its format, whatever is in it: what cannot be shown is named in its place.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
+import re
 import sys
 import time
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, TextIO
+
+from cherga.client.mishaps import revive
+from cherga.rules.tracebacks import TRACEBACK_LIMIT, attempt, shortened, traceback_of
+
+LONGEST_MESSAGE = 32_768
+"""Characters of a message, and of a value in a JSON line."""
+DEEPEST, MOST_ITEMS = 8, 1_000
+"""Of values in a JSON line."""
+LARGEST = 1 << 64
+"""A whole number in a JSON line is smaller, or a text."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OURS = frozenset({"time", "level", "logger", "pid", "message", "traceback", "stack"})
+_HEAD = re.compile(r"\d\d:\d\d:\d\d ")
 
 
 def set_up(level: str, style: str) -> None:
     """Show Cherga's log lines on stderr for as long as the application handles none itself, now or later."""
+    revive()
     logger = logging.getLogger("cherga")
 
     if logger.hasHandlers():
         return
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    handler = Lines(sys.stderr)
+    handler.setFormatter(JsonLines(_takes_any(sys.stderr)) if style == "json" else TextLines())
     handler.addFilter(lambda record: not logging.getLogger().handlers)
     logger.addHandler(handler)
     logger.setLevel(level.upper())
 
 
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes lines to a stream that may be closed, or take only some characters: no job fails because of that."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = attempt(lambda: self.format(record), "this line") + self.terminator
+
+        try:
+            self._write(line)
+        except (OSError, ValueError, AttributeError):  # it is closed, its reader is gone, or there was never one
+            return
+
+    def _write(self, line: str) -> None:
+        try:
+            self.stream.write(line)
+        except UnicodeEncodeError:
+            self.stream.write(line.encode("ascii", "backslashreplace").decode())
+
+        self.flush()
+
+
 class TextLines(logging.Formatter):
-    """One line a record; control characters in it are escaped, so that no argument can forge a line."""
+    """One line a record, and its traceback below; control characters are escaped, so that no argument can forge a line."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s [%(process)d] %(message)s", "%H:%M:%S")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return escape(super().formatMessage(record))
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = message_of(record)
+        record.asctime = self.formatTime(record, self.datefmt)
+        parts = [escape(self.formatMessage(record)), _trace_of(record), record.stack_info or ""]
+        return "\n".join([parts[0], *(_below(part) for part in parts[1:] if part)])
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a record, with the record's extra fields (``job_id``, ``action`` …) beside the standard ones."""
+    """One JSON object a record, with the record's extra fields (``job_id``, ``action`` …) beside the standard ones.
+
+    An extra field that is called as one of those has an underscore behind its name.
+    """
+
+    def __init__(self, takes_any: bool = True) -> None:
+        super().__init__()
+        self._takes_any = takes_any
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {
+        fields: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "pid": record.process,
-            "message": record.getMessage(),
+            "message": message_of(record),
         }
-        fields.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
 
-        if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+        for key, value in vars(record).items():
+            if key not in _STANDARD:
+                fields[f"{key}_" if key in _OURS else str(key)] = value
 
-        return json.dumps(fields, default=str, ensure_ascii=False)
+        if trace := _trace_of(record):
+            fields["traceback"] = trace
+
+        if record.stack_info:
+            fields["stack"] = record.stack_info
+
+        text = json.dumps(_plain(fields), ensure_ascii=not self._takes_any, allow_nan=False)
+        return text if text.isprintable() else _escape_json(text)
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """The message, or its parts where they do not fit together."""
+    try:
+        text = str(record.getMessage())
+    except BaseException as error:  # of an argument's own code
+        args = attempt(lambda: repr(record.args), "its arguments")
+        text = f"{record.msg} {args} ({type(error).__name__} when these were put together)"
+
+    return shortened(text, LONGEST_MESSAGE)
 
 
 def escape(text: str) -> str:
@@ -64,3 +133,61 @@ def escape(text: str) -> str:
 def count_of(number: int, noun: str) -> str:
     """``1 task``, ``2 tasks``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _trace_of(record: logging.LogRecord) -> str:
+    error = record.exc_info[1] if record.exc_info else None
+    text = traceback_of(error) if error is not None else record.exc_text or ""
+    return shortened(text, TRACEBACK_LIMIT).rstrip("\n")
+
+
+def _below(text: str) -> str:
+    """Lines that stand below a line of ours, and look like none."""
+    lines = [escape(line) for line in text.split("\n")]
+    return "\n".join(f"  {line}" if _HEAD.match(line) else line for line in lines)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """The value as JSON has it; what JSON has not as a text."""
+    try:
+        return _as_json(value, depth)
+    except BaseException as error:  # of the value's own code
+        return f"<a value of {type(value).__qualname__} cannot be had: {type(error).__name__}>"
+
+
+def _as_json(value: Any, depth: int) -> Any:
+    match value:
+        case None | bool():
+            return value
+        case int():
+            return value if abs(value) < LARGEST else _text(value)
+        case float():
+            return value if math.isfinite(value) else _text(value)
+        case bytes() | bytearray():
+            return shortened(bytes(value).decode("utf-8", "backslashreplace"), LONGEST_MESSAGE)
+        case Mapping() | list() | tuple() | set() | frozenset() if depth == DEEPEST:
+            return "…"
+        case Mapping():
+            return {_text(key): _plain(each, depth + 1) for key, each in _first(value.items())}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(each, depth + 1) for each in _first(value)]
+        case _:
+            return _text(value)
+
+
+def _first(items: Iterable[Any]) -> list[Any]:
+    return list(islice(items, MOST_ITEMS))
+
+
+def _text(value: Any) -> str:
+    text = attempt(lambda: str(value), f"a value of {type(value).__qualname__}")
+    return shortened(text.encode("utf-8", "backslashreplace").decode(), LONGEST_MESSAGE)
+
+
+def _escape_json(text: str) -> str:
+    """What breaks lines in some readers, or turns their writing round, as JSON escapes it."""
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _takes_any(stream: TextIO | None) -> bool:
+    return str(getattr(stream, "encoding", None)).lower().replace("-", "") == "utf8"

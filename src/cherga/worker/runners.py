@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from cherga.client.mishaps import tell
 from cherga.worker.assignment import Assignment
 
 logger = logging.getLogger("cherga.worker")
@@ -70,4 +71,4 @@ def tell_broken(assignment: Assignment, error: BaseException) -> None:
     """A job has ended, and that could not be put down. Its runner goes on, even where the fault lies in the logging."""
     with suppress(Exception):
         extra = {"action": "job.broken", "job_id": str(assignment.job.id)}
-        logger.error("job %s: its end could not be put down", assignment.job.id, exc_info=error, extra=extra)
+        tell(logger, "job %s: its end could not be put down", assignment.job.id, error=error, extra=extra)
