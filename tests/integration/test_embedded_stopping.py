@@ -439,6 +439,29 @@ def test_a_coroutine_that_resists_has_ended_before_its_job_is_free(
     assert [record.getMessage() for record in caplog.records if record.name.startswith("cherga.job")] == []
 
 
+def test_a_thread_that_outlives_its_attempt_keeps_its_job_until_all_is_closed(new_app: NewApp, gate: Gate) -> None:
+    """Nobody may start it elsewhere meanwhile."""
+    app = new_app(grace=0.0)
+    seen: list[JobState] = []
+
+    @app.task(max_time=0.05, retry=Retry(max=1, backoff=0), unique=True)
+    def deaf() -> None:
+        gate.pass_through()
+
+    @app.on.worker_stopped
+    def look(event: object) -> None:
+        seen.append(job.refresh().status)
+
+    with app.worker() as worker:
+        job = deaf.enqueue()
+        gate.await_entry()
+        wait_until(lambda: worker.engine.executor.overdue, "its time is over")
+
+    assert seen == [JobState.RUNNING]
+    assert job.refresh().status is not JobState.RUNNING
+    assert [attempt.reason for attempt in job.attempts] == [Reason.TIMEOUT]
+
+
 def test_a_worker_takes_up_what_another_one_left(new_app: NewApp) -> None:
     app = new_app(grace=0.0)
     first_run = threading.Event()

@@ -138,13 +138,13 @@ def test_what_outlasts_the_grace_time_is_given_back_as_an_interruption(place: Wo
     assert (job.status, job.attempt, job.crashes, job.interruptions) == (JobState.READY, 0, 0, 1)
 
 
-def test_a_cancelled_coroutine_is_given_back_within_the_grace_time(place: Workplace) -> None:
-    worker = place.worker("--grace", "2").ready()
+def test_a_coroutine_that_outlasts_the_grace_time_is_cancelled_and_given_back(place: Workplace) -> None:
+    worker = place.worker("--grace", "0.3").ready()
     job = place.client.add_task("awork", 60)
     place.wait_for("start")
     worker.send(signal.SIGINT)
 
-    assert worker.wait() == 0
+    assert worker.wait() == 7
     assert (job.refresh().status, job.interruptions, job.crashes) == (JobState.READY, 1, 0)
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 
 from cherga import BrokerSettings
+from cherga.words.job import Attempt, JobState, Reason
+from cherga.words.settlement import Settlement
 from cherga.worker.options import WorkerOptions
-from cherga.worker.wire import CancelJob, Drain, Hello, Lost, Message, NewSession, Start, Stuck, Wire
+from cherga.worker.wire import CancelJob, Drain, Hello, LastWord, Lost, Message, NewSession, Start, Stuck, Wire
 
 EVERY_MESSAGE: list[Message] = [
     Start(WorkerOptions(app="shop:app", queues=("a", "b"), weights=(3, 1), grace=2.5), "here", 108),
     Hello("sqlite:///x.db", BrokerSettings(namespace="shop", crash_backoff=(1.0,)), "here.1", 25.0, 60.0, ("a.py",)),
     NewSession("here.2"),
     Stuck(),
+    LastWord(Settlement(UUID(int=7), 1, 2, JobState.FAILED, Reason.TIMEOUT, attempt=Attempt(1, "here", 1.0, 2.0), result=b"x")),
     Drain(5.0),
     CancelJob("here.1", "0" * 32, 2**63 - 1),
     Lost("here.1"),

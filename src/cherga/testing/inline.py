@@ -96,9 +96,9 @@ class SpareLoops(LoopRunner):
     def start(self) -> None:
         """They start at the first use."""
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 1.0) -> None:
         while self._made:
-            self._made.pop().stop()
+            self._made.pop().stop(patience)
 
         self._idle.clear()
 
@@ -160,7 +160,7 @@ class InlineEngine(Engine):
         self.register()
         self.slots.lease_until = FOREVER
         self.app.publish()
-        self._deadlines.start(self._expire)
+        self._deadlines.start(self.judge.expire)
         self.app.on.run_with(self._loop.wait_for)
         self._tell_worker(self.app.on.worker_started)
 

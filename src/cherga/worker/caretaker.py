@@ -16,6 +16,7 @@ from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.words.job import JobState
 from cherga.words.session import Death
+from cherga.words.settlement import Settlement
 from cherga.worker.logs import count_of
 from cherga.worker.scheduler import Scheduler
 from cherga.worker.turns import Turns
@@ -40,6 +41,7 @@ class Caretaker:
         self._scheduler = scheduler or Scheduler(broker)
         self._listener = broker.listen([Topic.DUE])
         self._deaths: list[Death] = []
+        self._last_words: list[Settlement] = []
         self._lock = threading.Lock()
         self._sweeps = 0
         self._next_sweep = clock.monotonic()
@@ -49,10 +51,11 @@ class Caretaker:
     def start(self) -> None:
         self._turns.start()
 
-    def bury(self, deaths: Sequence[Death]) -> None:
-        """Free the jobs of sessions that have ended, now."""
+    def bury(self, deaths: Sequence[Death], last_words: Sequence[Settlement] = ()) -> None:
+        """Write what the dead said of their jobs at last, and free the others, now."""
         with self._lock:
             self._deaths.extend(deaths)
+            self._last_words.extend(last_words)
 
         self._listener.wake()
 
@@ -93,7 +96,26 @@ class Caretaker:
 
         return min((seconds for seconds in (promoted.next_in, next_tick) if seconds is not None), default=None)
 
+    def _write_last_words(self) -> None:
+        with self._lock:
+            words, self._last_words = self._last_words, []
+
+        if not words:
+            return
+
+        try:
+            self._broker.settle(words)
+        except BrokerError:
+            with self._lock:
+                self._last_words[:0] = words
+
+            raise
+        except Exception:
+            logger.exception("the ends of %s cannot be written", count_of(len(words), "job"), extra={"action": "settle.failed"})
+
     def _reap(self) -> None:
+        self._write_last_words()
+
         with self._lock:
             deaths, self._deaths = self._deaths, []
 

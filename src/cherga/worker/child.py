@@ -9,11 +9,12 @@ import sys
 
 from cherga.words.clock import Clock
 from cherga.words.session import Death
-from cherga.worker.options import WorkerOptions
+from cherga.words.settlement import Settlement
+from cherga.worker.options import CLOSING, FAREWELL, LAST_WRITE, WorkerOptions
 from cherga.worker.slots import Pulse, SlotTable, share_slots, shared_memory
 from cherga.worker.wire import Drain, Hello, Message, Start, Wire
 
-KILL_DELAY = 3.0
+KILL_DELAY = FAREWELL + CLOSING + LAST_WRITE + 1.0
 SETTLED_AFTER = 5.0
 """Seconds. A worker process that has worked this long did not die of its start."""
 
@@ -48,6 +49,7 @@ class Child:
         self.name = name
         self.hello: Hello | None = None
         self.sessions: list[str] = []
+        self.last_words: list[Settlement] = []
         self.draining = False
         self.told_to_die = False
         self.replace = False

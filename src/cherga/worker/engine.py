@@ -23,29 +23,30 @@ from cherga.rules.settings import SHORTEST_INTERVAL
 from cherga.version import __version__
 from cherga.words.errors import ConfigError
 from cherga.words.inspection import TaskCount
-from cherga.words.job import JobState, Reason
-from cherga.words.outcomes import Cancelled, Interrupted, Outcome
+from cherga.words.job import JobState
+from cherga.words.outcomes import Interrupted
 from cherga.words.report import Report
 from cherga.words.session import Cancel, SessionInfo
-from cherga.worker.assignment import Assignment
+from cherga.words.settlement import Settlement
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
 from cherga.worker.collecting import Collector, Collectors, Desk
-from cherga.worker.deadlines import NEVER, Deadlines
-from cherga.worker.executor import Executor, timed_out
+from cherga.worker.deadlines import Deadlines
+from cherga.worker.executor import Executor
 from cherga.worker.host import WorkerHost
 from cherga.worker.lending import Lending
 from cherga.worker.loop import LoopRunner
+from cherga.worker.options import CLOSING, FAREWELL, LAST_WRITE
 from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
 from cherga.worker.slots import MOST_AHEAD, Pulse, SlotTable, share_slots
 from cherga.worker.threads import ThreadRunner
-from cherga.worker.verdicts import settles_now
+from cherga.worker.verdicts import Endings, Judge
 
 logger = logging.getLogger("cherga.worker")
 
-LAST_CALL = 5.0
-"""Seconds before the end of the grace time at which running jobs are asked to stop."""
 LOOK = 0.02
+MOMENT = 1.0
+"""Seconds in which a thread that looks whether it should stop has done so."""
 LEASE_SHARE = 0.9
 """Share of a lease in which new jobs are started, so that a slow clock harms nobody."""
 
@@ -107,6 +108,7 @@ class Engine:
         self.executor.lend_with(Lending(lambda: app.broker, self.executor.running, self._threads, self._loop))
         desk = Desk(self.executor, self._deadlines, app.clock)
         self._collectors = Collectors(app, self.parts.collector, desk, self._runner_of)
+        self.judge = Judge(app, self.executor, Endings(self._loop, self._collectors, self._deadlines), slots, stuck)
         more = self._collectors.new_lanes
         self._claimer = Claimer(app.broker, self._lanes(), self.executor, self._settler, slots, self._plan(), more)
         self._drained = threading.Event()
@@ -130,7 +132,7 @@ class Engine:
         revive()
         self.app.publish()
         self._settler.start()
-        self._deadlines.start(self._expire)
+        self._deadlines.start(self.judge.expire)
         self._claimer.start()  # before the runners, which take what room there is for threads
 
         for lane in list(self._claimer.lanes):
@@ -144,28 +146,7 @@ class Engine:
 
     def cancel(self, cancel: Cancel) -> None:
         """Somebody asked to cancel a running job."""
-        assignment = self.executor.running.find(cancel.token)
-
-        if assignment is None:
-            self._cancel_in_batch(cancel.token)
-        elif assignment.verdict is None:
-            self._end(assignment, Cancelled("", Reason.ASKED))
-
-    def _cancel_in_batch(self, token: int) -> None:
-        """The others of the batch go on; a call that is left without jobs is ended."""
-        call = None if self._collectors.cancel(token) else self.executor.running.call_of(token)
-        member = call and call.open.get(token)
-
-        if call is None or member is None or call.verdict or token in call.outcomes:
-            return
-
-        verdict = member.verdict = Cancelled("", Reason.ASKED)
-
-        if settles_now(self.app.broker, member, verdict):
-            self.executor.many.abandon(call, member)
-
-        if all(each.verdict for each in list(call.open.values())):
-            self._end(call, verdict)
+        self.judge.cancel(cancel)
 
     def renew(self) -> None:
         """The session was lost: what it had may run elsewhere, so it is stopped here; go on as a new session.
@@ -175,7 +156,7 @@ class Engine:
         self.executor.session = ""  # nothing more of the old one begins
 
         for assignment in self.executor.running.all():
-            self._end(assignment, Interrupted())
+            self.judge.end(assignment, Interrupted())
 
         self._give_back()
         self.session = new_session(self.options, self.app)
@@ -212,41 +193,68 @@ class Engine:
     # --- the end
 
     def drain(self, grace: float) -> bool:
-        """Claim nothing more, give back what never started, and let the rest finish; False when something still runs.
+        """Claim nothing more, give back what never started, and let the rest finish. The grace time is theirs, whole.
 
-        Shortly before the grace time is over, running jobs are asked to stop.
+        What still runs then is asked to stop. False when a job was interrupted, or runs on.
         """
+        before = self.executor.one.interruptions
         self._claimer.stop()
         self._tell_worker(self.app.on.worker_draining)
         self._give_back()
 
-        if self._wait(max(0.0, grace - LAST_CALL)):
-            return True
+        if not self._wait(grace, self._unfinished):
+            self._ask_to_stop()
+            self._wait(MOMENT, self._running)
+            self._wait(FAREWELL - MOMENT, self._tidying_up)
 
-        self._ask_to_stop()
-        return self._wait(min(grace, LAST_CALL))
+        return not self._running() and self.executor.one.interruptions == before
 
-    def stop(self, timeout: float = 10.0) -> bool:
-        """End the threads; settle what has a verdict. False when something could not be written."""
-        self.executor.callbacks.stop()
-        self._close_dependencies()
-        self._threads.stop()
-
-        if any(assignment.task.is_async for assignment in self.executor.running.all()):
-            self._stop_loop()
-
-        self._abandon()
-        written = self._settler.stop(timeout)
-        self._tell_worker(self.app.on.worker_stopped)
-        self.executor.telling.herald.stop(min(timeout, LAST_CALL))
-        self._stop_loop()
+    def stop(self) -> bool:
+        """End the threads, in a process that goes on. False when something could not be written."""
+        self.close()
+        written = self.settle()
+        self.executor.telling.herald.stop(CLOSING)
         self._deadlines.stop()
         return written
+
+    def close(self) -> None:
+        """Do all that takes its time: tell what is stored, close what lives as long as the worker, end the loop."""
+        self.executor.callbacks.stop()
+        self._threads.stop()
+
+        for step in (self._close_dependencies, self._tell_of_the_end, self._stop_loop):
+            try:
+                step()
+            except BaseException:  # of user code, whatever it is
+                logger.exception("the worker could not be closed in order", extra={"action": "worker.close"})
+
+    def settle(self, timeout: float = 10.0) -> bool:
+        """Settle what has a verdict, though its function may still run. False when not everything could be written."""
+        self._abandon()
+        return self._settler.stop(timeout)
+
+    def last_words(self, timeout: float) -> list[Settlement]:
+        """Write what may be written, and return the rest for whoever outlives this process, which is to end at once.
+
+        It is what has a verdict though its function still runs, for it may start elsewhere when that is known; and what the
+        broker has not taken. Nobody is told of it here.
+        """
+        self.executor.telling.herald.fall_silent()
+        kept = self._settler.divert()
+        self._abandon()
+        self._settler.stop(timeout)
+        return [*self._settler.left(), *kept]
+
+    def _tell_of_the_end(self) -> None:
+        """After the ends of jobs, which are told once they are stored."""
+        self._wait(LAST_WRITE, lambda: not self._settler.idle)
+        self._tell_worker(self.app.on.worker_stopped)
+        self.executor.telling.herald.finish(CLOSING)
 
     def _stop_loop(self) -> None:
         """Before the jobs of coroutines that resist are freed: they may begin elsewhere at once."""
         self.app.on.run_with(None)
-        self._loop.stop()
+        self._loop.stop(CLOSING)
 
     def _abandon(self) -> None:
         """Settle what still runs. A coroutine that holds up the loop is left to the supervisor, where there is one."""
@@ -275,19 +283,29 @@ class Engine:
         self.executor.telling.herald.go_on()
         self.executor.callbacks.go_on()
 
-    def _wait(self, seconds: float) -> bool:
+    def _wait(self, seconds: float, lasts: Callable[[], bool]) -> bool:
+        """Whether it is over in time."""
         end = self._clock.monotonic() + seconds
         self._go_on_telling()
 
-        while self._unfinished():
-            if self._clock.monotonic() >= end or self._drained.wait(LOOK):
-                return not self._unfinished()
+        while lasts():
+            if self._clock.monotonic() >= end:
+                return False
+
+            self._drained.wait(LOOK)
 
         return True
 
     def _unfinished(self) -> bool:
+        return self._running() or self.executor.callbacks.open
+
+    def _running(self) -> bool:
         """Something runs whose end is open. A thread that outlives its attempt is not waited for."""
-        return self._claimer.in_hand() > len(self.executor.overdue) or self.executor.callbacks.open
+        return self._claimer.in_hand() > len(self.executor.overdue)
+
+    def _tidying_up(self) -> bool:
+        """A coroutine has not ended since it was cancelled."""
+        return any(each.task.is_async and each.job.token not in self.executor.overdue for each in self.executor.running.all())
 
     def _ask_to_stop(self) -> None:
         """Coroutines are cancelled; threads are told, and what they still return counts."""
@@ -300,70 +318,6 @@ class Engine:
 
             assignment.verdict = assignment.verdict or Interrupted()
             self._loop.cancel(assignment)
-
-    # --- verdicts
-
-    def _expire(self, now: float) -> float:
-        """End what is past its time; return the next deadline. What cannot be done for one is raised at the end."""
-        troubles: list[Exception] = []
-
-        for assignment in self.executor.running.all():
-            if assignment.verdict is None and assignment.deadline <= now:
-                self._try(troubles, self._end, assignment, timed_out(assignment))
-
-        for assignment in list(self.executor.overdue.values()):
-            if assignment.deadline <= now:
-                self._try(troubles, self._tell_stuck, assignment)
-
-        due = self._collectors.flush(now)
-        watched = (*self.executor.running.all(), *self.executor.overdue.values())
-
-        if troubles:
-            raise ExceptionGroup("attempts past their time", troubles)
-
-        return min((due, *(assignment.deadline for assignment in watched)))
-
-    def _try(self, troubles: list[Exception], act: Callable[..., None], *args: object) -> None:
-        """One may take its time, where the broker does."""
-        self.slots.beat(Pulse.DEADLINES)
-
-        try:
-            act(*args)
-        except Exception as error:
-            troubles.append(error)
-
-    def _end(self, assignment: Assignment, verdict: Outcome) -> None:
-        """Fix what the attempt ends as, and end it as far as that is possible.
-
-        A thread cannot be stopped. Its attempt is settled at once when nothing may start on its account; a retry, a unique
-        key and a limit's slot wait until the thread ends or its process is replaced.
-        """
-        assignment.verdict = verdict
-        assignment.deadline = self._clock.monotonic() + self.app.settings.stuck_after
-        self.executor.outlive(assignment)
-
-        if assignment.context is not None:
-            assignment.context.cancel_now()
-
-        if assignment.task.is_async:
-            self._loop.cancel(assignment)
-        elif settles_now(self.app.broker, assignment, verdict):
-            self.executor.abandon(assignment)
-
-        self._deadlines.watch(assignment.deadline)
-
-    def _tell_stuck(self, assignment: Assignment) -> None:
-        assignment.deadline = NEVER
-        logger.error(
-            "job %s (%s) does not stop; %s",
-            assignment.job.id,
-            assignment.job.task,
-            "its worker process will be replaced" if self._stuck else "its thread is lost until this process ends",
-            extra={"action": "job.stuck", "job_id": str(assignment.job.id)},
-        )
-
-        if self._stuck is not None:
-            self._stuck()
 
     # --- wiring
 

@@ -23,6 +23,7 @@ class Herald:
         self._counting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._open = 0
+        self._silent = False
 
     @property
     def idle(self) -> bool:
@@ -35,6 +36,9 @@ class Herald:
 
     def call(self, function: Callable[[], None]) -> None:
         """Call this in its turn."""
+        if self._silent:
+            return
+
         with self._counting:
             self._open += 1
 
@@ -47,15 +51,29 @@ class Herald:
             if self._thread is None and self._open:
                 self._thread = start_thread(self._run, "cherga-herald")
 
+    def finish(self, timeout: float) -> None:
+        """Wait until what there is was told, so many seconds at most. Where no thread can be had it is told here."""
+        told = threading.Event()
+        self.call(told.set)
+
+        if self._thread is None:
+            self._inbox.put(None)
+            self._run()
+
+        told.wait(timeout)
+
+    def fall_silent(self) -> None:
+        """Tell nothing that comes from now on."""
+        self._silent = True
+
     def stop(self, timeout: float) -> None:
-        """Tell what there is, for so many seconds at most."""
-        self.go_on()
-        self._inbox.put(None)
+        """Tell what there is, and end."""
+        if self._open:
+            self.finish(timeout)
 
         if self._thread is not None:
+            self._inbox.put(None)
             self._thread.join(timeout)
-        else:
-            self._run()
 
     def _run(self) -> None:
         while (function := self._inbox.get()) is not None:

@@ -168,8 +168,9 @@ class LoopRunner:
 
         return True
 
-    def stop(self) -> None:
-        wait(list(self._soon), timeout=1.0)
+    def stop(self, patience: float = 1.0) -> None:
+        """Wait so many seconds for what was to run soon, and end; jobs that are left are cancelled."""
+        wait(list(self._soon), timeout=patience)
 
         if self._thread is not None and self._thread.is_alive() and not self._stopping:
             self._stopping = True

@@ -15,7 +15,7 @@ from cherga.rules.codec import check_size, encode
 from cherga.rules.decide import Run, decide, succeed
 from cherga.words.errors import PayloadTooLarge
 from cherga.words.job import JobState
-from cherga.words.outcomes import Failed, Outcome, Succeeded
+from cherga.words.outcomes import Failed, Interrupted, Outcome, Succeeded
 from cherga.words.settlement import Settlement
 from cherga.worker.assignment import Assignment, Running
 from cherga.worker.failure import outcome_of, unencodable
@@ -39,6 +39,8 @@ class One:
         """Hears of everything that user code raises; the testing kit remembers it."""
         self.chance = random.random
         """From 0 to 1, for the jitter between attempts."""
+        self.interruptions = 0
+        """Attempts that ended so; lost updates between threads leave it above what it was."""
         self._app = app
         self._host = host
         self._worker = worker
@@ -107,6 +109,7 @@ class One:
         if type(outcome) is Succeeded:
             settlement = succeed(assignment.job, outcome, assignment.policy)
         else:
+            self.interruptions += type(outcome) is Interrupted
             run = Run(self._worker, self._clock.now())
             settlement = decide(assignment.job, outcome, assignment.policy, run, self.chance())
 

@@ -12,6 +12,13 @@ from cherga.words.errors import ConfigError
 DEFAULT_THREADS = 8
 DEFAULT_CONCURRENCY = 100
 
+FAREWELL = 3.0
+"""Seconds after the grace time in which jobs that are asked to stop may end: coroutines to tidy up, threads that look."""
+CLOSING = 5.0
+"""Seconds after that for handlers of ``worker_stopped`` and for what lives as long as the worker or the process."""
+LAST_WRITE = 2.0
+"""Seconds after that for what may be settled only when the process ends."""
+
 
 class WorkerOptions(Struct, frozen=True, kw_only=True):
     """The options of ``cherga worker``."""

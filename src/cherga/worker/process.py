@@ -11,8 +11,9 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import assert_never
+from typing import NoReturn, assert_never
 from uuid import UUID
 
 from cherga.client.app import QueueTasks
@@ -24,9 +25,10 @@ from cherga.worker.host import close_process
 from cherga.worker.inherited import handle_signals, reset_signals
 from cherga.worker.load import load_app
 from cherga.worker.logs import count_of
-from cherga.worker.options import Exit
+from cherga.worker.options import CLOSING, LAST_WRITE, Exit
 from cherga.worker.slots import SlotTable
-from cherga.worker.wire import CancelJob, Drain, Hello, Lost, Message, NewSession, Start, Stuck, Wire
+from cherga.worker.turns import start_thread
+from cherga.worker.wire import CancelJob, Drain, Hello, LastWord, Lost, Message, NewSession, Start, Stuck, Wire
 
 logger = logging.getLogger("cherga.worker")
 
@@ -34,6 +36,8 @@ SWITCH_INTERVAL = 0.0005
 """Seconds. The engine's threads ask for the interpreter often and briefly; the default of 5 ms would make each wait that long
 behind a task that computes."""
 BURST_LOOK = 0.05
+ORPHANS_GRACE = 5.0
+"""Seconds that jobs get when the supervisor is gone, which renewed the lease."""
 
 
 class WorkerProcess:
@@ -44,13 +48,15 @@ class WorkerProcess:
         self._options = start.options
         self._name = start.name
         self._slots = slots
-        self._ending = threading.Lock()
         self._stopped = threading.Event()
+        self._closed = threading.Event()
+        self._leaving = threading.Lock()
+        self._code = Exit.OK
         self._finished = False
         """There is nothing left, in burst mode."""
 
-    def run(self) -> int:
-        """The exit code."""
+    def run(self) -> NoReturn:
+        """Work until the end, and leave the process with its exit code."""
         app = self._load()
         self._grace = app.settings.grace if self._options.grace is None else self._options.grace
         self._engine = Engine(app, self._engine_options(), self._slots, self._on_stuck)
@@ -71,7 +77,7 @@ class WorkerProcess:
 
         self._engine.start()
         self._say_ready(len(app.tasks))
-        return self._listen()
+        self._listen()
 
     def _say_ready(self, tasks: int) -> None:
         queues = ", ".join(self._options.queues) or "all queues"
@@ -100,33 +106,37 @@ class WorkerProcess:
             weights=options.weights,
         )
 
-    def _listen(self) -> int:
+    def _listen(self) -> NoReturn:
         """Until the end is ordered, or nobody is there to order it."""
         while (messages := self._wire.receive()) is not None:
             for message in messages:
-                if (code := self._obey(message)) is not None:
-                    return code
+                self._obey(message)
 
         if self._finished:
-            return self._end(self._grace, Exit.EXHAUSTED)
+            self._end(self._grace, Exit.EXHAUSTED)
 
         logger.warning("the supervisor is gone; draining", extra={"action": "worker.orphaned"})
-        return self._end(5.0, Exit.INTERRUPTED)
+        self._end(ORPHANS_GRACE, Exit.INTERRUPTED)
 
-    def _obey(self, message: Message) -> int | None:
+    def _obey(self, message: Message) -> None:
         match message:
             case Drain(grace):
-                return self._end(grace, Exit.OK)
+                self._end(grace, Exit.OK)
             case CancelJob(session, id, token):
-                self._engine.cancel(Cancel(session, UUID(id), token))
+                self._guarded(self._engine.cancel, Cancel(session, UUID(id), token))
             case Lost(session):
-                self._renew(session)
-            case Start() | Hello() | NewSession() | Stuck():
+                self._guarded(self._renew, session)
+            case Start() | Hello() | NewSession() | Stuck() | LastWord():
                 logger.error("unexpected %s from the supervisor", type(message).__name__)
             case _:
                 assert_never(message)
 
-        return None
+    def _guarded(self, act: Callable[..., object], *args: object) -> None:
+        """What goes wrong in one step, ``sys.exit`` in user code too, is not the end of the process."""
+        try:
+            act(*args)
+        except BaseException:
+            logger.exception("a worker process could not do all that it should", extra={"action": "worker.step"})
 
     def _renew(self, lost: str) -> None:
         if lost != self._engine.session.id:
@@ -139,17 +149,36 @@ class WorkerProcess:
 
         self._wire.send(NewSession(self._engine.session.id))
 
-    def _end(self, grace: float, code: Exit) -> int:
-        """Drain and stop; what still runs is left to the supervisor, which knows when this process is really gone."""
-        with self._ending:
-            if self._stopped.is_set():
-                return code
+    def _end(self, grace: float, code: Exit) -> NoReturn:
+        """Drain, close, and leave; what still runs is left to the supervisor, which knows when this process is really gone."""
+        self._stopped.set()
+        self._code = code if self._engine.drain(grace) else Exit.INTERRUPTED
+        start_thread(self._leave_in_time, "cherga-closing")
 
-            self._stopped.set()
-            finished = self._engine.drain(grace)
-            self._engine.stop()
-            close_process()
-            return code if finished else Exit.INTERRUPTED
+        for step in (self._engine.close, close_process, flush_streams):
+            self._guarded(step)
+
+        self._leave()
+
+    def _leave_in_time(self) -> None:
+        """However long the closing takes: nobody but this process can settle attempts whose threads do not end."""
+        if not self._closed.wait(CLOSING):
+            logger.error("the closing takes longer than %g seconds; leaving", CLOSING, extra={"action": "worker.close"})
+            self._leave()
+
+    def _leave(self) -> NoReturn:
+        """Hand over what may be written only when nothing runs here any more; whoever is left alone writes it himself."""
+        self._closed.set()
+        self._leaving.acquire()  # for good: whoever comes second waits for the end
+
+        try:
+            words = self._engine.last_words(LAST_WRITE)
+            alone = [word for word in words if not self._wire.send(LastWord(word))]
+
+            if alone:
+                self._engine.app.broker.settle(alone)
+        finally:
+            os._exit(self._code)
 
     def _on_stuck(self) -> None:
         self._wire.send(Stuck())
@@ -176,6 +205,13 @@ def loaded_files() -> tuple[str, ...]:
     )
 
 
+def flush_streams() -> None:
+    """Let out what was printed."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
+
 def main(argv: list[str]) -> int:
     """Run one worker process; the exit codes are ``Exit``."""
     # A handler that does nothing, rather than SIG_IGN, which the programs that tasks start would inherit.
@@ -189,7 +225,7 @@ def main(argv: list[str]) -> int:
         return Exit.CRASHED
 
     try:
-        return WorkerProcess(wire, start, SlotTable.shared(int(argv[2]), start.slots)).run()
+        WorkerProcess(wire, start, SlotTable.shared(int(argv[2]), start.slots)).run()
     except LoadError as error:
         return _fail(error, Exit.LOAD)
     except ConfigError as error:
@@ -214,10 +250,6 @@ def _fail(error: ChergaError, code: Exit) -> int:
 
 if __name__ == "__main__":
     code = main(sys.argv)
-
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-
+    flush_streams()
     # Threads that do not end, and user code at exit, must not hold the process.
     os._exit(code)

@@ -104,6 +104,22 @@ class Settler:
         self._turns.end()
         return ended
 
+    def divert(self) -> list[Settlement]:
+        """From now on nothing more is written: what is put down is kept in this list."""
+        kept: list[Settlement] = []
+        self.settle = kept.append
+        return kept
+
+    def left(self) -> list[Settlement]:
+        """After the end: what could not be written."""
+        items = list(self._items)
+
+        with suppress(Empty):
+            while True:
+                items.append(self._inbox.get_nowait())
+
+        return [item for item in items if type(item) is Settlement]
+
     def _turn(self) -> None:
         """Write what there is. What a turn that fails leaves behind is the next one's."""
         if not self._items:

@@ -27,7 +27,7 @@ from cherga.worker.keeper import Keeper
 from cherga.worker.options import Exit, WorkerOptions
 from cherga.worker.reload import Files
 from cherga.worker.restarts import STARTS_IN_VAIN, YOUNG_DEATHS, Restarts
-from cherga.worker.wire import CancelJob, Hello, Lost, Message, NewSession, Stuck
+from cherga.worker.wire import CancelJob, Hello, LastWord, Lost, Message, NewSession, Stuck
 
 logger = logging.getLogger("cherga.worker")
 
@@ -181,6 +181,8 @@ class Supervisor:
                 child.sessions.append(session)
             case Stuck():
                 self._replace(child)
+            case LastWord(settlement):
+                child.last_words.append(settlement)
             case _:
                 logger.error("unexpected %s from %s", type(message).__name__, child.name)
 
@@ -209,11 +211,12 @@ class Supervisor:
 
     def _bury(self, child: Child) -> None:
         code = child.process.wait()
+        self._hear_the_rest(child)
         self._children.remove(child)
         self._forget(child)
 
         if self._broker is not None:
-            self._caretaker.bury(child.deaths())
+            self._caretaker.bury(child.deaths(), child.last_words)
 
         if child.told_to_die or (code == Exit.INTERRUPTED and child.draining):
             self._note_interruption(child)
@@ -224,6 +227,12 @@ class Supervisor:
 
         if not (self._stopping or child.replace):
             self._start_another(child, code)
+
+    def _hear_the_rest(self, child: Child) -> None:
+        """What it said last may still be in its pipe."""
+        while not child.wire.garbled and (messages := child.receive()):
+            for message in messages:
+                self._obey(child, message)
 
     def _note_interruption(self, child: Child) -> None:
         if self._code is Exit.OK and not child.replace:

@@ -1,16 +1,140 @@
-"""Attempts that are ended from outside while their function still runs: whether they may be settled at once."""
+"""Attempts that are ended from outside while their function still runs: past their time, cancelled, or lost with their session.
+
+Whether such an attempt may be settled at once depends on who waits for its end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
+from msgspec import Struct
+
+from cherga.client.app import QueueTasks
 from cherga.doors.broker import FullBroker
 from cherga.rules.limits import limit_names
 from cherga.words.claim import ClaimedJob
 from cherga.words.errors import BrokerError
-from cherga.words.outcomes import Failed, Interrupted, Outcome
+from cherga.words.job import Reason
+from cherga.words.outcomes import Cancelled, Failed, Interrupted, Outcome
+from cherga.words.session import Cancel
 from cherga.worker.assignment import Assignment
 from cherga.worker.calls import Call
+from cherga.worker.collecting import Collectors
+from cherga.worker.deadlines import NEVER, Deadlines
+from cherga.worker.executor import Executor, timed_out
+from cherga.worker.loop import LoopRunner
+from cherga.worker.slots import Pulse, SlotTable
+
+logger = logging.getLogger("cherga.worker")
+
+
+class Endings(Struct, frozen=True):
+    """What ends attempts, or begins others: the loop, those who wait for company, and the times to look."""
+
+    loop: LoopRunner
+    collectors: Collectors
+    deadlines: Deadlines
+
+
+class Judge:
+    """Fixes what attempts end as. ``stuck`` is called when a thread outlives its attempt too long."""
+
+    def __init__(
+        self, app: QueueTasks, executor: Executor, endings: Endings, slots: SlotTable, stuck: Callable[[], None] | None
+    ) -> None:
+        self._app = app
+        self._executor = executor
+        self._endings = endings
+        self._slots = slots
+        self._stuck = stuck
+
+    def cancel(self, cancel: Cancel) -> None:
+        """Somebody asked to cancel a running job."""
+        assignment = self._executor.running.find(cancel.token)
+
+        if assignment is None:
+            self._cancel_in_batch(cancel.token)
+        elif assignment.verdict is None:
+            self.end(assignment, Cancelled("", Reason.ASKED))
+
+    def _cancel_in_batch(self, token: int) -> None:
+        """The others of the batch go on; a call that is left without jobs is ended."""
+        call = None if self._endings.collectors.cancel(token) else self._executor.running.call_of(token)
+        member = call and call.open.get(token)
+
+        if call is None or member is None or call.verdict or token in call.outcomes:
+            return
+
+        verdict = member.verdict = Cancelled("", Reason.ASKED)
+
+        if settles_now(self._app.broker, member, verdict):
+            self._executor.many.abandon(call, member)
+
+        if all(each.verdict for each in list(call.open.values())):
+            self.end(call, verdict)
+
+    def expire(self, now: float) -> float:
+        """End what is past its time; return the next deadline. What cannot be done for one is raised at the end."""
+        troubles: list[Exception] = []
+
+        for assignment in self._executor.running.all():
+            if assignment.verdict is None and assignment.deadline <= now:
+                self._try(troubles, self.end, assignment, timed_out(assignment))
+
+        for assignment in list(self._executor.overdue.values()):
+            if assignment.deadline <= now:
+                self._try(troubles, self._tell_stuck, assignment)
+
+        due = self._endings.collectors.flush(now)
+        watched = (*self._executor.running.all(), *self._executor.overdue.values())
+
+        if troubles:
+            raise ExceptionGroup("attempts past their time", troubles)
+
+        return min((due, *(assignment.deadline for assignment in watched)))
+
+    def _try(self, troubles: list[Exception], act: Callable[..., None], *args: object) -> None:
+        """One may take its time, where the broker does."""
+        self._slots.beat(Pulse.DEADLINES)
+
+        try:
+            act(*args)
+        except Exception as error:
+            troubles.append(error)
+
+    def end(self, assignment: Assignment, verdict: Outcome) -> None:
+        """Fix what the attempt ends as, and end it as far as that is possible.
+
+        A thread cannot be stopped. Its attempt is settled at once when nothing may start on its account; a retry, a unique
+        key and a limit's slot wait until the thread ends or its process is replaced.
+        """
+        assignment.verdict = verdict
+        assignment.deadline = self._app.clock.monotonic() + self._app.settings.stuck_after
+        self._executor.outlive(assignment)
+
+        if assignment.context is not None:
+            assignment.context.cancel_now()
+
+        if assignment.task.is_async:
+            self._endings.loop.cancel(assignment)
+        elif settles_now(self._app.broker, assignment, verdict):
+            self._executor.abandon(assignment)
+
+        self._endings.deadlines.watch(assignment.deadline)
+
+    def _tell_stuck(self, assignment: Assignment) -> None:
+        assignment.deadline = NEVER
+        logger.error(
+            "job %s (%s) does not stop; %s",
+            assignment.job.id,
+            assignment.job.task,
+            "its worker process will be replaced" if self._stuck else "its thread is lost until this process ends",
+            extra={"action": "job.stuck", "job_id": str(assignment.job.id)},
+        )
+
+        if self._stuck is not None:
+            self._stuck()
 
 
 def settles_now(broker: FullBroker, assignment: Assignment, verdict: Outcome) -> bool:

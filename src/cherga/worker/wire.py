@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from cherga.rules.settings import BrokerSettings
+from cherga.words.settlement import Settlement
 from cherga.worker.options import WorkerOptions
 
 _LENGTH = Layout("<I")
@@ -48,6 +49,12 @@ class Stuck(Struct, frozen=True, tag="stuck"):
     """Up: a thread does not end; this process drains and wants to be replaced."""
 
 
+class LastWord(Struct, frozen=True, tag="last"):
+    """Up: what became of an attempt, to be written once this process is gone, for its thread runs until then."""
+
+    settlement: Settlement
+
+
 class Drain(Struct, frozen=True, tag="drain"):
     """Down: finish what runs within so many seconds, then exit."""
 
@@ -68,7 +75,7 @@ class Lost(Struct, frozen=True, tag="lost"):
     session: str
 
 
-Message = Start | Hello | NewSession | Stuck | Drain | CancelJob | Lost
+Message = Start | Hello | NewSession | Stuck | LastWord | Drain | CancelJob | Lost
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode
