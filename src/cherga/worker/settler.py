@@ -202,7 +202,7 @@ class Settler:
             self._once.let_go(settlement.token for settlement in settlements)
 
         if Settled.REFUSED in answers:
-            _log_refused(settlements, answers)
+            _guarded(_log_refused, settlements, answers)
 
         if self._expected:
             self._answer(settlements, answers)
