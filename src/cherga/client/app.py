@@ -5,41 +5,36 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import Any, Literal, Protocol, cast
 from uuid import UUID
 
-import msgspec
-from msgspec.structs import replace
-
 from cherga.brokers import connect
 from cherga.client import foreign
 from cherga.client.applications import enter
+from cherga.client.by_name import ByName
 from cherga.client.children import Parent, adopted
 from cherga.client.context import current_parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, aliases_of, policy_of
 from cherga.client.dotted import DottedTasks
-from cherga.client.flow import NamedTask, Step
 from cherga.client.handle import Job
 from cherga.client.looking import Looking
 from cherga.client.lookout import Lookout
 from cherga.client.middleware import EnqueueMiddleware, Middleware, check_wrap, outgoing
-from cherga.client.order import Order, order_with
-from cherga.client.publish import PUBLISHED, find_published, publish
+from cherga.client.publish import publish
 from cherga.client.queue import Queue
 from cherga.client.router import Router
 from cherga.client.signals import Event, Signals
 from cherga.client.snapshot import row_as_pushed
 from cherga.client.standing import Standing
 from cherga.client.state import S, State, StateHandle, name_of
-from cherga.client.steering import AnyTask, Steering
+from cherga.client.steering import Steering
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
-from cherga.rules.options import Duration
 from cherga.rules.settings import make_settings
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import ConfigError, EnqueueRefused
@@ -58,7 +53,7 @@ class AfterSend(Protocol):
     async def asent(self, jobs: Sequence[Job[Any]]) -> None: ...
 
 
-class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
+class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     """An application's tasks and its broker; one object serves sync and async code.
 
     ``name`` is the broker's namespace. ``broker_url`` defaults to the environment's ``CHERGA_BROKER_URL``, else to
@@ -213,88 +208,9 @@ class QueueTasks(Declaring, Looking, Steering, foreign.Explaining):
     def _passed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
         return outgoing(jobs, self.enqueue_middlewares) if self.enqueue_middlewares else jobs
 
-    def add_task(
-        self, name: str, /, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
-    ) -> Job[Any]:
-        """Enqueue by name; the task need not be declared here.
-
-        ``priority`` overrides the task's; ``timeout`` waits that long for the end of the job and returns it refreshed
-        (raises ``ResultTimeout``). A task that neither this process nor a worker has declared is stored all the same: a
-        worker that knows it will run it.
-        """
-        wait = None if timeout is None else check.seconds(timeout, "timeout")
-        (job,) = self.send((self._named_job(name, args, kwargs, priority),))
-
-        if wait is not None:
-            job.await_end(wait)
-
-        return job
-
-    async def aadd_task(
-        self, name: str, /, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
-    ) -> Job[Any]:
-        """The async twin of ``add_task``."""
-        wait = None if timeout is None else check.seconds(timeout, "timeout")
-        new = await self.submitter.call(self._named_job, name, args, kwargs, priority)
-        (job,) = await self.asend((new,))
-
-        if wait is not None:
-            await job.aawait_end(wait)
-
-        return job
-
-    def s(self, name: str, /, *args: Any, **kwargs: Any) -> Step[Any]:
-        """A step by name, for ``chain`` and ``group``; the task need not be declared here. See ``Task.s``."""
-        if (task := self.task_named(name)) is not None:
-            return task.s(*args, **kwargs)
-
-        name, order = self.published(name)
-        return Step(NamedTask(name, self), order, args, kwargs)
-
-    def build_child(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, of: Parent) -> NewJob:
-        """A job by name, as a child of the one that asks."""
-        (child,) = self.adopt((self._named_job(name, args, kwargs, priority),), of)
-        return child
-
     def adopt(self, jobs: Sequence[NewJob], of: Parent) -> Sequence[NewJob]:
         """The jobs as children of the one that asks, as the enqueue middleware wants them stored."""
         return self._passed(adopted(jobs, of))
-
-    def prepare(self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> NewJob:
-        """The job that an enqueue of this task, or of the task of this name, would store."""
-        if not isinstance(task, str):
-            return task.prepare(args, kwargs)
-
-        return self._named_job(task, tuple(args), dict(kwargs or {}), None)
-
-    def _named_job(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob:
-        def change(order: Order) -> Order:
-            return order if priority is None else replace(order, priority=check.priority(priority))
-
-        return self.build_named(name, args, kwargs, change)
-
-    def build_named(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Order], Order]) -> NewJob:
-        """A job by name, in the order that its task, or a worker, or else the defaults say, with what the caller changes."""
-        if (task := self.task_named(name)) is not None:
-            return task.build(change(task.order), args, kwargs)
-
-        name, order = self.published(name)
-        return NamedTask(name, self).build(change(order), args, kwargs)
-
-    def task_named(self, name: str) -> Task[Any, Any] | None:
-        """The task that is declared here under this name, an alias, or the dotted name of where it stands."""
-        known = name if name in self.tasks else self.dotted.declared(name)
-        return None if known is None else self.tasks[known]
-
-    def published(self, name: str) -> tuple[str, Order]:
-        """Name and order of a task that is not declared here, as workers have published them, else the defaults."""
-        found = find_published(self.broker, name)
-
-        if found is None:
-            return name, Order()
-
-        facts = msgspec.msgpack.decode(found.data, type=dict[str, Any], strict=False)
-        return found.name, order_with(Order(), found.name, cast(Any, {k: v for k, v in facts.items() if k in PUBLISHED}))
 
     def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer, known: dict[UUID, JobRow]) -> list[Job[Any]]:
         if answer.refused is not None:

@@ -17,6 +17,9 @@ from cherga.words.errors import ConfigError
 class BoundTask:
     """The declaration's facts, the job's context, and a way to enqueue children."""
 
+    _awaits = False
+    """The job runs on a loop, which nothing may hold up."""
+
     def __init__(self, task: Task[..., Any], ctx: Context) -> None:
         self.task = task
         self._context = ctx
@@ -82,9 +85,9 @@ class BoundTask:
         """
         if isinstance(name, Part):
             _expect_nothing_else(name, args, kwargs, priority)
-            return self._context.children.add_flow(name)
+            return self._context.children.add_flow(name, self._awaits)
 
-        return self._context.children.add(name, args, kwargs, priority)
+        return self._context.children.add(name, args, kwargs, priority, self._awaits)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_name} of job {self._context.job_id}>"
@@ -97,6 +100,8 @@ def _expect_nothing_else(flow: Part[Any], *given: Any) -> None:
 
 class AsyncTask(BoundTask):
     """Bound to the job of an ``async def`` task: the methods of ``ctx`` that wait are awaited."""
+
+    _awaits = True
 
     @property
     def ctx(self) -> AsyncContext:

@@ -33,9 +33,10 @@ class Parent(Protocol):
 class ChildSender(Protocol):
     """What a bound task needs of its application."""
 
-    def build_child(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, of: Parent
-    ) -> NewJob: ...
+    def draft(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob: ...
+    def undeclared(self, jobs: Sequence[NewJob]) -> list[str]: ...
+    def addressed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]: ...
+    async def aaddressed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]: ...
     def adopt(self, jobs: Sequence[NewJob], of: Parent) -> Sequence[NewJob]: ...
     def store(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
     async def astore(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
@@ -60,13 +61,22 @@ class Child:
     now. ``job`` is the one that stands for the flow."""
 
     def __init__(
-        self, job: NewJob, jobs: Sequence[NewJob], handle: Callable[[list[Job[Any]]], Job[Any]], children: Children
+        self,
+        job: NewJob,
+        jobs: Sequence[NewJob],
+        handle: Callable[[list[Job[Any]]], Job[Any]],
+        children: Children,
+        priority: int | None = None,
     ) -> None:
         self.id: UUID = job.id
         self.job = job
         self.jobs = jobs
         self.handle = handle
         """Makes one handle of those of all its jobs."""
+        self.priority = priority
+        """As the parent wants it, whatever workers have published."""
+        self.drafted = True
+        """What workers have published about its tasks has not been asked yet."""
         self._children = children
 
     @property
@@ -90,22 +100,29 @@ class Children:
     def __init__(self, context: Parent, sender: ChildSender) -> None:
         self._context = context
         self._sender = sender
-        self._waiting: dict[UUID, Sequence[NewJob]] = {}
+        self._waiting: dict[UUID, Child] = {}
         self._seen: dict[bytes, int] = {}
         self._over = False
         self._lock = threading.Lock()
 
-    def add(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> Child:
-        """Remember a child, under the same id in each attempt. Raises ``NoCurrentJob`` once the attempt has ended."""
-        job = self._sender.build_child(name, args, kwargs, priority, self._context)
+    def add(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, awaiting: bool = False
+    ) -> Child:
+        """Remember a child, under the same id in each attempt. Raises ``NoCurrentJob`` once the attempt has ended.
+
+        ``awaiting``: on a loop; what workers have published about undeclared tasks is asked for when the child is stored.
+        """
+        job = self._sender.draft(name, args, kwargs, priority)
 
         with self._lock:
             self._expect_to_go_on(repr(name))
             job = replace(job, id=self._id_of(encode([job.task, job.payload])))
-            return self._remember(Child(job, (job,), lambda handles: handles[0], self))
+            child = self._remember(Child(job, (job,), lambda handles: handles[0], self, priority))
 
-    def add_flow(self, flow: Part[Any]) -> Child:
-        """Remember a whole flow, under the same ids in each attempt."""
+        return self._prepare(child, awaiting)
+
+    def add_flow(self, flow: Part[Any], awaiting: bool = False) -> Child:
+        """Remember a whole flow, under the same ids in each attempt. See ``add``."""
         sender: object = flow.sender()
 
         if sender is not self._sender:
@@ -117,28 +134,69 @@ class Children:
             self._expect_to_go_on(repr(flow))
             base, numbers = self._id_of(what), count()
             plan = flow.plan(Place(make_id=lambda: uuid5(base, str(next(numbers)))))
-            jobs = self._sender.adopt(plan.jobs, self._context)
-            return self._remember(Child(plan.last, jobs, lambda handles: flow.handle(plan, handles), self))
+            child = self._remember(Child(plan.last, plan.jobs, lambda handles: flow.handle(plan, handles), self))
+
+        return self._prepare(child, awaiting)
 
     def store(self, child: Child) -> Job[Any]:
         """Push it now, once."""
         self._waiting.pop(child.id, None)
+        self._finish(child)
         return child.handle(self._sender.store(child.jobs))
 
     async def astore(self, child: Child) -> Job[Any]:
         """The async twin of ``store``."""
         self._waiting.pop(child.id, None)
+        await self._afinish(child)
         return child.handle(await self._sender.astore(child.jobs))
 
-    def take(self) -> tuple[tuple[NewJob, ...], ...]:
-        """End it, and give what is to be pushed with a success: a group for each, so that one refusal harms no other."""
+    async def afinish(self) -> None:
+        """Make all ready to be stored, on a loop: afterwards nothing has to be asked for them."""
+        for child in list(self._waiting.values()):
+            await self._afinish(child)
+
+    def take(self, wanted: bool) -> tuple[tuple[NewJob, ...], ...]:
+        """End it, and give what is to be pushed, if that is wanted: a group for each, so that one refusal harms no other."""
         with self._lock:
             self._over = True
-            return tuple(tuple(jobs) for jobs in self._waiting.values())
+            children = list(self._waiting.values()) if wanted else []
+
+        for child in children:
+            self._finish(child)
+
+        return tuple(tuple(child.jobs) for child in children)
 
     def _remember(self, child: Child) -> Child:
-        self._waiting[child.id] = child.jobs
+        self._waiting[child.id] = child
         return child
+
+    def _prepare(self, child: Child, awaiting: bool) -> Child:
+        """Ready to be stored, unless the broker would have to be asked first and may not."""
+        if awaiting and self._sender.undeclared(child.jobs):
+            return child
+
+        try:
+            self._finish(child)
+        except BaseException:
+            self._waiting.pop(child.id, None)
+            raise
+
+        return child
+
+    def _finish(self, child: Child) -> None:
+        if child.drafted:
+            self._adopt(child, self._sender.addressed(child.jobs))
+
+    async def _afinish(self, child: Child) -> None:
+        if child.drafted:
+            self._adopt(child, await self._sender.aaddressed(child.jobs))
+
+    def _adopt(self, child: Child, jobs: Sequence[NewJob]) -> None:
+        if child.priority is not None:
+            jobs = [replace(job, priority=child.priority) for job in jobs]
+
+        child.jobs = self._sender.adopt(jobs, self._context)
+        child.drafted = False
 
     def _expect_to_go_on(self, what: str) -> None:
         if self._over:

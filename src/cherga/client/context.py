@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
@@ -16,6 +17,7 @@ import msgspec
 
 from cherga.client.applications import current_source
 from cherga.client.children import Children
+from cherga.client.waiting import on_loop, refuse_on_loop
 from cherga.rules.codec import check_size, decode, encode
 from cherga.rules.options import Duration, seconds
 from cherga.rules.settings import Settings
@@ -317,8 +319,10 @@ class Context:
     def sleep(self, duration: Duration) -> bool:
         """Wait, but not longer than until somebody cancels the job. False when that happened.
 
-        For ``def`` tasks; in ``async def`` tasks use ``asyncio.sleep``, which a cancellation ends too.
+        In ``async def`` tasks await ``asleep``: this would hold up all others, and raises ``WouldDeadlock``.
         """
+        refuse_on_loop("ctx.sleep(…)", "await ctx.asleep(…)")
+
         if self._bell is None:
             self._bell = threading.Event()
 
@@ -326,6 +330,21 @@ class Context:
             self._bell.set()
 
         return not self._bell.wait(seconds(duration, "the sleep"))
+
+    async def asleep(self, duration: Duration) -> bool:
+        """The async twin of ``sleep``. An ``async def`` task is cancelled in it when somebody cancels the job."""
+        left = seconds(duration, "the sleep")
+
+        await (asyncio.sleep(left) if on_loop() else self._asleep(left))
+        return not self.cancelled
+
+    async def _asleep(self, left: float) -> None:
+        """On a loop that the job runs by itself, where nobody cancels coroutines."""
+        loop, bell = asyncio.get_running_loop(), asyncio.Event()
+
+        with self.waking(lambda: loop.call_soon_threadsafe(bell.set)), suppress(TimeoutError):
+            if not self.cancelled:
+                await asyncio.wait_for(bell.wait(), left)
 
     def bind(self, function: Callable[P, T]) -> Callable[P, T]:
         """The function, wrapped to run in a copy of this job's context: for threads and callbacks that start with none."""

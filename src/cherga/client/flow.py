@@ -38,6 +38,8 @@ class FlowSender(Protocol):
 
     def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
     async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
+    def addressed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]: ...
+    async def aaddressed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]: ...
     @property
     def max_payload(self) -> int: ...
     def group_handle(self, job: Job[Any], callback: Job[Any] | None) -> GroupJob[Any]: ...
@@ -147,12 +149,12 @@ class Part(foreign.Explaining, Generic[R]):
     def enqueue(self) -> Job[R]:
         """Store all jobs in one write; the handle is that of the last one. Raises as ``Task.enqueue`` does."""
         plan, sender = self._whole(), self.sender()
-        return self.handle(plan, sender.send(plan.jobs))
+        return self.handle(plan, sender.send(sender.addressed(plan.jobs)))
 
     async def aenqueue(self) -> Job[R]:
         """The async twin of ``enqueue``."""
         plan, sender = self._whole(), self.sender()
-        return self.handle(plan, await sender.asend(plan.jobs))
+        return self.handle(plan, await sender.asend(await sender.aaddressed(plan.jobs)))
 
 
 class Step(Part[R]):
@@ -239,12 +241,12 @@ class Group(Part[list[R]]):
     def enqueue(self) -> GroupJob[R]:
         """Store all jobs in one write, and return the one handle on them. Raises as ``Task.enqueue`` does."""
         plan, sender = self._whole(), self.sender()
-        return self.handle(plan, sender.send(plan.jobs))
+        return self.handle(plan, sender.send(sender.addressed(plan.jobs)))
 
     async def aenqueue(self) -> GroupJob[R]:
         """The async twin of ``enqueue``."""
         plan, sender = self._whole(), self.sender()
-        return self.handle(plan, await sender.asend(plan.jobs))
+        return self.handle(plan, await sender.asend(await sender.aaddressed(plan.jobs)))
 
     def senders(self) -> Iterator[FlowSender]:
         return chained.from_iterable(part.senders() for part in (*self.parts, *_given(self.then)))

@@ -21,6 +21,7 @@ from cherga.words.errors import ConfigError, InvalidArguments
 from cherga.words.push import Edge, EdgePolicy, JobHead, NewJob, OnCrash, Overrides
 from cherga.words.unique import OnConflict, Unique, UniqueWhile
 
+_read_head = msgspec.msgpack.Decoder(JobHead).decode
 _encode = msgspec.msgpack.Encoder().encode
 _EMPTY_HEAD = JobHead()
 EDGES_SHOWN = 100
@@ -101,6 +102,13 @@ def new_job(task: str, payload: bytes, order: Order, unique: Unique | None, limi
         limit_keys=limit_keys,
         head=order.packed_head,
     )
+
+
+def as_published(job: NewJob, name: str, order: Order) -> NewJob:
+    """The job of an undeclared task, built with the defaults, under the name and in the order that its worker has published."""
+    told, head = order.head, JobHead() if job.head is None else _read_head(job.head)
+    head = replace(head, description=told.description, tags=told.tags, overrides=told.overrides)
+    return replace(job, task=name, queue=order.queue, priority=order.priority, head=pack_head(head))
 
 
 def order_with(order: Order, task: str, given: UsingOptions) -> Order:

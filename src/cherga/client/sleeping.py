@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
 from cherga.client.context import Context
-from cherga.rules.options import Duration, seconds
+from cherga.rules.options import Duration
 
 T = TypeVar("T")
 
@@ -24,8 +23,7 @@ class AsyncContext:
 
     async def sleep(self, duration: Duration) -> bool:
         """Wait; a cancellation ends the wait, and the job with it."""
-        await asyncio.sleep(seconds(duration, "the sleep"))
-        return not self._context.cancelled
+        return await self._context.asleep(duration)
 
     async def get_metadata(self, cache: bool = True) -> Any:
         """The stored ``Job``, as ``app.get`` gives it; read once unless ``cache`` is False."""
@@ -53,6 +51,7 @@ class AsyncContext:
         meta: dict[str, Any]
 
         def cancel(self, reason: str = "") -> NoReturn: ...
+        async def asleep(self, duration: Duration) -> bool: ...
         def progress(self, done: float, total: float | None = None, note: str = "") -> None: ...
         def track(self, items: Iterable[T], total: int | None = None, note: str = "") -> Iterator[T]: ...
         def log(self, line: str) -> None: ...

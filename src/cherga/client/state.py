@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from cherga.client.submit import Submitter
+from cherga.client.waiting import refuse_on_loop
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.codec import ENCODE_ERRORS, check_size, decoder, encode
@@ -87,7 +88,7 @@ class StateHandle(Generic[S]):
     def set(self, state: S) -> None:
         """Store this value, whatever is there. Raises ``InvalidState`` or ``StateConflict``."""
         data = self._pack(state)
-        self._swap_in(lambda shared: data)
+        self._swap_in("set", lambda shared: data)
 
     def update(self, change: Change[S], timeout: Duration = 10.0) -> S:
         """Change the value atomically, and return it as it was stored.
@@ -96,11 +97,11 @@ class StateHandle(Generic[S]):
         copy when somebody else was faster, so it should do nothing else. Raises what it raises, with nothing stored;
         ``InvalidState`` for a value that cannot be stored; ``StateConflict`` when others were faster for ``timeout`` seconds.
         """
-        return self._read_packed(self._swap_in(lambda shared: self._changed(shared, change), timeout))
+        return self._read_packed(self._swap_in("update", lambda shared: self._changed(shared, change), timeout))
 
     def delete(self) -> None:
         """Forget the value: ``get`` gives the defaults again. Deleting nothing is no error."""
-        self._swap_in(lambda shared: None)
+        self._swap_in("delete", lambda shared: None)
 
     async def aget(self) -> S:
         """The async twin of ``get``."""
@@ -121,7 +122,8 @@ class StateHandle(Generic[S]):
 
     # --- compare and set
 
-    def _swap_in(self, make: Callable[[Shared], D], timeout: Duration = 10.0) -> D:
+    def _swap_in(self, verb: str, make: Callable[[Shared], D], timeout: Duration = 10.0) -> D:
+        refuse_on_loop(f"{verb}(…) of a state, which may have to wait for others,", f"await a{verb}(…)")
         patience = _Patience(self._source.clock, timeout, self._name)
 
         while True:

@@ -22,7 +22,7 @@ ChergaError
 ├── StateError
 │   ├── InvalidState           a shared value cannot be stored, or the stored one does not fit
 │   └── StateConflict          others changed a shared value at every try
-├── WouldDeadlock              a wait that could never end
+├── WouldDeadlock              a wait that could never end, or would hold up every async job
 └── ResultError
     ├── ResultTimeout          the job did not finish in time
     ├── ResultExpired          the job succeeded, its result is no longer kept
@@ -131,7 +131,7 @@ class StateConflict(StateError):
 
 
 class WouldDeadlock(ChergaError):
-    """The wait could never end; the message names the holder."""
+    """The wait could never end, and the message names the holder; or it would hold up all ``async def`` jobs of the worker."""
 
 
 class ResultError(ChergaError):

@@ -208,6 +208,9 @@ class Executor:
             task = assignment.task
             function = task.function if task.plain and not self._wrapped else self._inner(assignment)
             value = await (self._acall_inside(function, args, kwargs) if self._around else function(*args, **kwargs))
+
+            if (context := assignment.context) is not None and context.waiting_children is not None:
+                await context.waiting_children.afinish()
         except (asyncio.CancelledError, GeneratorExit) as error:
             return assignment.verdict or assignment.steps.raised(assignment, error)
         except BaseException as error:

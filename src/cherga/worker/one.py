@@ -159,5 +159,5 @@ def _keep_error(assignment: Assignment, error: BaseException) -> None:
 
 def _with_children(context: Context, settlement: Settlement) -> Settlement:
     """The children go with a success, and with anything else they are dropped; from now on none can be asked for."""
-    children = context.children.take()
-    return msgspec.structs.replace(settlement, children=children) if settlement.to is JobState.SUCCEEDED else settlement
+    children = context.children.take(wanted=settlement.to is JobState.SUCCEEDED)
+    return msgspec.structs.replace(settlement, children=children) if children else settlement
