@@ -29,8 +29,10 @@ GROUP_LOOK = 0.5
 """Seconds between two looks at a group that is followed: its members, not itself, tell how far it is."""
 GROUP_SHARE = 0.25
 """Share of the thread's time that looks at groups may take."""
-LINGER = 10.0
+LINGER = 1.0
 """Seconds that the thread stays when nobody waits any more."""
+PARTING = 0.25
+"""Seconds after which those who were shown an end have left."""
 REST = 0.0001
 """Seconds for each job between two looks at all of them, where nobody knows which have changed."""
 PAGE = 100
@@ -167,6 +169,8 @@ class _Watch:
         self._all_at = 0.0
         """When all may be looked at again, where nobody knows which have changed."""
         self._idle_since = clock.monotonic()
+        self._parting = False
+        """Somebody was shown an end."""
 
     def wake(self) -> None:
         """Somebody asks for a look. From any thread."""
@@ -279,7 +283,7 @@ class _Watch:
         if self._due:
             return 0.0
 
-        times = [now + LINGER]
+        times = [now + LONGEST_LOOK if self._waiters else self._idle_since + LINGER]
 
         if self._looked:
             times.append(next(iter(self._looked.values())) + LONGEST_LOOK)
@@ -289,6 +293,10 @@ class _Watch:
 
         if self._any_changed:
             times.append(self._all_at)
+
+        if self._parting:
+            times.append(now + PARTING)
+            self._parting = False
 
         return max(0.0, min(times) - now)
 
@@ -346,6 +354,7 @@ class _Watch:
             waiter.fail(JobNotFound(f"job {waiter.id} is not kept"))
         else:
             waiter.offer(sight)
+            self._parting |= sight.job.state.final
 
 
 _lookouts: WeakSet[Lookout] = WeakSet()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -68,7 +69,7 @@ class Judge:
 
         verdict = member.verdict = Cancelled("", Reason.ASKED)
 
-        if settles_now(self._app.broker, member, verdict):
+        if settle_now(self._app.broker, [member]):
             self._executor.many.abandon(call, member)
 
         if all(each.verdict for each in list(call.open.values())):
@@ -77,10 +78,12 @@ class Judge:
     def expire(self, now: float) -> float:
         """End what is past its time; return the next deadline. What cannot be done for one is raised at the end."""
         troubles: list[Exception] = []
+        late = [each for each in self._executor.running.all() if each.verdict is None and each.deadline <= now]
 
-        for assignment in self._executor.running.all():
-            if assignment.verdict is None and assignment.deadline <= now:
-                self._try(troubles, self.end, assignment, timed_out(assignment))
+        for assignment in late:
+            self._try(troubles, self._judge, assignment, timed_out(assignment))
+
+        self._try(troubles, self._settle, late)
 
         for assignment in list(self._executor.overdue.values()):
             if assignment.deadline <= now:
@@ -104,11 +107,11 @@ class Judge:
             troubles.append(error)
 
     def end(self, assignment: Assignment, verdict: Outcome) -> None:
-        """Fix what the attempt ends as, and end it as far as that is possible.
+        """Fix what the attempt ends as, and end it as far as that is possible."""
+        self._judge(assignment, verdict)
+        self._settle([assignment])
 
-        A thread cannot be stopped. Its attempt is settled at once when nothing may start on its account; a retry, a unique
-        key and a limit's slot wait until the thread ends or its process is replaced.
-        """
+    def _judge(self, assignment: Assignment, verdict: Outcome) -> None:
         assignment.verdict = verdict
         assignment.deadline = self._app.clock.monotonic() + self._app.settings.stuck_after
         self._executor.outlive(assignment)
@@ -118,10 +121,15 @@ class Judge:
 
         if assignment.task.is_async:
             self._endings.loop.cancel(assignment)
-        elif settles_now(self._app.broker, assignment, verdict):
-            self._executor.abandon(assignment)
 
         self._endings.deadlines.watch(assignment.deadline)
+
+    def _settle(self, judged: Sequence[Assignment]) -> None:
+        """A thread cannot be stopped. Its attempt is settled at once when nothing may start on its account; a retry, a unique
+        key and a limit's slot wait until the thread ends or its process is replaced.
+        """
+        for assignment in settle_now(self._app.broker, [each for each in judged if not each.task.is_async]):
+            self._executor.abandon(assignment)
 
     def _tell_stuck(self, assignment: Assignment) -> None:
         assignment.deadline = NEVER
@@ -137,13 +145,22 @@ class Judge:
             self._stuck()
 
 
-def settles_now(broker: FullBroker, assignment: Assignment, verdict: Outcome) -> bool:
-    """Whether nothing may start on the attempt's account: no retry, nobody after its unique key or its limit's slot."""
-    if type(assignment) is Call:
-        members = list(assignment.open.values())
-        return all(_concerns_nobody(each, verdict) for each in members) and not _hold_a_slot(broker, [m.job for m in members])
+def settle_now(broker: FullBroker, judged: Sequence[Assignment]) -> list[Assignment]:
+    """Those on whose account nothing may start: no retry, nobody after their unique key or their limit's slot. The broker is
+    asked once for all of them.
+    """
+    jobs = {id(each): [member.job for member in _members(each)] for each in judged if _concern_nobody(each)}
+    holding = _holding_a_slot(broker, [job for own in jobs.values() for job in own]) if jobs else set()
+    return [each for each in judged if id(each) in jobs and holding.isdisjoint(job.id for job in jobs[id(each)])]
 
-    return _concerns_nobody(assignment, verdict) and not _hold_a_slot(broker, [assignment.job])
+
+def _members(assignment: Assignment) -> Sequence[Assignment]:
+    return list(assignment.open.values()) if type(assignment) is Call else (assignment,)
+
+
+def _concern_nobody(assignment: Assignment) -> bool:
+    verdict = assignment.verdict
+    return verdict is not None and all(_concerns_nobody(member, verdict) for member in _members(assignment))
 
 
 def _concerns_nobody(assignment: Assignment, verdict: Outcome) -> bool:
@@ -154,14 +171,15 @@ def _concerns_nobody(assignment: Assignment, verdict: Outcome) -> bool:
     return not again
 
 
-def _hold_a_slot(broker: FullBroker, jobs: Sequence[ClaimedJob]) -> bool:
-    """Whether one of the jobs counts for a limit on jobs that run. A broker that is away is given the benefit of the doubt."""
+def _holding_a_slot(broker: FullBroker, jobs: Sequence[ClaimedJob]) -> set[UUID]:
+    """The jobs that count for a limit on jobs that run. A broker that is away is given the benefit of the doubt."""
     try:
         rows = broker.get([job.id for job in jobs])
         keys = [row.limit_keys if row is not None else () for row in rows]
-        names = {name: None for job, own in zip(jobs, keys, strict=True) for name in limit_names(job.queue, job.task, own)}
-        uses = broker.limits(list(names))
+        names = {job.id: limit_names(job.queue, job.task, own) for job, own in zip(jobs, keys, strict=True)}
+        uses = broker.limits(list({name: None for own in names.values() for name in own}))
     except BrokerError:
-        return True
+        return {job.id for job in jobs}
 
-    return any(use.rule.max_running is not None for use in uses)
+    limited = {use.name for use in uses if use.rule.max_running is not None}
+    return {id for id, own in names.items() if not limited.isdisjoint(own)}
