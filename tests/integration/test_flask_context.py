@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from flask import Flask, current_app, g, has_app_context, has_request_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from cherga import JobFailed
+from cherga import Depends, JobFailed
+from cherga.client.signals import Event
 from cherga.contrib.flask import Cherga
 from cherga.testing import wait_until
+from cherga.worker.host import close_process
 
 THREADS = 16
 JOBS = 160
@@ -236,3 +238,60 @@ def test_a_request_enqueues_and_a_job_runs_with_nothing_of_the_request(site: Sit
         assert job is not None
 
         assert job.result(10) == {"request": False, "user": None}
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["def", "async def"])
+def test_handlers_are_told_in_an_application_context_by_workers_and_by_senders(site: Site, is_async: bool) -> None:
+    told: dict[str, tuple[str, bool]] = {}
+
+    def hear(event: Event) -> None:
+        told[event.name] = (current_app.name, "mark" in g)
+
+    async def ahear(event: Event) -> None:
+        hear(event)
+
+    for name in ("enqueued", "started", "succeeded", "cancelled", "worker_started"):
+        getattr(site.cherga.on, name)(ahear if is_async else hear)
+
+    @site.cherga.task
+    def work() -> None: ...
+
+    work.enqueue().cancel()
+    assert told == {"enqueued": ("site", False), "cancelled": ("site", False)}
+    assert not has_app_context()
+
+    with site.app.app_context():
+        g.mark = True
+        work.enqueue()
+        assert told["enqueued"] == ("site", True)
+
+    with site.cherga.worker():
+        wait_until(lambda: {"started", "succeeded", "worker_started"} <= told.keys(), "every handler has heard")
+
+    assert {told[name] for name in ("started", "succeeded", "worker_started")} == {("site", False)}
+
+
+@pytest.mark.parametrize("scope", ["worker", "process"])
+def test_what_many_jobs_share_is_closed_in_an_application_context(site: Site, scope: str) -> None:
+    seen: list[str] = []
+
+    def shared() -> Iterator[None]:
+        seen.append(current_app.name)
+        yield
+        seen.append(current_app.name)
+
+    async def ashared() -> AsyncIterator[None]:
+        seen.append(current_app.name)
+        yield
+        seen.append(current_app.name)
+
+    one, other = Depends(shared, scope=scope), Depends(ashared, scope=scope)
+
+    @site.cherga.task
+    async def work(a: Any = one, b: Any = other) -> None: ...
+
+    with site.cherga.worker():
+        work.enqueue().result(10)
+
+    close_process()
+    assert seen == ["site"] * 4

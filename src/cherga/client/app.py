@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from typing import Any, Literal, Protocol, cast
 from uuid import UUID
@@ -153,6 +153,15 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         """Put a middleware around every enqueue of this application; the first one added is outermost."""
         self.enqueue_middlewares.append(check_wrap(wrap, "a middleware around enqueue"))
         return wrap
+
+    @contextmanager
+    def surroundings(self) -> Iterator[None]:
+        """The application's own context, made anew: what each job runs in, and all that a worker calls beside jobs."""
+        with ExitStack() as stack:
+            for make in self.around_job:
+                stack.enter_context(make())
+
+            yield
 
     # --- shared values
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from cherga.client.applications import current_application
 from cherga.client.context import Context
-from cherga.client.scopes import Opened, Scope, SharedScope, manager_of
+from cherga.client.scopes import Inside, Opened, Scope, SharedScope, manager_of
 from cherga.client.state import State, StateHandle, decoder_of
 from cherga.rules.signature import hints_of
 from cherga.words.errors import ConfigError
@@ -125,6 +126,8 @@ class Opening(Struct, frozen=True):
     is_async: bool
     context: Context | None
     """None for what lives longer than the job."""
+    inside: Inside
+    """Gives the application's context to what is opened and closed outside of the job."""
 
     async def value_of(self, wanted: Dependency) -> Any:
         """The dependency's value: already open in its scope, or opened now with what it needs itself."""
@@ -153,7 +156,11 @@ class Opening(Struct, frozen=True):
         return dependency.function(**arguments)
 
     async def _open(self, dependency: Dependency, scope: SharedScope) -> Opened:
-        """Open what many jobs are to share."""
+        """Open what many jobs are to share: on a thread in the course of the job, on the loop in a task of its own."""
+        with self.inside() if self.is_async else nullcontext():
+            return await self._opened(dependency, scope)
+
+    async def _opened(self, dependency: Dependency, scope: SharedScope) -> Opened:
         made = await self._make(dependency)
         manager = manager_of(dependency.function, made)
 
@@ -161,10 +168,10 @@ class Opening(Struct, frozen=True):
             return Opened(await self.settle(made), None, inspect.isawaitable(made))
 
         if hasattr(manager, "__aenter__"):
-            kept: Opened = await self.settle(scope.keep_open(manager))
+            kept: Opened = await self.settle(scope.keep_open(manager, self.inside))
             return kept
 
-        return Opened(manager.__enter__(), manager.__exit__, False)
+        return Opened(manager.__enter__(), scope.leaving(manager.__exit__, self.inside), False)
 
 
 # --- what is checked when a dependency is declared

@@ -19,7 +19,7 @@ from cherga.client.depends import Lifetimes, Opening, Overrides
 from cherga.client.features import Features, Step, takes_executor
 from cherga.client.fitting import fits
 from cherga.client.middleware import Call, Handler, Middleware, around
-from cherga.client.scopes import Scope, SharedScope
+from cherga.client.scopes import Inside, Scope, SharedScope
 from cherga.client.task import Task
 from cherga.client.waiting import Stopped
 from cherga.rules.elsewhere import slip_of
@@ -40,6 +40,8 @@ class Surroundings(Protocol):
     def middleware(self) -> tuple[Middleware, ...]: ...
     @property
     def overrides(self) -> Overrides: ...
+    @property
+    def inside(self) -> Inside: ...
 
 
 async def step(made: Any) -> Any:
@@ -193,7 +195,7 @@ class TaskExecutor:
     def _opening(self) -> Opening:
         around = self.surroundings
         lifetimes = Lifetimes(self._scope, around.worker, around.process)
-        return Opening(lifetimes, around.overrides, self.settle, self.features.is_async, self.ctx)
+        return Opening(lifetimes, around.overrides, self.settle, self.features.is_async, self.ctx, around.inside)
 
     def _made(self, step: Step) -> Step:
         """An instance of a middleware class, made for this job; it may take the executor."""

@@ -9,7 +9,8 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -25,6 +26,7 @@ LONGEST_WAIT_ELSEWHERE = 0.5
 """Seconds to wait for a loop that is not the closer's own."""
 
 Function = Callable[..., Any]
+Inside = Callable[[], AbstractContextManager[object]]
 Settle = Callable[[Any], Awaitable[Any]]
 
 
@@ -143,9 +145,18 @@ class SharedScope:
         for function in reversed(leaving):
             await _leave(function, opened[function])
 
-    def keep_open(self, manager: Any) -> Awaitable[Opened]:
+    def keep_open(self, manager: Any, inside: Inside) -> Awaitable[Opened]:
         """Open an async context manager in a task of its own, which closes it too: some must be left where they are entered."""
-        return self._kept(Keeping(manager, self._fresh()))
+        return self._kept(Keeping(Surrounded(manager, inside), self._fresh()))
+
+    def leaving(self, leave: Callable[..., Any], inside: Inside) -> Callable[..., Any]:
+        """What closes a dependency as it was opened: with variables that are no job's, inside the application's context."""
+
+        def leave_inside(*told: Any) -> Any:
+            with inside():
+                return leave(*told)
+
+        return partial(self._fresh().run, leave_inside)
 
     async def _kept(self, keeping: Keeping) -> Opened:
         return Opened(await keeping.__aenter__(), keeping.__aexit__, True)
@@ -208,6 +219,22 @@ def manager_of(function: Function, made: Any) -> Any:
 
     is_manager = hasattr(made, "__aenter__") or hasattr(made, "__enter__")
     return made if is_manager and (inspect.isclass(function) or _wraps_a_generator(function)) else None
+
+
+class Surrounded:
+    """An async context manager that is opened, and later closed, inside the application's context."""
+
+    def __init__(self, manager: Any, inside: Inside) -> None:
+        self._manager = manager
+        self._inside = inside
+
+    async def __aenter__(self) -> Any:
+        with self._inside():
+            return await self._manager.__aenter__()
+
+    async def __aexit__(self, *told: Any) -> Any:
+        with self._inside():
+            return await self._manager.__aexit__(*told)
 
 
 class Keeping:

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -41,18 +42,20 @@ HARMLESS = (Exception, SystemExit, asyncio.CancelledError)
 """What a handler may raise and harm nothing."""
 
 EventHandler = Callable[[Event], Any]
+Inside = Callable[[], AbstractContextManager[object]]
 H = TypeVar("H", bound=EventHandler)
 
 
 class Signal:
     """One kind of event. Call it with a handler (also as a decorator) to connect it."""
 
-    __slots__ = ("_run", "handlers", "name")
+    __slots__ = ("_inside", "_run", "handlers", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.handlers: list[EventHandler] = []
         self._run: Callable[[Awaitable[Any]], object] = _run_here
+        self._inside: Inside = nullcontext
 
     def __call__(self, handler: H) -> H:
         """Connect a handler. Raises ``ConfigError`` for what cannot be told an event."""
@@ -70,20 +73,31 @@ class Signal:
         if handler in self.handlers:
             self.handlers.remove(handler)
 
-    def send(self, event: Event) -> None:
-        """Tell every handler; coroutines are run on the worker's loop, or here where there is no worker."""
+    def send(self, event: Event, inside: Inside | None = None) -> None:
+        """Tell every handler; coroutines are run on the worker's loop, or here where there is no worker.
+
+        ``inside`` gives the context manager that each handler runs in, if it is not the one of whoever asks.
+        """
+        inside = self._inside if inside is None else inside
+
         for handler in list(self.handlers):
             try:
-                made = handler(event)
+                # What a coroutine function gives has not begun: it enters where it runs.
+                with nullcontext() if inspect.iscoroutinefunction(handler) else inside():
+                    made = handler(event)
 
                 if inspect.isawaitable(made):
-                    self._run(_guarded(made, self.name))
+                    self._run(_guarded(made, self.name, inside))
             except HARMLESS as error:
                 _tell_failed(self.name, error)
 
     def run_with(self, run: Callable[[Awaitable[Any]], object] | None) -> None:
         """Let coroutines of handlers run there from now on; None: where the event is sent."""
         self._run = run or _run_here
+
+    def surround_with(self, inside: Inside) -> None:
+        """Let what is told by a sender, and not by a worker, be told inside this."""
+        self._inside = inside
 
 
 class Signals:
@@ -114,10 +128,16 @@ class Signals:
         for signal in vars(self).values():
             signal.run_with(run)
 
+    def surround_with(self, inside: Inside) -> None:
+        """Let what is told by a sender, and not by a worker, be told inside this."""
+        for signal in vars(self).values():
+            signal.surround_with(inside)
 
-async def _guarded(made: Awaitable[Any], name: str) -> None:
+
+async def _guarded(made: Awaitable[Any], name: str, inside: Inside) -> None:
     try:
-        await made
+        with inside():
+            await made
     except HARMLESS as error:
         _tell_failed(name, error)
 

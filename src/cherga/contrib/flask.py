@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
-from flask import Blueprint, Flask, Response, request, url_for
+from flask import Blueprint, Flask, Response, current_app, has_app_context, request, url_for
 from markupsafe import Markup
 from werkzeug import Response as BaseResponse
 
@@ -49,6 +49,7 @@ class Cherga(QueueTasks):
         """The application that was bound last."""
         self._given = {"name": name, "broker_url": broker_url, "live": live, **settings}
         self.around_job.append(self._enter_app)
+        self.on.surround_with(self._enter_app_once)
 
         if app is not None:
             self.init_app(app)
@@ -74,6 +75,11 @@ class Cherga(QueueTasks):
     def _enter_app(self) -> AbstractContextManager[object]:
         """A context like that of a request, for one job alone: its end removes sessions and gives connections back."""
         return self._bound_app().app_context()
+
+    def _enter_app_once(self) -> AbstractContextManager[object]:
+        """The same where the caller is in no context of this application."""
+        is_inside = has_app_context() and cast(Any, current_app)._get_current_object() is self.flask_app
+        return nullcontext() if is_inside else self._enter_app()
 
     def _open(self) -> None:
         app = self._bound_app()

@@ -10,7 +10,6 @@ import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from contextvars import Context as Variables
 from functools import partial
 from queue import SimpleQueue
@@ -120,10 +119,7 @@ class Callbacks:
         handle: Job[Any] = Job(row_of(assignment, settlement, self._app.clock.now()), self._app)
         facts = _facts(handle, assignment.wishes.error if assignment.wishes else None)
 
-        with ExitStack() as stack:
-            for make in self._app.around_job:
-                stack.enter_context(make())
-
+        with self._app.surroundings():
             made = function(handle, self._app, *facts)
 
             if inspect.isawaitable(made):

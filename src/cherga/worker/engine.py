@@ -347,7 +347,7 @@ class Engine:
 
     def _tell_worker(self, signal: Signal) -> None:
         if signal.handlers:
-            self.executor.telling.herald.tell(signal, Event(signal.name, worker=self.options.name))
+            self.executor.telling.tell(signal, Event(signal.name, worker=self.options.name))
 
     def _ring(self) -> None:
         self._claimer.wake()

@@ -57,7 +57,7 @@ class Executor:
         self._origin = contextvars.Context()
         self._origin.run(set_source, app)
         self.callbacks = Callbacks(app, self.fresh, host.settle_in_thread)
-        self.telling = Telling(app, worker, settler.expect, self.callbacks)
+        self.telling = Telling(app, worker, settler.expect, self.callbacks, self.fresh)
         self.one = One(app, host, worker, settler, self.running, self.telling.end)
         self.many = Many(app, host, settler, slots, self.running, self.one)
 

@@ -6,10 +6,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from functools import partial
 from queue import SimpleQueue
 
-from cherga.client.signals import Event, Signal
 from cherga.worker.turns import start_thread
 
 logger = logging.getLogger("cherga.worker")
@@ -29,10 +27,6 @@ class Herald:
     def idle(self) -> bool:
         """Everything was told."""
         return not self._open
-
-    def tell(self, signal: Signal, event: Event) -> None:
-        """Tell this soon; returns at once."""
-        self.call(partial(signal.send, event))
 
     def call(self, function: Callable[[], None]) -> None:
         """Call this in its turn."""

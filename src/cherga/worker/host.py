@@ -18,7 +18,7 @@ from cherga.client.depends import Overrides
 from cherga.client.middleware import Middleware
 from cherga.client.mishaps import tell
 from cherga.client.pipeline import drive
-from cherga.client.scopes import SharedScope
+from cherga.client.scopes import Inside, SharedScope
 from cherga.client.signals import HARMLESS, Event
 from cherga.client.waiting import Stopped
 from cherga.words.control import PluginError
@@ -66,6 +66,10 @@ class WorkerHost:
     @property
     def overrides(self) -> Overrides:
         return self.app.dependency_overrides
+
+    @property
+    def inside(self) -> Inside:
+        return self.app.surroundings
 
     def settle_in_thread(self, made: Awaitable[Any], to_the_end: bool = False) -> Any:
         """Let the loop await something while this thread waits, until the job that runs here is asked to stop.

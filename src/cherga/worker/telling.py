@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import Context as Variables
 from functools import partial
 
 from cherga.client.app import QueueTasks
-from cherga.client.signals import Event
+from cherga.client.signals import Event, Signal
 from cherga.rules.limits import queue_limit
 from cherga.rules.progress import read_progress
 from cherga.words.claim import ClaimedJob
@@ -26,7 +27,9 @@ Expect = Callable[[int, Callable[[bool], None]], None]
 class Telling:
     """Events, callbacks and what is said of refused children. It costs a job nothing when nobody listens."""
 
-    def __init__(self, app: QueueTasks, worker: str, expect: Expect, callbacks: Callbacks) -> None:
+    def __init__(
+        self, app: QueueTasks, worker: str, expect: Expect, callbacks: Callbacks, enter: Callable[[], Variables]
+    ) -> None:
         self.herald = Herald()
         """Tells what happens; the testing kit has one that tells at once."""
         self._app = app
@@ -34,6 +37,7 @@ class Telling:
         self._worker = worker
         self._expect = expect
         self._callbacks = callbacks
+        self._enter = enter
         self._ends = {
             JobState.SUCCEEDED: app.on.succeeded,
             JobState.FAILED: app.on.failed,
@@ -42,10 +46,14 @@ class Telling:
             JobState.READY: app.on.retried,
         }
 
+    def tell(self, signal: Signal, event: Event) -> None:
+        """Tell this soon; returns at once."""
+        self.herald.call(partial(self._send, signal, event))
+
     def start(self, job: ClaimedJob) -> None:
         """User code is about to begin."""
         event = Event("started", job.id, job.task, JobState.RUNNING, job.attempt, worker=self._worker)
-        self.herald.tell(self._on.started, event)
+        self.tell(self._on.started, event)
 
     def reports(self, reports: list[Report], running: Running) -> None:
         """Progress was stored."""
@@ -84,7 +92,7 @@ class Telling:
             signal, attempt = self._ends[settlement.to], settlement.attempt
             error = attempt.error if attempt else None
             event = Event(signal.name, job.id, job.task, settlement.to, job.attempt, error, worker=self._worker)
-            self.herald.tell(signal, event)
+            self.tell(signal, event)
 
         for group in settlement.children:
             self._pushed(job, group)
@@ -96,7 +104,7 @@ class Telling:
     def _tell_progress(self, job: ClaimedJob, packed: bytes) -> None:
         progress = read_progress(packed)
         event = Event("progress", job.id, job.task, JobState.RUNNING, job.attempt, None, progress, self._worker)
-        self._on.progress.send(event)
+        self._send(self._on.progress, event)
 
     def _pushed(self, parent: ClaimedJob, children: Sequence[NewJob]) -> None:
         """The children of one group are stored, except those whose unique keys were held; or none, if the group was refused."""
@@ -115,7 +123,8 @@ class Telling:
 
         for child in children:
             if child.id not in missing:
-                self._on.enqueued.send(Event("enqueued", child.id, child.task, JobState.READY, worker=self._worker))
+                event = Event("enqueued", child.id, child.task, JobState.READY, worker=self._worker)
+                self._send(self._on.enqueued, event)
 
     def _capped(self, children: Sequence[NewJob]) -> set[str]:
         """The queues among theirs that may be full."""
@@ -139,7 +148,12 @@ class Telling:
         )
         details = {"parent": parent.id, "parent_task": parent.task}
         error = JobError("EnqueueRefused", why)
-        self._on.refused.send(Event("refused", child.id, child.task, error=error, worker=self._worker, details=details))
+        event = Event("refused", child.id, child.task, error=error, worker=self._worker, details=details)
+        self._send(self._on.refused, event)
+
+    def _send(self, signal: Signal, event: Event) -> None:
+        """Handlers run as jobs do: with fresh variables, inside the application's context."""
+        self._enter().run(signal.send, event, self._app.surroundings)
 
 
 def _job_of(report: Report, running: Running) -> ClaimedJob | None:
