@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from cherga.brokers.sqlite import SQLiteBroker
-from cherga.brokers.sqlite.place import find_file_system
+from cherga.brokers.sqlite.place import Files, find_file_system
 from cherga.brokers.sqlite.schema import APPLICATION_ID, VERSION
 from cherga.rules.settings import BrokerSettings
 from cherga.words.errors import BrokerUnavailable, BrokerUnusable, ConfigError
@@ -214,6 +214,33 @@ class TestRefusing:
         assert said.startswith("BrokerUnusable")
         assert "check the rights" in said
 
+    @pytest.mark.skipif(os.name != "posix", reason="there are no such rights here")
+    @pytest.mark.parametrize(
+        ("name", "mode"), [("jobs.db", 0o640), ("jobs.db", 0o604), ("jobs.db-live", 0o750), ("jobs.db", 0o666)]
+    )
+    def test_rights_for_others_are_refused_with_what_helps(self, tmp_path: Path, name: str, mode: int) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file) as broker:
+            push_each(broker, 1)
+
+        (tmp_path / name).chmod(mode)
+
+        with pytest.raises(BrokerUnusable, match=rf"{name} \({mode:04o}\).*chmod go-rwx") as caught, opened(file):
+            pass
+
+        os.system(str(caught.value).rpartition("run: ")[2])
+
+        with opened(file) as broker:
+            assert len(broker.find(JobFilter())) == 1
+
+    def test_an_empty_file_is_made_private(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+        file.touch(0o666)
+
+        with opened(file):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
     def test_network_file_systems_are_found_by_their_device(self) -> None:
         mounts = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n36 22 0:53 / /mnt/share rw,noatime shared:3 - nfs4 server:/share rw"
         assert find_file_system(os.makedev(0, 53), mounts) == "nfs4"
@@ -251,6 +278,39 @@ class TestStaying:
 
             with pytest.raises(BrokerUnusable, match=r"jobs\.db was replaced"):
                 claim(broker)
+
+    @pytest.mark.parametrize("part", ["jobs.db", "jobs.db-wal", "jobs.db-shm"])
+    @pytest.mark.parametrize("how", ["deleted", "moved", "copied over"])
+    def test_no_part_of_the_file_may_be_taken_away(self, tmp_path: Path, part: str, how: str) -> None:
+        file, taken = tmp_path / "jobs.db", tmp_path / part
+
+        with opened(file) as broker:
+            push_each(broker, 1)
+
+            if how == "copied over":
+                shutil.copy(taken, tmp_path / "copy")
+
+            taken.rename(tmp_path / "moved")
+
+            if how == "copied over":
+                (tmp_path / "copy").rename(taken)
+            elif how == "deleted":
+                (tmp_path / "moved").unlink()
+
+            for use in (lambda: push_each(broker, 1), broker.counts, lambda: broker.get([new_job().id]), broker.reap):
+                with pytest.raises(BrokerUnusable, match=rf"{part} (is gone|was replaced)"):
+                    use()
+
+        assert taken.exists() == (how == "copied over")
+
+    def test_a_file_that_is_replaced_while_it_is_opened_is_refused(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file), opened(tmp_path / "other.db"):
+            (tmp_path / "other.db").replace(file)
+
+            with pytest.raises(BrokerUnusable, match="was replaced"):
+                Files(file, (0, 0))
 
     def test_a_file_held_by_another_process_is_unavailable(self, tmp_path: Path) -> None:
         file = tmp_path / "jobs.db"
@@ -358,6 +418,8 @@ def _make_version_1(file: Path, id: bytes) -> None:
         columns = "sequence, state, lane, rank, place, enqueued_at, id, payload"
         db.execute(f"insert into jobs ({columns}) values (1, 2, 1, 0, 1, 1.0, ?, x'80')", (id,))
         db.execute(f"pragma application_id = {APPLICATION_ID}; pragma user_version = 1")
+
+    file.chmod(0o600)
 
 
 def _schema(file: Path) -> dict[str, set[tuple[object, ...]]]:

@@ -335,3 +335,59 @@ say(set(ends))
 
         with other_process(tmp_path / "jobs.db", script) as process:
             assert hear(process) == "{0}"
+
+    def test_the_threads_of_a_forked_child_open_the_file_once(self, tmp_path: Path) -> None:
+        script = """
+import threading
+broker.open()
+child = os.fork()
+if not child:
+    barrier = threading.Barrier(8)
+    stores = []
+    def use():
+        barrier.wait()
+        broker.push([[NewJob(id=uuid4(), task="export", payload=b"")]])
+        stores.append(broker._store)
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    os._exit(0 if len(stores) == 8 and len(set(map(id, stores))) == 1 else 1)
+say(os.waitpid(child, 0)[1])
+"""
+
+        with other_process(tmp_path / "jobs.db", script) as process:
+            assert hear(process) == "0"
+
+    def test_a_forked_child_that_lives_on_holds_nothing_of_its_parent(self, tmp_path: Path) -> None:
+        script = """
+broker.open()
+broker.push([[NewJob(id=uuid4(), task="export", payload=b"")]])
+child = os.fork()
+if not child:
+    time.sleep(60)
+    os._exit(0)
+say(child)
+broker.close()
+say("closed")
+hear()
+"""
+
+        with other_process(tmp_path / "jobs.db", script) as process:
+            child = int(hear(process))
+            assert hear(process) == "closed"
+            names = [path.name for path in tmp_path.iterdir()]
+            os.kill(child, signal.SIGKILL)
+
+        assert sorted(names) == ["jobs.db", "jobs.db-live"]
+
+    def test_the_bells_of_killed_processes_are_taken_down_by_a_sweep(self, tmp_path: Path) -> None:
+        script = "broker.open(); bells = [broker.listen([topic]) for topic in ('ready', 'cancel')]; say('listening'); hear()"
+
+        with opened(tmp_path / "jobs.db") as broker:
+            with other_process(tmp_path / "jobs.db", script) as process:
+                assert hear(process) == "listening"
+                broker.reap()
+                assert len(list((tmp_path / "jobs.db-live").glob("*.bell"))) == 2
+
+            broker.reap()
+            assert list((tmp_path / "jobs.db-live").glob("*.bell")) == []

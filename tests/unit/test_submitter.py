@@ -7,6 +7,7 @@ import gc
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import pytest
 
@@ -112,6 +113,45 @@ def test_a_cancelled_enqueue_may_still_be_stored_and_disturbs_nobody() -> None:
 
     asyncio.run(cancel_one())
     assert len(app.jobs()) == 2
+
+
+def test_what_is_cancelled_or_given_up_in_the_line_is_never_stored() -> None:
+    broker = SlowBroker()
+    app = AppWith(broker, enqueue_timeout=30)
+    task = app.task(name="work")(lambda x: None)
+
+    async def go_away() -> None:
+        first = asyncio.ensure_future(task.aenqueue(1))
+        await asyncio.to_thread(wait_until, lambda: broker.pushes, "the first push is under way")
+        cancelled = asyncio.ensure_future(task.aenqueue(2))
+        given_up = asyncio.ensure_future(asyncio.wait_for(task.aenqueue(3), 0.01))
+
+        with pytest.raises(TimeoutError):
+            await given_up
+
+        cancelled.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+
+        broker.gate.set()
+        await first
+        await task.aenqueue(4)
+
+    asyncio.run(go_away())
+    assert sorted(job.arguments["x"] for job in app.jobs()) == [1, 4]
+
+
+def test_whatever_a_push_raises_the_next_one_works() -> None:
+    task = AppWith(FailingBroker(cast(Exception, SystemExit()))).task(name="work")(lambda: None)
+
+    async def enqueue_twice() -> None:
+        with pytest.raises(BrokerUnavailable, match="SystemExit"):
+            await task.aenqueue()
+
+        await task.aenqueue()
+
+    asyncio.run(enqueue_twice())
 
 
 def test_several_event_loops_enqueue_at_the_same_time() -> None:

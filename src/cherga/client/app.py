@@ -31,13 +31,13 @@ from cherga.client.snapshot import row_as_pushed
 from cherga.client.standing import Standing
 from cherga.client.state import S, State, StateHandle, name_of
 from cherga.client.steering import Steering
-from cherga.client.submit import Submitter
+from cherga.client.submit import Submitter, unanswered
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.settings import make_settings
 from cherga.words.clock import Clock, SystemClock
-from cherga.words.errors import ConfigError, EnqueueRefused
+from cherga.words.errors import BrokerUnavailable, ConfigError, EnqueueRefused
 from cherga.words.job import JobRow
 from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob, PushAnswer
@@ -190,8 +190,8 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         return await self.astore(self._outgoing(jobs)) if jobs else []
 
     def store(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
-        """Push jobs that the enqueue middleware has seen."""
-        (answer,) = self.broker.push((jobs,))
+        """Push jobs that the enqueue middleware has seen. ``EnqueueUnknown`` when no answer came in time."""
+        answer = self._push_in_time(jobs)
         handles = self._handles(jobs, answer, self._known_before(answer))
 
         if self.after_send is not None:
@@ -208,6 +208,19 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
             await self.after_send.asent(handles)
 
         return handles
+
+    def _push_in_time(self, jobs: Sequence[NewJob]) -> PushAnswer:
+        broker, began = self.broker, SystemClock.monotonic()
+
+        try:
+            (answer,) = broker.push((jobs,))
+        except BrokerUnavailable as error:
+            if SystemClock.monotonic() - began < self.settings.enqueue_timeout:
+                raise
+
+            raise unanswered(jobs, self.settings.enqueue_timeout) from error
+
+        return answer
 
     def _outgoing(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
         """The jobs with the parent inside which they are enqueued, and as the enqueue middleware wants them stored."""
@@ -256,7 +269,13 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
             if self._broker is None:
                 broker = connect(self.broker_url, self.settings.broker)
                 broker.open()
-                self._broker = broker
+                self._keep(broker)
+
+    def _keep(self, broker: FullBroker) -> None:
+        if self._broker is None:
+            self._broker = broker
+        else:  # a signal handler has opened one meanwhile, on the same thread
+            broker.close()
 
     def close(self) -> None:
         """Give back threads and connections; the next use opens them again."""

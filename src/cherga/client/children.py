@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Protocol
 from uuid import UUID, uuid5
@@ -15,7 +16,7 @@ from cherga.client.flow import Part, Place
 from cherga.client.handle import Job
 from cherga.client.order import pack_head
 from cherga.rules.codec import encode
-from cherga.words.errors import ConfigError, NoCurrentJob
+from cherga.words.errors import BrokerError, ConfigError, EnqueueUnknown, NoCurrentJob
 from cherga.words.push import JobHead, NewJob
 
 _decode_head = msgspec.msgpack.Decoder(JobHead).decode
@@ -101,9 +102,9 @@ class Children:
         self._context = context
         self._sender = sender
         self._waiting: dict[UUID, Child] = {}
-        self._seen: dict[bytes, int] = {}
+        self._seen: dict[bytes, count[int]] = {}
         self._over = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None, awaiting: bool = False
@@ -139,16 +140,16 @@ class Children:
         return self._prepare(child, awaiting)
 
     def store(self, child: Child) -> Job[Any]:
-        """Push it now, once."""
-        self._waiting.pop(child.id, None)
-        self._finish(child)
-        return child.handle(self._sender.store(child.jobs))
+        """Push it now. Until it is known to be stored, it stays among those that are pushed with a success; twice is once."""
+        with self._settled(child):
+            self._finish(child)
+            return child.handle(self._sender.store(child.jobs))
 
     async def astore(self, child: Child) -> Job[Any]:
         """The async twin of ``store``."""
-        self._waiting.pop(child.id, None)
-        await self._afinish(child)
-        return child.handle(await self._sender.astore(child.jobs))
+        with self._settled(child):
+            await self._afinish(child)
+            return child.handle(await self._sender.astore(child.jobs))
 
     async def afinish(self) -> None:
         """Make all ready to be stored, on a loop: afterwards nothing has to be asked for them."""
@@ -165,6 +166,19 @@ class Children:
             self._finish(child)
 
         return tuple(tuple(child.jobs) for child in children)
+
+    @contextmanager
+    def _settled(self, child: Child) -> Iterator[None]:
+        """Once the block has stored it, or has shown that it cannot be, nothing more is pushed."""
+        try:
+            yield
+        except (BrokerError, EnqueueUnknown):
+            raise
+        except Exception:
+            self._waiting.pop(child.id, None)
+            raise
+
+        self._waiting.pop(child.id, None)
 
     def _remember(self, child: Child) -> Child:
         self._waiting[child.id] = child
@@ -207,6 +221,5 @@ class Children:
 
     def _id_of(self, what: bytes) -> UUID:
         """Derived from parent, task, arguments and occurrence (RFC 9562, version 5)."""
-        occurrence = self._seen.get(what, 0)
-        self._seen[what] = occurrence + 1
+        occurrence = next(self._seen.setdefault(what, count()))
         return uuid5(self._context.job_id, f"{what.hex()}:{occurrence}")

@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
-from cherga.words.errors import EnqueueUnknown
+from cherga.words.clock import SystemClock
+from cherga.words.errors import BrokerUnavailable, EnqueueUnknown
 from cherga.words.push import NewJob, PushAnswer
 
 P = ParamSpec("P")
@@ -32,20 +33,23 @@ class Submitter:
     async def push(self, group: Sequence[NewJob], timeout: float) -> PushAnswer:
         """Push a group together with whatever else is waiting, in one round trip.
 
-        Raises ``EnqueueUnknown`` when no answer came within ``timeout`` seconds.
+        Raises ``EnqueueUnknown`` when no answer came within ``timeout`` seconds. What still waits when its caller goes away is
+        never stored.
         """
         self._start()
         answer: Future[PushAnswer] = Future()
+        began = SystemClock.monotonic()
         self._inbox.put((group, answer))
 
         try:
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answer)), timeout)
-        except TimeoutError as error:
-            raise EnqueueUnknown(
-                f"the broker did not answer within {timeout} seconds; the job may or may not be stored, and enqueueing it "
-                f"again with using(id={str(group[0].id)!r}) is safe",
-                group[0].id,
-            ) from error
+        except (TimeoutError, BrokerUnavailable) as error:
+            if isinstance(error, BrokerUnavailable) and SystemClock.monotonic() - began < timeout:
+                raise
+
+            raise unanswered(group, timeout) from error
+        finally:
+            answer.cancel()
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         """Run a short broker call off the event loop."""
@@ -80,14 +84,30 @@ class Submitter:
             self._submit([first, *_waiting(inbox)])
 
     def _submit(self, batch: list[Waiting]) -> None:
+        wanted = [(group, future) for group, future in batch if future.set_running_or_notify_cancel()]
+
         try:
-            answers = self._push([group for group, _ in batch])
+            answers = self._push([group for group, _ in wanted]) if wanted else []
         except Exception as error:
-            for _, future in batch:
-                future.set_exception(error)
+            _fail(wanted, error)
+        except BaseException as error:  # what wants to end this thread must end neither it nor the loops of its callers
+            _fail(wanted, BrokerUnavailable(f"the enqueue was ended by {type(error).__name__}; try again"))
         else:
-            for (_, future), answer in zip(batch, answers, strict=True):
+            for (_, future), answer in zip(wanted, answers, strict=True):
                 future.set_result(answer)
+
+
+def _fail(batch: Sequence[Waiting], error: Exception) -> None:
+    for _, future in batch:
+        future.set_exception(error)
+
+
+def unanswered(jobs: Sequence[NewJob], timeout: float) -> EnqueueUnknown:
+    """The error of an enqueue whose time is over."""
+    again = f"enqueueing it again with using(id={str(jobs[0].id)!r})" if len(jobs) == 1 else "enqueueing each again with its id"
+    return EnqueueUnknown(
+        f"the broker did not answer within {timeout} seconds; the job may or may not be stored, and {again} is safe", jobs[0].id
+    )
 
 
 def _waiting(inbox: SimpleQueue[Waiting | None]) -> list[Waiting]:

@@ -4,7 +4,11 @@ Every method is a batch, is safe to call from any thread, says what is true afte
 says otherwise. Time is the broker's own; ``time_offset`` moves it, for tests alone. A broker is finished when
 ``cherga.testing.contract`` is green on it.
 
-Errors: ``BrokerUnavailable`` (try again), ``BrokerFull`` (no room for new jobs), ``BrokerUnusable`` (a person has to look).
+A signal handler or a ``__del__`` may call in the middle of another call of the same thread, and what a call is stopped in by an
+exception is stored whole, or not at all, and never later.
+
+Errors: ``BrokerUnavailable`` (try again; a push says so after ``enqueue_timeout`` at the latest), ``BrokerFull`` (no room for
+new jobs), ``BrokerUnusable`` (a person has to look).
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ class BrokerSettings(Struct, frozen=True, kw_only=True):
     """Failed and cancelled jobs kept at most."""
     busy_timeout: float = 5.0
     """How long a call waits for a broker that is held by another process before ``BrokerUnavailable``."""
+    enqueue_timeout: float = 5.0
+    """How long an enqueue waits for it at most."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import nlargest
 from itertools import islice
+from threading import get_ident
 from uuid import UUID
 
 from cherga.brokers.memory import claiming, declaring, leases, moving, pruning, settling
@@ -16,13 +17,14 @@ from cherga.brokers.memory.listening import MemoryJobListener, MemoryListener
 from cherga.brokers.memory.pushing import push_group
 from cherga.brokers.memory.store import Store
 from cherga.doors.broker import Topic
+from cherga.rules.newcomers import first_state, read_times
 from cherga.rules.settings import BrokerSettings
 from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
 from cherga.words.clock import SystemClock
 from cherga.words.inspection import Family, JobFilter, TaskCount
 from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
-from cherga.words.push import NewJob, PushAnswer
+from cherga.words.push import NewJob, PushAnswer, PushedJob
 from cherga.words.report import Followed, Reading, Report
 from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
 from cherga.words.settlement import Settled, Settlement
@@ -59,6 +61,11 @@ class MemoryBroker:
     # --- for those who ask
 
     def push(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
+        """Store the groups. From a signal handler or a ``__del__`` in the middle of another call of this thread they are stored
+        as soon as that call is over: what it has half done must not be looked at."""
+        if self._store.holder == get_ident():
+            return [self._push_later(group) for group in groups]
+
         with self._held() as store:
             return [push_group(store, group, self._now()) for group in groups]
 
@@ -218,13 +225,33 @@ class MemoryBroker:
 
     @contextmanager
     def _held(self) -> Iterator[Store]:
-        with self._store.lock:
-            self._store.settings = self._settings
-            yield self._store
-            struck = self._store.bells.take()
+        store = self._store
+
+        with store.lock:
+            outer, store.holder = store.holder, get_ident()
+            store.settings = self._settings
+
+            try:
+                yield store
+            finally:
+                if outer is None:
+                    self._push_postponed()
+
+                store.holder = outer
+
+            struck = store.bells.take()
 
         for listener in struck:
             listener.wake()
+
+    def _push_later(self, group: Sequence[NewJob]) -> PushAnswer:
+        self._store.postponed.append(group)
+        now = self._now()
+        return PushAnswer(tuple(PushedJob(job.id, first_state(job, read_times(job, now), now)) for job in group))
+
+    def _push_postponed(self) -> None:
+        while self._store.postponed:
+            push_group(self._store, self._store.postponed.popleft(), self._now())
 
     def _leave(self, listener: MemoryListener) -> None:
         with self._held() as store:

@@ -22,7 +22,7 @@ from cherga.doors.broker import Topic
 from cherga.rules.settings import BrokerSettings
 from cherga.words.job import WAITING_STATES, JobRow, JobState, Reason
 from cherga.words.limits import LIMIT, OVERRIDE
-from cherga.words.push import EdgePolicy
+from cherga.words.push import EdgePolicy, NewJob
 from cherga.words.report import LiveEvent
 from cherga.words.session import Death, SessionInfo
 from cherga.words.shared import Definition, PauseScope, Shared
@@ -52,7 +52,11 @@ class Store:
     """Everything one memory broker keeps. Its methods are called with ``lock`` held."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+        self.holder: int | None = None
+        """The thread inside."""
+        self.postponed: deque[Sequence[NewJob]] = deque()
+        """Groups to push before that thread leaves."""
         self.settings = BrokerSettings()
         """Those of the broker that holds the lock."""
         self.bells = Bells()

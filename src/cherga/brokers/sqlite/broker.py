@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 from uuid import UUID
+
+import apsw
 
 from cherga.brokers.sqlite import declare, leases, live, look, moves, reap, tidy
 from cherga.brokers.sqlite.address import read_address
@@ -13,6 +15,7 @@ from cherga.brokers.sqlite.coalesce import Coalescer
 from cherga.brokers.sqlite.door import Door
 from cherga.brokers.sqlite.doorbell import PollingListener
 from cherga.brokers.sqlite.empty import MOST_PAGES, remove_empty
+from cherga.brokers.sqlite.faults import explain
 from cherga.brokers.sqlite.limits import list_uses
 from cherga.brokers.sqlite.push import push_groups
 from cherga.brokers.sqlite.settle import settle_together
@@ -32,6 +35,8 @@ from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
 from cherga.words.settlement import Settled, Settlement
 from cherga.words.shared import Definition, PauseScope, Shared
 
+T = TypeVar("T")
+
 
 class SQLiteBroker:
     """Keeps the jobs of one application in one SQLite file, for all its processes on this machine."""
@@ -43,6 +48,7 @@ class SQLiteBroker:
         self._door = Door(self._address, settings)
         self._pushes = Coalescer(self._push_all)
         self._busy = False
+        self._patience = min(settings.busy_timeout, settings.enqueue_timeout)
 
     @property
     def url(self) -> str:
@@ -61,17 +67,20 @@ class SQLiteBroker:
 
     def push(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
         """Store each group whole or not at all; callers at the same moment share one transaction."""
-        return self._pushes.push(self._store.turn, groups)
+        store = self._store
+
+        try:
+            return self._pushes.push(store.turn, groups, SystemClock.monotonic() + self._patience)
+        except apsw.Error as error:
+            raise explain(error, store.path) from error
 
     def get(self, ids: Sequence[UUID]) -> list[JobRow | None]:
         """The jobs in the order asked for; None for one that is not kept."""
-        with self._store.read() as db:
-            return look.get(db, ids)
+        return self._read(lambda db: look.get(db, ids))
 
     def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None, family: bool = False) -> list[UUID]:
         """Cancel jobs, or make them ready; return the ids that it touched."""
-        with self._write() as write:
-            return moves.move(write, ids, to, message, family)
+        return self._write(lambda write: moves.move(write, ids, to, message, family))
 
     def listen(self, topics: Iterable[str]) -> Listener:
         """Hear of changes on these topics: by doorbell, or by looking often where there is none."""
@@ -85,8 +94,7 @@ class SQLiteBroker:
 
     def follow(self, readings: Sequence[Reading], limit: int = 100) -> list[Followed | None]:
         """For each reading the job as it stands and the first ``limit`` events after that position."""
-        with self._store.read() as db:
-            return live.follow(db, readings, limit)
+        return self._read(lambda db: live.follow(db, readings, limit))
 
     # --- for those who work
 
@@ -94,11 +102,9 @@ class SQLiteBroker:
         """Start a session, or renew it. This process holds its lifeline from here on."""
         store = self._store
 
-        with store.turn:  # no reap of this process may clear the lifeline before the session is stored
+        with store.turn.lock:  # no reap of this process may clear the lifeline before the session is stored
             inode = store.lifelines.hold(session.id)
-
-            with self._write(lasting=False) as write:
-                leases.register(write, session, inode)
+            self._write(lambda write: leases.register(write, session, inode), lasting=False)
 
     def lifeline(self, session: str) -> int | None:
         """The descriptor that a child running this session's jobs must inherit; None when it is not registered here."""
@@ -109,32 +115,27 @@ class SQLiteBroker:
         if not self._busy and not self._any_ready():
             return NOTHING
 
-        with self._write(lasting=False) as write:
-            answer = claim(write, wish, self._store.plain)
-
+        plain = self._store.plain
+        answer = self._write(lambda write: claim(write, wish, plain), lasting=False)
         self._busy = len(answer.jobs) == wish.limit
         return answer
 
     def heartbeat(self, sessions: Sequence[str]) -> Signals:
         """Renew the leases, and say which sessions are lost and which running jobs to cancel."""
-        with self._write(lasting=False) as write:
-            return leases.heartbeat(write, sessions)
+        return self._write(lambda write: leases.heartbeat(write, sessions), lasting=False)
 
     def report(self, reports: Sequence[Report]) -> list[bool]:
         """Store what running jobs tell; False for one whose token is not the current one."""
-        with self._write(lasting=False) as write:
-            return live.report(write, reports)
+        return self._write(lambda write: live.report(write, reports), lasting=False)
 
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Write what became of each attempt whose token is the current one."""
         plain = self._store.plain
 
         try:
-            with self._write() as write:
-                answers = settle_together(write, settlements, plain)
+            answers = self._write(lambda write: settle_together(write, settlements, plain))
         except NotPlain:
-            with self._write() as write:
-                answers = settle_together(write, settlements, {})
+            answers = self._write(lambda write: settle_together(write, settlements, {}))
 
         for settlement in settlements:
             plain.pop(settlement.token, None)
@@ -147,119 +148,105 @@ class SQLiteBroker:
         """Due jobs become ready, expired ones cancelled, recorded releases are carried out."""
         now = SystemClock.now() + self.time_offset
 
-        with self._store.read() as db:
-            if not tidy.has_work(db, now):
-                return Promoted(0, tidy.find_next(db, now), now)
+        def look_ahead(db: apsw.Connection) -> Promoted | None:
+            return None if tidy.has_work(db, now) else Promoted(0, tidy.find_next(db, now), now)
 
-        with self._write(lasting=False) as write:
-            return tidy.promote(write, limit)
+        nothing = self._read(look_ahead)
+        return nothing or self._write(lambda write: tidy.promote(write, limit), lasting=False)
 
     def reap(self, deaths: Sequence[Death] = (), limit: int = 1000) -> list[UUID]:
         """End the sessions named and those provably dead, and free their jobs."""
         store = self._store
 
-        with store.turn:
-            with self._write(lasting=False) as write:
-                reaped = reap.reap(write, deaths, limit, store.lifelines)
-
+        with store.turn.lock:
+            reaped = self._write(lambda write: reap.reap(write, deaths, limit, store.lifelines), lasting=False)
             store.lifelines.clear(reaped.kept)
 
+        store.doorbell.take_down_dead()
         return reaped.freed
 
     def prune(self, limit: int = 500) -> int:
         """Delete final jobs past their time or over the caps; return how many."""
-        with self._write(lasting=False) as write:
-            pruned, more = tidy.prune(write, limit), remove_empty(write)
+        pruned, more = self._write(lambda write: (tidy.prune(write, limit), remove_empty(write)), lasting=False)
 
         for _ in range(MOST_PAGES):
             if not more:
                 break
 
-            with self._write(lasting=False) as write:  # others may write in between
-                more = remove_empty(write)
+            more = self._write(remove_empty, lasting=False)  # others may write in between
 
         return pruned
 
     def tick(self, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:
         """Push the group for this firing unless another was first."""
-        with self._write(growing=True) as write:
-            return declare.tick(write, schedule, due, following, group)
+        return self._write(lambda write: declare.tick(write, schedule, due, following, group), growing=True)
 
     def ticks(self) -> dict[str, float | None]:
         """The next due time of each schedule that has fired or was set."""
-        with self._store.read() as db:
-            return declare.list_ticks(db)
+        return self._read(lambda db: declare.list_ticks(db))
 
     # --- for those who declare
 
     def define(self, definitions: Sequence[Definition]) -> None:
         """Store what workers declare."""
-        with self._write() as write:
-            declare.define(write, definitions)
+        self._write(lambda write: declare.define(write, definitions))
 
     def definitions(self, kind: str, names: Sequence[str] = ()) -> list[Definition]:
         """The stored definitions of a kind, all or those named."""
-        with self._store.read() as db:
-            return declare.list_definitions(db, kind, names)
+        return self._read(lambda db: declare.list_definitions(db, kind, names))
 
     def load(self, keys: Sequence[str]) -> list[Shared]:
         """The shared values in the order asked for."""
-        with self._store.read() as db:
-            return declare.load(db, keys)
+        return self._read(lambda db: declare.load(db, keys))
 
     def swap(self, key: str, version: int, value: bytes | None) -> bool:
         """Set the value (None deletes it) if its version is still ``version``."""
-        with self._write() as write:
-            return declare.swap(write, key, version, value)
+        return self._write(lambda write: declare.swap(write, key, version, value))
 
     # --- for those who look
 
     def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
         """One page of jobs, newest first."""
-        with self._store.read() as db:
-            return look.find(db, where, limit, before)
+        return self._read(lambda db: look.find(db, where, limit, before))
 
     def counts(self) -> list[TaskCount]:
         """How many jobs stand where."""
-        with self._store.read() as db:
-            return look.counts(db)
+        return self._read(lambda db: look.counts(db))
 
     def workers(self) -> list[WorkerInfo]:
         """The sessions whose lease has not ended, oldest first."""
-        with self._store.read() as db:
-            return look.workers(db, SystemClock.uptime() + self.time_offset)
+        return self._read(lambda db: look.workers(db, SystemClock.uptime() + self.time_offset))
 
     def pause(self, scope: PauseScope, paused: bool) -> None:
         """Stop or go on handing out jobs of this scope."""
-        with self._write() as write:
-            look.pause(write, scope, paused)
+        self._write(lambda write: look.pause(write, scope, paused))
 
     def paused(self) -> list[PauseScope]:
         """What is paused now."""
-        with self._store.read() as db:
-            return look.list_paused(db)
+        return self._read(lambda db: look.list_paused(db))
 
     def limits(self, names: Sequence[str]) -> list[LimitUse]:
         """How the limits of these names stand; those without a rule are left out."""
-        with self._store.read() as db:
-            return list_uses(db, names, SystemClock.now() + self.time_offset)
+        return self._read(lambda db: list_uses(db, names, SystemClock.now() + self.time_offset))
 
     def families(self, ids: Sequence[UUID]) -> list[Family]:
         """The children of each of these jobs, taken together."""
-        with self._store.read() as db:
-            return look.families(db, ids)
+        return self._read(lambda db: look.families(db, ids))
 
     @property
     def _store(self) -> Store:
         return self._door.store
 
-    def _write(self, lasting: bool = True, growing: bool = False) -> AbstractContextManager[Write]:
-        return self._store.write(self.time_offset, lasting, growing)
+    def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        return self._store.read(work)
+
+    def _write(
+        self, work: Callable[[Write], T], lasting: bool = True, growing: bool = False, deadline: float | None = None
+    ) -> T:
+        return self._store.write(work, self.time_offset, lasting, growing, deadline)
 
     def _any_ready(self) -> bool:
-        with self._store.read() as db:
-            return bool(db.execute(ANY_READY).get)
+        return self._read(lambda db: bool(db.execute(ANY_READY).get))
 
-    def _push_all(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
-        with self._write(growing=True) as write:
-            return push_groups(write, groups)
+    def _push_all(self, groups: Sequence[Sequence[NewJob]], deadline: float) -> list[PushAnswer]:
+        return self._write(lambda write: push_groups(write, groups), growing=True, deadline=deadline)

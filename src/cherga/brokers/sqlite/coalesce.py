@@ -3,72 +3,93 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
-from cherga.words.errors import BrokerError
+from cherga.brokers.sqlite.turns import Turn
+from cherga.words.errors import BrokerError, BrokerUnavailable
 from cherga.words.push import NewJob, PushAnswer
 
 Groups = Sequence[Sequence[NewJob]]
-PushAll = Callable[[Groups], list[PushAnswer]]
+PushAll = Callable[[Groups, float], list[PushAnswer]]
 
 
 class Order:
     """What one caller pushes, and what came of it."""
 
-    __slots__ = ("answers", "error", "groups")
+    __slots__ = ("answers", "error", "groups", "withdrawn")
 
     def __init__(self, groups: Groups) -> None:
         self.groups = groups
         self.answers: list[PushAnswer] | None = None
         self.error: Exception | None = None
+        self.withdrawn = False
+        """Whether its caller has gone away: nobody shall store it for him later."""
 
     @property
-    def done(self) -> bool:
-        """Whether somebody has carried it out."""
-        return self.answers is not None or self.error is not None
+    def open(self) -> bool:
+        """Whether somebody still has to carry it out."""
+        return self.answers is None and self.error is None and not self.withdrawn
 
 
 class Coalescer:
-    """Who gets the turn to write carries out the orders of all who wait for it."""
+    """Who gets the turn to write carries out the orders of all who wait for it.
+
+    The line is only a hint: who gets the turn and finds its own order open carries it out, whatever has become of the line. So
+    a caller that is stopped at any point takes nobody's order along, and leaves none behind.
+    """
 
     def __init__(self, push_all: PushAll) -> None:
         self._push_all = push_all
-        self._waiting: deque[Order] = deque()
+        self._line: deque[Order] = deque()
 
-    def push(self, turn: AbstractContextManager[object], groups: Groups) -> list[PushAnswer]:
-        """Push, perhaps together with others; return when it is stored."""
+    def push(self, turn: Turn, groups: Groups, deadline: float) -> list[PushAnswer]:
+        """Push, perhaps together with others; return when it is stored. ``apsw.BusyError`` when others write until then."""
         order = Order(groups)
-        self._waiting.append(order)
 
-        with turn:
-            if not order.done:
-                self._carry_out([self._waiting.popleft() for _ in range(len(self._waiting))])
+        try:
+            self._line.append(order)
+            turn.hold(lambda: self._carry_out(order, deadline), deadline)
+        except BaseException:
+            order.withdrawn = True
+            raise
 
         if order.error is not None:
             raise order.error
 
         return order.answers or []
 
-    def _carry_out(self, orders: Sequence[Order]) -> None:
+    def _carry_out(self, own: Order, deadline: float) -> None:
+        if own.open:
+            self._push([own, *self._others(own)], deadline)
+
+    def _others(self, own: Order) -> Iterator[Order]:
+        with suppress(IndexError):
+            while True:
+                order = self._line.popleft()
+
+                if order.open and order is not own:
+                    yield order
+
+    def _push(self, orders: Sequence[Order], deadline: float) -> None:
         try:
-            answers = iter(self._push_all([group for order in orders for group in order.groups]))
+            answers = iter(self._push_all([group for order in orders for group in order.groups], deadline))
         except Exception as error:
-            self._fail(orders, error)
-        except BaseException:
-            self._waiting.extend(orders)  # this thread is told to stop: the others do it themselves when they get the turn
-            raise
+            self._fail(orders, error, deadline)
         else:
             for order in orders:
                 order.answers = [next(answers) for _ in order.groups]
 
-    def _fail(self, orders: Sequence[Order], error: Exception) -> None:
-        """What the broker itself cannot do holds for all; anything else is the fault of one, who alone shall have it."""
-        if isinstance(error, BrokerError):
+    def _fail(self, orders: Sequence[Order], error: Exception, deadline: float) -> None:
+        """What the broker itself cannot do holds for all; anything else is the fault of one, who alone shall have it.
+
+        When the patience of the first is at an end, that of the others may not be: they try for themselves.
+        """
+        if len(orders) == 1 or isinstance(error, BrokerUnavailable):
+            orders[0].error = error
+        elif isinstance(error, BrokerError):
             for order in orders:
                 order.error = type(error)(*error.args)
-        elif len(orders) == 1:
-            orders[0].error = error
         else:
             for order in orders:
-                self._carry_out([order])
+                self._push([order], deadline)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 
-from cherga.brokers.sqlite.forks import forks_kept_out
+from cherga.brokers.sqlite.forks import with_forks_kept_out
 from cherga.words.clock import SystemClock
+
+T = TypeVar("T")
 
 CACHE_KIB = 8192
 LOG_LIMIT = 64 << 20
@@ -36,25 +38,31 @@ class Patience:
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
-        self._since = 0.0
+        self.deadline: float | None = None
+        """Of the monotonic clock; None: ``limit`` seconds after the first call."""
+        self._until = 0.0
 
     def __call__(self, calls: int) -> bool:
         now = SystemClock.monotonic()
 
         if calls == 0:
-            self._since = now
+            self._until = now + self.limit if self.deadline is None else self.deadline
 
-        if now - self._since >= self.limit:
+        if now >= self._until:
             return False
 
         time.sleep(random.uniform(SHORTEST_NAP, min(LONGEST_NAP, SHORTEST_NAP * (calls + 2))))
         return True
 
 
-def connect(path: Path, patience: float, reading: bool = False) -> apsw.Connection:
-    """A connection to an existing file. Nothing is written, whatever the file holds."""
+def connect(path: Path, patience: Patience, reading: bool = False) -> apsw.Connection:
+    """A connection to an existing file. Nothing is written, whatever the file holds.
+
+    It cleans up behind nobody when it is closed: SQLite cannot know that it is the last (``locks``).
+    """
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    db.set_busy_handler(Patience(patience))
+    clean_up_at_end(db, False)
+    db.set_busy_handler(patience)
 
     for pragma, value in _PRAGMAS.items():
         db.pragma(pragma, value)
@@ -65,24 +73,30 @@ def connect(path: Path, patience: float, reading: bool = False) -> apsw.Connecti
     return db
 
 
+def clean_up_at_end(db: apsw.Connection, wanted: bool) -> None:
+    """Whether closing the last connection copies the log into the file and deletes it."""
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, not wanted)
+
+
 class Readers:
     """Connections that only read, lent to one thread at a time; a reader never waits for the writer."""
 
-    def __init__(self, path: Path, patience: float) -> None:
-        self._path = path
-        self._patience = patience
+    def __init__(self, open: Callable[[], apsw.Connection]) -> None:
+        self._open = open
         self._idle: list[apsw.Connection] = []
         self._closed = False
 
-    @contextmanager
-    def borrow(self) -> Iterator[apsw.Connection]:
-        """A connection within one read transaction: every statement sees the same state of the file."""
+    def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """What ``work`` makes of a connection within one read transaction: each statement sees the same state of the file."""
         db = self._take()
 
         try:
             db.execute("begin")
-            yield db
+            return work(db)
         finally:
+            if db.in_transaction:
+                db.execute("rollback")
+
             self._give_back(db)
 
     def close(self) -> None:
@@ -96,12 +110,9 @@ class Readers:
         try:
             return self._idle.pop()
         except IndexError:
-            return connect(self._path, self._patience, reading=True)
+            return self._open()
 
     def _give_back(self, db: apsw.Connection) -> None:
-        if db.in_transaction:
-            db.execute("rollback")
-
         if self._closed or len(self._idle) >= READERS_KEPT:
             db.close()
         else:
@@ -112,7 +123,7 @@ class Watch:
     """Tells whether anybody has written to the file since it was asked before."""
 
     def __init__(self, path: Path, patience: float) -> None:
-        self._db = connect(path, patience, reading=True)
+        self._db = connect(path, Patience(patience), reading=True)
         self._seen = self._version()
 
     def changed(self) -> bool:
@@ -127,5 +138,4 @@ class Watch:
         self._db.close()
 
     def _version(self) -> int:
-        with forks_kept_out():
-            return int(self._db.execute("pragma data_version").get)
+        return with_forks_kept_out(lambda: int(self._db.execute("pragma data_version").get))

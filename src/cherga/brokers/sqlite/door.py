@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import cast
 
 from cherga.brokers.sqlite.address import Address
 from cherga.brokers.sqlite.store import Store
@@ -18,8 +19,8 @@ class Door:
         self._address = address
         self._settings = settings
         self._store: Store | None = None
-        self._pid = os.getpid()
-        self._opening = threading.Lock()
+        self._opening: dict[int, threading.RLock] = {}
+        """The lock of each process: one from before a fork may be held by a thread that exists in the parent alone."""
 
     @property
     def store(self) -> Store:
@@ -33,20 +34,23 @@ class Door:
 
     def open(self) -> Store:
         """Open it unless it is open."""
-        self._leave_parent()
+        with self._lock():
+            if self._is_ours():
+                return self._opened()
 
-        with self._opening:
-            if self._store is None or self._store.pid != os.getpid():
+            store = Store(self._address, self._settings)
+
+            if self._is_ours():  # a signal handler has opened it meanwhile, on this thread
+                store.close()
+            else:
                 _inherited.append(self._store)
-                self._store = Store(self._address, self._settings)
+                self._store = store
 
-            return self._store
+            return self._opened()
 
     def close(self) -> None:
         """Close it if it is open."""
-        self._leave_parent()
-
-        with self._opening:
+        with self._lock():
             store, self._store = self._store, None
 
         if store is not None and store.pid == os.getpid():
@@ -54,11 +58,14 @@ class Door:
         else:
             _inherited.append(store)
 
-    def _leave_parent(self) -> None:
-        """In a forked child the lock may be held by a thread that exists in the parent alone."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._opening = threading.Lock()
+    def _lock(self) -> threading.RLock:
+        return self._opening.setdefault(os.getpid(), threading.RLock())
+
+    def _is_ours(self) -> bool:
+        return self._store is not None and self._store.pid == os.getpid()
+
+    def _opened(self) -> Store:
+        return cast(Store, self._store)
 
 
 _inherited: list[Store | None] = []

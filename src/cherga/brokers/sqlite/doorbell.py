@@ -64,29 +64,7 @@ class Doorbell:
             elif topic in bells.topics:
                 self._send(name)
 
-    def close(self) -> None:
-        """Give the sending socket back."""
-        if self._sender is not None:
-            self._sender.close()
-            self._sender = None
-
-    def _hung_up(self, kind: type[B], topics: Iterable[str]) -> B | None:
-        if not hasattr(socket, "AF_UNIX") or not self._folder.usable:
-            return None
-
-        self._take_down_dead()
-        listener = kind(self._folder)
-
-        try:
-            for topic in topics:
-                listener.bind(topic)
-        except OSError:
-            listener.close()
-            return None
-
-        return listener
-
-    def _take_down_dead(self) -> None:
+    def take_down_dead(self) -> None:
         """Processes that were killed leave their bells behind, and perhaps nobody rings them any more."""
         for name in self._folder.names():
             if name.endswith(SUFFIX):
@@ -97,6 +75,28 @@ class Doorbell:
                         _take_down(self._folder, name)
                     except OSError:
                         pass
+
+    def close(self) -> None:
+        """Give the sending socket back."""
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+
+    def _hung_up(self, kind: type[B], topics: Iterable[str]) -> B | None:
+        if not hasattr(socket, "AF_UNIX") or not self._folder.usable:
+            return None
+
+        self.take_down_dead()
+        listener = kind(self._folder)
+
+        try:
+            for topic in topics:
+                listener.bind(topic)
+        except OSError:
+            listener.close()
+            return None
+
+        return listener
 
     def _listeners(self) -> list[tuple[str, str]]:
         listing = self._folder.listing()

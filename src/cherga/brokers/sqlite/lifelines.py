@@ -120,10 +120,11 @@ class Lifelines:
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
-            if _lock(descriptor, fcntl.LOCK_EX) and _is_at(descriptor, path):
-                path.unlink()
-
-            os.close(descriptor)
+            try:
+                if _lock(descriptor, fcntl.LOCK_EX) and _is_at(descriptor, path):
+                    path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def _name(session: str) -> str:

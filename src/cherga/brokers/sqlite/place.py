@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 from cherga.words.errors import BrokerFull, BrokerUnusable
@@ -39,25 +42,79 @@ def prepare(path: Path) -> Identity:
             f"cannot create the queue file {path}: {error.strerror}; check the rights on {path.parent}"
         ) from error
 
-    return identify(path)
+    return _identify(str(path))
 
 
-def identify(path: Path) -> Identity:
-    """The identity of the file at ``path``; ``BrokerUnusable`` when there is none."""
+class Files:
+    """The file and its companions as they were when it was opened. Nobody may take one of them away or put another in its
+    place: what is written then goes nowhere, or damages the file."""
+
+    def __init__(self, path: Path, identity: Identity) -> None:
+        """``identity``: of the file itself, from before it was opened."""
+        self._opened = [(str(path), identity), *((name, _identify(name)) for name in companions(path))]
+        self.check()
+
+    def check(self) -> None:
+        """Raise ``BrokerUnusable`` when one of them is gone, or is another one now."""
+        for name, identity in self._opened:
+            if _identify(name) != identity:
+                raise BrokerUnusable(
+                    f"the queue file {name} was replaced while it was in use; nothing more is written to either; "
+                    "restart this process"
+                )
+
+    @property
+    def stand(self) -> bool:
+        """Whether all of them are still there."""
+        try:
+            self.check()
+        except BrokerUnusable:
+            return False
+
+        return True
+
+
+def companions(path: Path) -> tuple[str, str]:
+    """The write-ahead log and the shared memory, which SQLite keeps beside the file."""
+    return f"{path}-wal", f"{path}-shm"
+
+
+def check_rights(path: Path) -> None:
+    """Raise ``BrokerUnusable`` when others than its owner may use the file or what belongs to it.
+
+    An empty file, which holds nothing yet, is made private.
+    """
+    if os.name != "posix":
+        return
+
+    if path.stat().st_size == 0:
+        with suppress(PermissionError):
+            path.chmod(0o600)
+
+    wide = [name for name in (str(path), *companions(path), f"{path}-live") if _others_may(name)]
+
+    if wide:
+        modes = ", ".join(f"{name} ({stat.S_IMODE(os.stat(name).st_mode):04o})" for name in wide)
+        raise BrokerUnusable(
+            f"expected a queue that its owner alone can use, found more rights on {modes}; "
+            f"run: chmod go-rwx {' '.join(map(shlex.quote, wide))}"
+        )
+
+
+def _others_may(name: str) -> bool:
+    with suppress(FileNotFoundError):
+        return bool(os.stat(name).st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+    return False
+
+
+def _identify(name: str) -> Identity:
     try:
-        found = path.stat()
+        found = os.stat(name)
     except OSError as error:
-        raise BrokerUnusable(f"the queue file {path} is gone ({error.strerror}); stop, put it back, and start again") from error
+        raise BrokerUnusable(f"the queue file {name} is gone ({error.strerror}); stop, put it back, and start again") from error
 
     return found.st_dev, found.st_ino
-
-
-def check_identity(path: Path, identity: Identity) -> None:
-    """Raise ``BrokerUnusable`` when another file, or none, stands where the opened one stood."""
-    if identify(path) != identity:
-        raise BrokerUnusable(
-            f"the queue file {path} was replaced while it was in use; nothing more is written to either; restart this process"
-        )
 
 
 def check_space(path: Path, watermark: int | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 
 from cherga.brokers.sqlite.connection import SHORTEST_NAP, Patience
+from cherga.brokers.sqlite.place import check_rights
 from cherga.rules.settings import BrokerSettings
 from cherga.words.errors import BrokerUnusable
 
@@ -22,14 +23,15 @@ VERSION = 2
 def set_up(db: apsw.Connection, path: Path, settings: BrokerSettings) -> None:
     """Make the file usable, whoever else is opening it at the same moment; write nothing to a file that is not ours.
 
-    Raises ``BrokerUnusable`` for another application's file, a newer schema, a file without write permission, or another
-    namespace.
+    Raises ``BrokerUnusable`` for another application's file, a newer schema, a file without write permission or with too many,
+    or another namespace.
     """
     if db.readonly("main"):
         raise BrokerUnusable(f"cannot write to the queue file {path}; check the rights on it and on its folder")
 
     _check_owner(db, path)
     _check_version(db, path)
+    check_rights(path)
 
     if _application(db) == 0:
         _create(db, path, settings.namespace)

@@ -3,26 +3,63 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 import apsw
 
 from cherga.brokers.sqlite.address import Address
-from cherga.brokers.sqlite.connection import Readers, Watch, connect
+from cherga.brokers.sqlite.connection import Patience, Readers, Watch, clean_up_at_end, connect
 from cherga.brokers.sqlite.declared import LastRules
 from cherga.brokers.sqlite.doorbell import Doorbell
-from cherga.brokers.sqlite.faults import translated
+from cherga.brokers.sqlite.faults import explain, translated
 from cherga.brokers.sqlite.folder import LiveFolder
-from cherga.brokers.sqlite.forks import find_turn, forks_kept_out
+from cherga.brokers.sqlite.forks import with_forks_kept_out
 from cherga.brokers.sqlite.lanes import Lanes
 from cherga.brokers.sqlite.lifelines import Lifelines
 from cherga.brokers.sqlite.limits import ring_freed_slots
-from cherga.brokers.sqlite.place import check_identity, check_space, prepare
+from cherga.brokers.sqlite.place import Files, check_space, prepare
 from cherga.brokers.sqlite.schema import set_up
+from cherga.brokers.sqlite.turns import Naps, find_turn
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.settings import BrokerSettings
 from cherga.words.clock import SystemClock
+
+T = TypeVar("T")
+Work = Callable[[Write], T]
+
+
+class Transaction:
+    """A write transaction under way.
+
+    A signal handler or a ``__del__`` may write in the middle of it, on the same thread. That write cannot wait for this one,
+    and must be stored when it returns: so this one is undone, and begins again once the other is over.
+    """
+
+    __slots__ = ("db", "depth", "outer", "undone")
+
+    def __init__(self, db: apsw.Connection, outer: Transaction | None) -> None:
+        self.db = db
+        self.outer = outer
+        self.depth: int = 0 if outer is None else outer.depth + 1
+        self.undone = False
+
+    def undo_outer(self) -> None:
+        """Let those in the middle of which it comes give the file free; nothing that they go on to write is stored."""
+        outer = self.outer
+
+        while outer is not None:
+            if outer.db.in_transaction:
+                outer.undone = True
+                outer.db.pragma("query_only", True)
+                outer.db.execute("rollback")
+
+            outer = outer.outer
+
+    def begin_again(self) -> None:
+        """Forget that it was undone."""
+        self.undone = False
+        self.db.pragma("query_only", False)
 
 
 class Store:
@@ -33,59 +70,55 @@ class Store:
         self.path = address.path
         self.settings = settings
         self.pid = os.getpid()
-        self.turn = find_turn(self.path)
+        self._identity = prepare(self.path)
+        self.turn = find_turn(self._identity)
         self.lanes = Lanes()
         self.rules = LastRules()
         self.plain: dict[int, int] = {}
         """The lanes of plain jobs claimed here, by claim token, until they are settled."""
-        self._synchronous = ""
+        self._patience = Patience(settings.busy_timeout)
+        self._under_way: Transaction | None = None
 
-        with self.turn, forks_kept_out(), translated(self.path):
-            self._open()
+        with self.turn.lock, translated(self.path):
+            with_forks_kept_out(self._open)
 
         self._folder = LiveFolder(self.path.with_name(f"{self.path.name}-live"))
         self.doorbell = Doorbell(self._folder)
         self.lifelines = Lifelines(self._folder)
 
-    @contextmanager
-    def write(self, offset: float, lasting: bool = True, growing: bool = False) -> Iterator[Write]:
-        """A write transaction; at its end everything is stored and rung, or, after an error, nothing.
+    def write(
+        self, work: Work[T], offset: float, lasting: bool = True, growing: bool = False, deadline: float | None = None
+    ) -> T:
+        """What ``work`` makes of a write transaction; at its end everything is stored and rung, or, after an error, nothing.
 
         ``lasting``: what is acknowledged survives a power cut, where the URL asks for that. What may be lost in one (a
-        claim, a lease) costs no sync of its own. ``growing``: it needs room for new jobs, else ``BrokerFull``.
+        claim, a lease) costs no sync of its own. ``growing``: it needs room for new jobs, else ``BrokerFull``. ``deadline``:
+        until when it waits for others, else ``busy_timeout`` from now. ``work`` may be called again (``Transaction``).
         """
-        with self.turn, forks_kept_out(), translated(self.path):
-            check_identity(self.path, self.identity)
+        if deadline is None:
+            deadline = SystemClock.monotonic() + self.settings.busy_timeout
 
-            if growing:
-                check_space(self.path, self.address.watermark)
+        durable = lasting and self.address.durable
 
-            self._undo_leftover()
-            self._set_synchronous("full" if lasting and self.address.durable else "normal")
-            self._db.execute("begin immediate")
-
-            try:
-                write = self._begin(offset)
-                yield write
-                write.flush_counts()
-                ring_freed_slots(write)
-                self._db.execute("commit")
-            except BaseException:
-                self._undo()
-                raise
+        try:
+            value, write = self.turn.hold(lambda: self._write_in_turn(work, offset, durable, growing, deadline), deadline)
+        except apsw.Error as error:
+            raise explain(error, self.path) from error
 
         self.doorbell.ring(write.bells)
+        return value
 
-    @contextmanager
-    def read(self) -> Iterator[apsw.Connection]:
-        """A connection to read from; it sees one state of the file throughout and waits for no writer."""
-        check_identity(self.path, self.identity)
+    def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """What ``work`` makes of a connection that sees one state of the file throughout, and waits for no writer."""
+        self.files.check()
 
-        with forks_kept_out(), translated(self.path), self.readers.borrow() as db:
-            yield db
+        with translated(self.path):
+            return with_forks_kept_out(lambda: self.readers.read(work))
 
     def watch(self) -> Watch:
         """Something that tells whether anybody has written to the file."""
+        self.files.check()
+
         with translated(self.path):
             return Watch(self.path, self.settings.busy_timeout)
 
@@ -95,39 +128,96 @@ class Store:
         self.lifelines.close()
         self._folder.close()
 
-        with self.turn, translated(self.path):
+        with self.turn.lock, translated(self.path):
             self.readers.close()
-            self._db.close()
+            clean_up_at_end(self._db, self.turn.locks.leave() and self.files.stand)
+
+            for db in (*self._spare, self._db):
+                db.close()
+
+            self.turn.close()
 
     def _open(self) -> None:
-        self.identity = prepare(self.path)
-        self._db = connect(self.path, self.settings.busy_timeout)
-        self.readers = Readers(self.path, self.settings.busy_timeout)
+        self._db = connect(self.path, self._patience)
+        self._spare: list[apsw.Connection] = []
+        """Connections of writes that come in the middle of others, on the same thread."""
+        self._levels: dict[int, str] = {}
+        self.readers = Readers(self._connect_to_read)
 
         try:
             set_up(self._db, self.path, self.settings)
+            self.files = Files(self.path, self._identity)
+            self.turn.locks.join(self.path, Naps(SystemClock.monotonic() + self.settings.busy_timeout).nap_in_time)
         except BaseException:
             self._db.close()
             raise
 
-        check_identity(self.path, self.identity)
+    def _connect_to_read(self) -> apsw.Connection:
+        db = connect(self.path, Patience(self.settings.busy_timeout), reading=True)
+        self.files.check()
+        return db
 
-    def _begin(self, offset: float) -> Write:
+    def _write_in_turn(self, work: Work[T], offset: float, durable: bool, growing: bool, deadline: float) -> tuple[T, Write]:
+        outer, locks = self._under_way, self.turn.locks
+
+        try:
+            self.files.check()
+
+            if growing:
+                check_space(self.path, self.address.watermark)
+
+            transaction = self._under_way = Transaction(self._connection(outer), outer)
+            self._patience.deadline = deadline
+            self.turn.take(deadline, self._folder.path, nested=outer is not None)
+            return with_forks_kept_out(lambda: self._carry_out(transaction, work, offset, durable))
+        finally:
+            self._under_way = outer
+
+            if outer is None and locks.held:
+                try:
+                    self.turn.note_done()
+                finally:
+                    locks.free()
+
+    def _carry_out(self, transaction: Transaction, work: Work[T], offset: float, durable: bool) -> tuple[T, Write]:
+        db = transaction.db
+        transaction.undo_outer()
+        self._set_synchronous(transaction, "full" if durable else "normal")
+
+        while True:
+            try:
+                db.execute("begin immediate")
+                write = self._begin(db, offset)
+                value = work(write)
+                write.flush_counts()
+                ring_freed_slots(write)
+                db.execute("commit")
+                return value, write
+            except BaseException as error:
+                if db.in_transaction:
+                    db.execute("rollback")
+
+                self.lanes.forget()
+
+                if not transaction.undone or not isinstance(error, Exception):
+                    raise
+
+                transaction.begin_again()
+
+    def _connection(self, outer: Transaction | None) -> apsw.Connection:
+        if outer is None:
+            return self._db
+
+        if outer.depth == len(self._spare):
+            self._spare.append(connect(self.path, self._patience))
+
+        return self._spare[outer.depth]
+
+    def _begin(self, db: apsw.Connection, offset: float) -> Write:
         now, uptime = SystemClock.now() + offset, SystemClock.uptime() + offset
-        return Write(self._db, self.lanes, self.rules, self.settings, now, uptime)
+        return Write(db, self.lanes, self.rules, self.settings, now, uptime)
 
-    def _set_synchronous(self, level: str) -> None:
-        if level != self._synchronous:
-            self._db.execute(f"pragma synchronous = {level}")
-            self._synchronous = level
-
-    def _undo(self) -> None:
-        self.lanes.forget()
-
-        if self._db.in_transaction:
-            self._db.execute("rollback")
-
-    def _undo_leftover(self) -> None:
-        """A transaction is left open when the thread was stopped between its error and its end."""
-        if self._db.in_transaction:
-            self._undo()
+    def _set_synchronous(self, transaction: Transaction, level: str) -> None:
+        if level != self._levels.get(transaction.depth):
+            transaction.db.execute(f"pragma synchronous = {level}")
+            self._levels[transaction.depth] = level
