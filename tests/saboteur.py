@@ -144,6 +144,11 @@ def count_ended(place: Workplace) -> int:
 def check_that_nothing_is_left(place: Workplace) -> None:
     """Every job has ended, nothing is held or remembered on behalf of one that has, and the counts are right."""
     wait_until(lambda: set(place.states()) <= ENDED, "every job has ended", 30)
+    check_that_nothing_is_held(place)
+
+
+def check_that_nothing_is_held(place: Workplace) -> None:
+    """Nothing is held or remembered on behalf of a job that has ended, and the counts are right."""
     db = apsw.Connection(place.url.removeprefix("sqlite:///"))
     db.set_busy_timeout(5000)
 

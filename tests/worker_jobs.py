@@ -65,6 +65,8 @@ def until_file(path: str) -> None:
     while not Path(path).exists():
         _pause(0.005)
 
+    note("end")
+
 
 @app.task(max_time=0.2)
 def overrun(seconds: float) -> None:

@@ -26,9 +26,12 @@ def test_a_kill_in_the_middle_of_200_jobs_loses_and_doubles_nothing(place: Workp
     asked_for = time.monotonic()
     worker = place.worker("--processes", "2", "--threads", str(THREADS)).ready()
     slowness = max(1.0, (time.monotonic() - asked_for) / USUAL_START)
-    jobs = [place.client.add_task("work", 0.02) for _ in range(JOBS)]
+    go_on = place.diary.with_name("go on")
+    held = [place.client.add_task("until_file", str(go_on)) for _ in range(THREADS // 2)]
+    jobs = held + [place.client.add_task("work", 0.02) for _ in range(JOBS)]
     place.wait_for("end", JOBS // 4)
     victim, killed_at = wait_until(lambda: _kill_one_that_is_busy(place, worker.children()), "a process runs jobs")
+    go_on.touch()
 
     for job in jobs:
         job.result(30)

@@ -31,7 +31,7 @@ def test_the_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path
     script.write_text("\n\n".join(block.text for block in blocks(page, "python") if block.run), encoding="utf-8")
     environment = {**os.environ, "CHERGA_BROKER_URL": f"sqlite:///{tmp_path}/cherga.db"}
     ran = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=30
+        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=55
     )
 
     assert ran.returncode == 0, ran.stderr

@@ -45,7 +45,7 @@ def write(folder: Path, name: str, text: str) -> None:
 def run(folder: Path, *command: str) -> str:
     """What a Python with these arguments prints."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHERGA", "PYTEST"))}
-    ran = subprocess.run([sys.executable, *command], cwd=folder, env=kept, capture_output=True, encoding="utf-8", timeout=30)
+    ran = subprocess.run([sys.executable, *command], cwd=folder, env=kept, capture_output=True, encoding="utf-8", timeout=55)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout

@@ -21,7 +21,7 @@ def test_the_readme_example_runs_as_written(tmp_path: Path) -> None:
 
     try:
         ran = subprocess.run(
-            [sys.executable, "letters.py"], cwd=tmp_path, env=kept, capture_output=True, encoding="utf-8", timeout=30
+            [sys.executable, "letters.py"], cwd=tmp_path, env=kept, capture_output=True, encoding="utf-8", timeout=55
         )
     finally:
         worker.send_signal(signal.SIGTERM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -279,6 +279,12 @@ def test_a_middleware_that_forgets_to_return_a_handler_is_named(app: QueueTasks)
 
 class TestAroundEnqueue:
     @pytest.fixture
+    def of_acme(self) -> Iterator[None]:
+        token = tenant.set("acme")
+        yield
+        tenant.reset(token)
+
+    @pytest.fixture
     def task(self, app: QueueTasks) -> Any:
         def adding(text: str) -> Callable[[Sending], Sending]:
             def wrap(following: Sending) -> Sending:
@@ -300,9 +306,8 @@ class TestAroundEnqueue:
 
         return task
 
+    @pytest.mark.usefixtures("of_acme")
     def test_headers_reach_the_job(self, app: QueueTasks, task: Any) -> None:
-        tenant.set("acme")
-
         with app.worker():
             assert task.enqueue(1).result(5) == {"trace": "ab", "tenant": "acme"}
             assert task.using(headers={"mine": "1"}).enqueue(1).result(5) == {"mine": "1", "trace": "ab", "tenant": "acme"}
