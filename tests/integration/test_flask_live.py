@@ -107,6 +107,20 @@ def test_a_stream_that_is_old_enough_ends_and_the_next_one_goes_on(site: Site) -
                 assert [news["final"] for news in read_news(answer)] == [False]
 
 
+def test_the_token_stands_in_a_header_so_that_no_log_holds_it(site: Site) -> None:
+    path, _, query = site.address().partition("?")
+    token = query.removeprefix("token=")
+
+    with site.get(path, Accept=STREAM, Cherga_Token=token) as answer:
+        assert next(read_news(answer))["state"] == "ready"
+
+    assert site.get_json(path, Cherga_Token=token)["state"] == "ready"
+    assert site.get_json(f"{path}?token=old", Cherga_Token=token)["state"] == "ready"
+
+    with site.get(site.address(), Cherga_Token="forged") as answer:
+        assert answer.status == 403
+
+
 @pytest.mark.parametrize(
     ("path", "status", "error"),
     [

@@ -66,31 +66,27 @@ def _export(stack: Stack) -> None:
     _expect(len(again.all("cherga-progress")) == 1, "and starts no second export")
     _expect(jane.get("/").progress() is not None, "the alert is on the first page too")
 
-    _follow(jane, _address(live or {}))
+    _follow(jane, live or {})
     _read_mail(stack, mail)
 
     page = jane.get("/user/jane")
     _expect(page.progress() is None and _export_button(page), "the alert is gone and the button is back")
 
 
-def _address(live: dict[str, str]) -> str:
-    return f"{live['src']}?token={live['token']}"
-
-
-def _follow(visitor: Visitor, path: str) -> None:
+def _follow(visitor: Visitor, live: dict[str, str]) -> None:
     with ThreadPoolExecutor(2) as pool:
-        streamed = pool.submit(lambda: list(visitor.events(path)))
-        polled = pool.submit(_poll, visitor, path)
+        streamed = pool.submit(lambda: list(visitor.events(live["src"], live["token"])))
+        polled = pool.submit(_poll, visitor, live)
         _judge("server-sent events", streamed.result(PATIENCE))
         _judge("JSON polling", polled.result(PATIENCE))
 
 
-def _poll(visitor: Visitor, path: str) -> list[dict[str, Any]]:
+def _poll(visitor: Visitor, live: dict[str, str]) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     pause = threading.Event()
 
     while not seen or not seen[-1]["final"]:
-        seen.append(visitor.json(path))
+        seen.append(visitor.json(live["src"], live["token"]))
         pause.wait(POLL)
 
     return seen

@@ -85,17 +85,17 @@ class Visitor:
         self.get("/login")
         return self.post("/login", username=username, password=password)
 
-    def json(self, path: str) -> Any:
-        with self._open(self._request(path, accept="application/json")) as answer:
+    def json(self, path: str, token: str = "") -> Any:
+        with self._open(self._request(path, accept="application/json", token=token)) as answer:
             return json.load(answer)
 
     def download(self, path: str) -> bytes:
         with self._open(self._request(path)) as answer:
             return bytes(answer.read())
 
-    def events(self, path: str) -> Iterator[dict[str, Any]]:
+    def events(self, path: str, token: str) -> Iterator[dict[str, Any]]:
         """The data of the server-sent events behind ``path``, as they come, until the server ends the stream."""
-        with self._open(self._request(path, accept="text/event-stream")) as answer:
+        with self._open(self._request(path, accept="text/event-stream", token=token)) as answer:
             if answer.headers.get_content_type() != "text/event-stream":
                 raise RuntimeError(f"expected a stream from {path}, got {answer.headers.get_content_type()}")
 
@@ -105,8 +105,10 @@ class Visitor:
                 if line.startswith("data:"):
                     yield json.loads(line[5:])
 
-    def _request(self, path: str, data: bytes | None = None, accept: str = "text/html") -> urllib.request.Request:
-        headers = {"Accept": accept, "Accept-Language": self.language}
+    def _request(
+        self, path: str, data: bytes | None = None, accept: str = "text/html", token: str = ""
+    ) -> urllib.request.Request:
+        headers = {"Accept": accept, "Accept-Language": self.language} | ({"Cherga-Token": token} if token else {})
         return urllib.request.Request(urllib.parse.urljoin(self.base, path), data=data, headers=headers)
 
     def _read(self, request: urllib.request.Request) -> Page:

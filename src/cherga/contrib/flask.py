@@ -15,7 +15,7 @@ from werkzeug import Response as BaseResponse
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.contrib.flask_config import check_files, queue_file, read_config
-from cherga.web.live import Asked, LiveEndpoint
+from cherga.web.live import TOKEN_HEADER, Asked, LiveEndpoint
 from cherga.web.markup import ELEMENT, VERSION, write_progress, write_script
 from cherga.web.settings import LiveSettings, count_streams
 from cherga.words.errors import ConfigError
@@ -129,7 +129,7 @@ def _show_job(endpoint: LiveEndpoint) -> Callable[[str], Response]:
     def show_job(job_id: str) -> Response:
         asked = Asked(
             id=job_id,
-            token=request.args.get("token", ""),
+            token=request.headers.get(TOKEN_HEADER) or request.args.get("token", ""),
             after=request.args.get("after", ""),
             accept=request.headers.get("Accept", ""),
             last_event_id=request.headers.get("Last-Event-ID", ""),

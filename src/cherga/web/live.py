@@ -19,10 +19,17 @@ from cherga.words.job import JobState
 Secrets = Sequence[str | bytes]
 
 STREAM_TYPE = "text/event-stream"
+TOKEN_HEADER = "Cherga-Token"
+"""Where a visitor's token stands. Not ``Authorization``, which a site behind a password of its own needs itself."""
 FIRST_MS, NEXT_MS, IDLE_MS = 500, 1000, 2000
 HIGHEST_POSITION = 2**53
 
-_ALWAYS = {"Cache-Control": "no-store", "Vary": "Accept", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+_ALWAYS = {
+    "Cache-Control": "no-store",
+    "Vary": f"Accept, {TOKEN_HEADER}",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Asked(Struct, frozen=True, kw_only=True):

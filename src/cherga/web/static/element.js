@@ -1,22 +1,22 @@
-// <cherga-progress job src token> shows how far a background job is. No dependency, no inline style, no eval.
+// <cherga-progress job src token> shows how far a background job is.
 (() => {
   const PARTS = [["span", "description"], ["progress", "bar"], ["span", "percent"], ["span", "message"]];
-  let streams = 0; // open on this page: a browser has six connections for a site, and the page needs some itself
+  let streams = 0; // open on this page: a browser has six connections for a site
 
   class ChergaProgress extends HTMLElement {
-    #after = 0; // the position seen last
+    #after = 0; // the last position
     #etag = "";
-    #mode; // as the server announced it
-    #wait = 0; // until the next look, as long as nothing changes
+    #mode; // as announced
+    #wait = 0; // until the next look
     #misses = 0; // failures in a row
-    #breaks = 0; // streams in a row that ended without a word
-    #timer; #request; #stream;
+    #breaks = 0; // streams lost in a row
+    #timer; #request; #streams;
     #turn = () => document.hidden ? this.#stop() : this.#look();
 
     connectedCallback() {
       if (!this.firstElementChild && !this.textContent.trim()) this.#furnish();
       if (!this.hasAttribute("role") && !this.querySelector("[role=status]")) this.#set("role", "status");
-      for (const node of this.#parts("percent")) node.ariaLive = "off"; // changes too often to be read aloud
+      for (const node of this.#parts("percent")) node.ariaLive = "off"; // too often to be read aloud
       if (this.matches("[live=off], [state=succeeded], [state=failed], [state=cancelled]")) return;
       document.addEventListener("visibilitychange", this.#turn);
       this.#turn();
@@ -30,53 +30,66 @@
     #stop() {
       clearTimeout(this.#timer);
       this.#request?.abort();
-      if (this.#stream) streams--;
-      this.#stream?.close();
-      this.#request = this.#stream = null;
+      if (this.#streams) streams--;
+      this.#request = this.#streams = null;
     }
 
     // --- asking
 
-    async #look() {
+    #ask(accept) { // no EventSource: the token is a header, for addresses are logged
       this.#stop();
-      const request = this.#request = new AbortController();
+      const { signal } = this.#request = new AbortController();
+      const address = new URL(this.getAttribute("src"), document.baseURI);
+      address.searchParams.set("after", this.#after);
+      const headers = { Accept: accept, "If-None-Match": this.#etag, "Cherga-Token": this.getAttribute("token") };
+      return fetch(address, { headers, signal });
+    }
+
+    async #look() {
+      const asked = this.#ask("application/json"), request = this.#request;
       this.#timer = setTimeout(() => request.abort(), 10_000);
+      let answer, news;
       try {
-        const headers = { Accept: "application/json", "If-None-Match": this.#etag };
-        const answer = await fetch(this.#address(), { headers, signal: request.signal });
-        const news = answer.ok && await answer.json();
-        if (request === this.#request) this.#hear(answer, news);
-      } catch {
-        if (request === this.#request) this.#miss();
-      }
+        answer = await asked;
+        news = answer.ok && await answer.json();
+      } catch {}
+      if (request === this.#request) this.#hear(answer, news);
     }
 
     #hear(answer, news) {
-      if (answer.status >= 500 || answer.status === 429) return this.#miss();
-      if (answer.status >= 400) return this.#stop(); // not ours to watch, or no longer kept
+      if (news == null || answer.status >= 500 || answer.status === 429) return this.#miss();
+      if (answer.status >= 400) return this.#stop(); // not ours, or gone
       this.#misses = 0;
       this.#etag = answer.headers.get("ETag");
-      this.#mode = news ? news.mode : this.#mode;
+      if (news) this.#mode = news.mode;
       this.#wait = news ? news.retry_ms : Math.min(this.#wait * 1.5 + 100, 5_000);
       if (news && this.#show(news)) return;
       if (this.#mode === "stream" && this.#breaks < 3 && streams < 2 && !this.matches("[live=poll]")) this.#listen();
       else this.#later(this.#wait);
     }
 
-    #listen() {
-      const stream = this.#stream = new EventSource(this.#address());
-      const lost = () => stream === this.#stream && this.#miss(this.#breaks++);
+    async #listen() {
+      const asked = this.#ask("text/event-stream"), request = this.#request;
+      const lost = () => request === this.#request && this.#miss(this.#breaks++);
       const expect = (time) => { clearTimeout(this.#timer); this.#timer = setTimeout(lost, time); };
-      const hear = ({ data }) => {
-        this.#misses = this.#breaks = 0;
-        if (!this.#show(JSON.parse(data))) expect(60_000); // connections can die without a word
-      };
-      streams++;
-      stream.onmessage = hear;
-      stream.addEventListener("end", hear);
-      stream.onerror = lost;
-      expect(5_000); // a proxy may hold streams back
+      this.#streams = ++streams;
+      expect(5_000); // proxies may hold it back
       this.#set("mode", "stream");
+      try {
+        const reader = (await asked).body.pipeThrough(new TextDecoderStream()).getReader();
+        for (let text = "", part; !(part = await reader.read()).done;) {
+          const lines = (text + part.value).split("\n");
+          text = lines.pop();
+          for (const line of lines) {
+            if (request !== this.#request) return;
+            if (!/^(data)?:/.test(line)) continue;
+            this.#misses = this.#breaks = 0;
+            expect(60_000); // connections die silently
+            if (line[0] === "d" && this.#show(JSON.parse(line.slice(5)))) return;
+          }
+        }
+      } catch {}
+      lost();
     }
 
     #miss() {
@@ -89,16 +102,9 @@
       this.#set("mode", "poll");
     }
 
-    #address() {
-      const address = new URL(this.getAttribute("src"), document.baseURI);
-      address.searchParams.set("token", this.getAttribute("token"));
-      address.searchParams.set("after", this.#after);
-      return address;
-    }
-
     // --- showing
 
-    #show(news) { // true when that was the last of it
+    #show(news) { // true at the end
       const exact = news.state === "succeeded" ? 100 : news.progress?.percent ?? null;
       const percent = exact === null ? null : Math.floor(exact);
       this.#after = news.position;
