@@ -169,3 +169,21 @@ def test_a_job_that_cannot_lend_its_slot_is_refused_the_wait_and_the_slot_is_kep
     with app.worker(threads=1, concurrency=1):
         assert parent.enqueue(True).result(WAIT) == "refused"
         assert parent.enqueue(False).result(WAIT) == "child"
+
+
+def test_a_block_that_cannot_begin_leaves_nothing_behind(app: QueueTasks) -> None:
+    work = app.task(name="work")(lambda: "done")
+    told: list[Event] = []
+    app.on.worker_stopped(told.append)
+    before = set(threading.enumerate())
+    job = work.enqueue()
+
+    with no_room(), pytest.raises(RuntimeError, match="can't start new thread"), app.worker():
+        pytest.fail("it works")
+
+    assert set(threading.enumerate()) <= before
+    assert app.broker.workers() == []
+    assert told == []
+
+    with app.worker():
+        assert job.result(WAIT) == "done"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,36 @@ def test_closings_have_a_time_of_their_own_after_the_grace_time(place: Workplace
 
     assert worker.wait() == 0
     wait_until(lambda: place.events("closed"), "the handler has ended")
+
+
+def has_open(worker: Worker, file: Path) -> bool:
+    """Whether the supervisor, too, uses the file."""
+    for each in Path(f"/proc/{worker.process.pid}/fd").iterdir():
+        with suppress(OSError):  # it has just been closed
+            if os.readlink(each) == str(file):
+                return True
+
+    return False
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "moved away"])
+def test_a_queue_file_that_is_no_longer_there_ends_the_worker_with_code_4(place: Workplace, how: str) -> None:
+    worker = place.worker("--processes", "2", "--grace", "0")
+    file = Path(place.url.removeprefix("sqlite:///"))
+    wait_until(lambda: worker.log.count(": ready for") == 2 and has_open(worker, file), "all have opened it", 20)
+
+    match how:
+        case "deleted":
+            for each in file.parent.glob("queue.db*"):
+                if each.is_file():
+                    each.unlink()
+        case "replaced":
+            other = file.with_name("other.db")
+            other.write_bytes(file.read_bytes())
+            other.replace(file)
+        case _:
+            file.rename(file.with_name("moved.db"))
+
+    assert worker.wait(40) == 4
+    assert "Traceback" not in worker.log
+    assert file.exists() is (how == "replaced")

@@ -162,6 +162,7 @@ class InlineEngine(Engine):
         self.app.publish()
         self._deadlines.start(self.judge.expire)
         self.app.on.run_with(self._loop.wait_for)
+        self._started = True
         self._tell_worker(self.app.on.worker_started)
 
     def run(self) -> None:

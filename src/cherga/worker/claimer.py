@@ -13,6 +13,7 @@ from cherga.doors.broker import Broker, Topic
 from cherga.words.claim import ClaimAnswer, ClaimWish
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
+from cherga.worker.breakage import Breakage
 from cherga.worker.executor import Executor
 from cherga.worker.runners import NOT_WAITED_FOR, Runner
 from cherga.worker.settler import Settler
@@ -76,6 +77,7 @@ class Claimer:
         self._stopping = False
         self._solitude = Solitude()
         self._clock = plan.clock
+        self.breakage = Breakage(plan.clock)
         self._told: set[str] = set()
         self.taken = 0
         """Jobs claimed so far."""
@@ -139,8 +141,10 @@ class Claimer:
                     self._wait()
 
                 pause = FIRST_PAUSE
+                self.breakage.heal()
             except BrokerError as error:
                 logger.warning("nothing can be claimed: %s", error, extra={"action": "claim.retry"})
+                self.breakage.note(error)
                 self._listener.wait(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
             except Exception:

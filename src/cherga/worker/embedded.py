@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import platform
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from cherga.client.app import QueueTasks
 from cherga.rules import options as check
+from cherga.words.clock import SystemClock
+from cherga.words.errors import BrokerError
 from cherga.words.session import Cancel, Death
 from cherga.worker.caretaker import Caretaker
+from cherga.worker.child import Stillness
 from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.keeper import Keeper
 from cherga.worker.options import DEFAULT_CONCURRENCY, DEFAULT_THREADS
@@ -36,6 +40,7 @@ class EmbeddedWorker:
         name: str | None = None,
     ) -> None:
         self.app = app
+        self.stillness = Stillness(SystemClock())
         self.options = EngineOptions(
             name=name or f"{platform.node()}-embedded",
             threads=check.at_least_one(threads, "threads"),
@@ -44,27 +49,39 @@ class EmbeddedWorker:
         )
 
     def __enter__(self) -> Self:
-        app, settings = self.app, self.app.settings.broker
-        self.engine = self.make_engine()
-        self._caretaker = self.make_caretaker()
-        self._keeper = Keeper(app.broker, settings, app.clock, self)
-        self.engine.register()
-        self.engine.start()
-        self._caretaker.start()
-        self._keeper.start()
+        with ExitStack() as ends:
+            self._begin(ends)
+            self._ends = ends.pop_all()
+
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # An error in the block does not wait for jobs: they are given back.
-        finished = self.engine.drain(self.app.settings.grace if kind is None else 0.0)
+        self._grace = self.app.settings.grace if kind is None else 0.0
+        self._ends.close()
 
-        if not finished:
-            self.engine.interrupt()
+    def _begin(self, ends: ExitStack) -> None:
+        """Make and start the parts, and note how each ends: what was begun ends also when the next one cannot be."""
+        app = self.app
+        self._grace = 0.0
+        self._caretaker = self.make_caretaker()
+        ends.callback(self._caretaker.stop)
+        self._keeper = Keeper(app.broker, app.settings.broker, app.clock, self)
+        ends.callback(self._keeper.stop)
+        self.engine = self.make_engine()
+        ends.callback(self._end_engine)
+        self.engine.register()
+        self.engine.start()
+        self._caretaker.start()
+        self._keeper.start()
 
-        self.engine.stop()
-        self._keeper.stop()
-        self._caretaker.bury([Death(self.engine.session.id, frozenset(), orderly=True)])
-        self._caretaker.stop()
+    def _end_engine(self) -> None:
+        try:
+            if not self.engine.drain(self._grace):
+                self.engine.interrupt()
+        finally:
+            self.engine.stop()
+            self._caretaker.bury([Death(self.engine.session.id, frozenset(), orderly=True)])
 
     def make_engine(self) -> Engine:
         """The engine of one block."""
@@ -77,7 +94,14 @@ class EmbeddedWorker:
     # --- what the keeper says
 
     def sessions(self) -> list[str]:
-        return [self.engine.session.id]
+        """None while a thread of the engine stands still: it could not write what becomes of its jobs, so others get them."""
+        still = self.stillness.found(self.engine.slots.ticks, self.app.settings.stall_limit)
+
+        if still is None:
+            return [self.engine.session.id]
+
+        logger.error("the %s stands still; the lease is not renewed", still.name.lower(), extra={"action": "worker.stalled"})
+        return []
 
     def renewed(self, session: str, lease_until: float) -> None:
         self.engine.slots.lease_until = lease_until
@@ -88,3 +112,6 @@ class EmbeddedWorker:
 
     def cancel(self, cancel: Cancel) -> None:
         self.engine.cancel(cancel)
+
+    def broken(self, error: BrokerError) -> None:
+        logger.error("%s; the worker does nothing until then", error, extra={"action": "broker.broken"})

@@ -28,6 +28,7 @@ from cherga.words.outcomes import Interrupted
 from cherga.words.report import Report
 from cherga.words.session import Cancel, SessionInfo
 from cherga.words.settlement import Settlement
+from cherga.worker.breakage import Breakage, Broken
 from cherga.worker.claimer import Claimer, ClaimPlan, Lane
 from cherga.worker.collecting import Collector, Collectors, Desk
 from cherga.worker.deadlines import Deadlines
@@ -72,14 +73,22 @@ class Parts(Struct, frozen=True):
 
 
 class Engine:
-    """Runs jobs of ``app`` until it is drained. ``stuck`` is called once when a thread outlives its attempt too long."""
+    """Runs jobs of ``app`` until it is drained.
+
+    ``stuck`` is called when a thread outlives its attempt too long, ``broken`` once when the broker needs a person.
+    """
 
     parts = Parts()
     awaits_rates = True
     """Whether there is still something to do while a rate holds a job up."""
 
     def __init__(
-        self, app: QueueTasks, options: EngineOptions, slots: SlotTable, stuck: Callable[[], None] | None = None
+        self,
+        app: QueueTasks,
+        options: EngineOptions,
+        slots: SlotTable,
+        stuck: Callable[[], None] | None = None,
+        broken: Broken | None = None,
     ) -> None:
         app.dotted.load()
 
@@ -111,7 +120,9 @@ class Engine:
         self.judge = Judge(app, self.executor, Endings(self._loop, self._collectors, self._deadlines), slots, stuck)
         more = self._collectors.new_lanes
         self._claimer = Claimer(app.broker, self._lanes(), self.executor, self._settler, slots, self._plan(), more)
+        self._claimer.breakage = Breakage(app.clock, broken)
         self._drained = threading.Event()
+        self._started = False
 
     @staticmethod
     def slot_count(options: EngineOptions) -> int:
@@ -140,6 +151,7 @@ class Engine:
                 lane.runner.start()
 
         self.app.on.run_with(self._loop.run_soon)
+        self._started = True
         self._tell_worker(self.app.on.worker_started)
 
     # --- what comes from outside
@@ -346,7 +358,7 @@ class Engine:
         self.executor.telling.reports(reports, self.executor.running)
 
     def _tell_worker(self, signal: Signal) -> None:
-        if signal.handlers:
+        if signal.handlers and self._started:
             self.executor.telling.tell(signal, Event(signal.name, worker=self.options.name))
 
     def _ring(self) -> None:

@@ -13,6 +13,7 @@ from cherga.rules.settings import BrokerSettings
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.words.session import Cancel
+from cherga.worker.breakage import Breakage
 from cherga.worker.turns import Turns
 
 logger = logging.getLogger("cherga.worker")
@@ -36,6 +37,10 @@ class Watched(Protocol):
 
     def cancel(self, cancel: Cancel) -> None: ...
 
+    def broken(self, error: BrokerError) -> None:
+        """The broker needs a person, and no lease can be renewed."""
+        ...
+
 
 class Keeper:
     """One thread: a heartbeat at each interval, and at once when somebody asks to cancel a running job."""
@@ -45,6 +50,7 @@ class Keeper:
         self._settings = settings
         self._clock = clock
         self._watched = watched
+        self._breakage = Breakage(clock, watched.broken)
         self._listener = broker.listen([Topic.CANCEL])
         self._turns = Turns("keeper", self._turn)
 
@@ -60,8 +66,10 @@ class Keeper:
     def _turn(self) -> None:
         try:
             self._beat()
+            self._breakage.heal()
         except BrokerError as error:
             logger.warning("leases not renewed: %s", error, extra={"action": "heartbeat.retry"})
+            self._breakage.note(error)
 
         self._listener.wait(self._settings.heartbeat)
 

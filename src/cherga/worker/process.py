@@ -54,12 +54,14 @@ class WorkerProcess:
         self._code = Exit.OK
         self._finished = False
         """There is nothing left, in burst mode."""
+        self._broken = False
+        """The broker cannot be used any more."""
 
     def run(self) -> NoReturn:
         """Work until the end, and leave the process with its exit code."""
         app = self._load()
         self._grace = app.settings.grace if self._options.grace is None else self._options.grace
-        self._engine = Engine(app, self._engine_options(), self._slots, self._on_stuck)
+        self._engine = Engine(app, self._engine_options(), self._slots, self._on_stuck, self._on_broken)
         self._engine.register()
         self._wire.send(
             Hello(
@@ -115,6 +117,9 @@ class WorkerProcess:
         if self._finished:
             self._end(self._grace, Exit.EXHAUSTED)
 
+        if self._broken:
+            self._end(self._grace, Exit.BROKER)
+
         logger.warning("the supervisor is gone; draining", extra={"action": "worker.orphaned"})
         self._end(ORPHANS_GRACE, Exit.INTERRUPTED)
 
@@ -152,7 +157,8 @@ class WorkerProcess:
     def _end(self, grace: float, code: Exit) -> NoReturn:
         """Drain, close, and leave; what still runs is left to the supervisor, which knows when this process is really gone."""
         self._stopped.set()
-        self._code = code if self._engine.drain(grace) else Exit.INTERRUPTED
+        finished = self._engine.drain(grace)
+        self._code = code if finished or code is Exit.BROKER else Exit.INTERRUPTED
         start_thread(self._leave_in_time, "cherga-closing")
 
         for step in (self._engine.close, close_process, flush_streams):
@@ -183,13 +189,21 @@ class WorkerProcess:
     def _on_stuck(self) -> None:
         self._wire.send(Stuck())
 
+    def _on_broken(self, error: BrokerError) -> None:
+        logger.error("%s; ending", error, extra={"action": "broker.broken"})
+        self._broken = True
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """The main thread ends the process. What came in this moment gets its time to finish."""
+        self._wire.socket.shutdown(socket.SHUT_RD)
+
     def _watch_for_the_end(self) -> None:
         while not self._stopped.wait(BURST_LOOK):
             try:
                 if self._engine.exhausted():
-                    # The main thread ends the process. What came in this moment gets its time to finish.
                     self._finished = True
-                    self._wire.socket.shutdown(socket.SHUT_RD)
+                    self._stop_listening()
                     return
             except BrokerError as error:
                 logger.warning("burst: %s", error)
@@ -218,14 +232,18 @@ def main(argv: list[str]) -> int:
     handle_signals(_leave_to_supervisor, signal.SIGINT, signal.SIGTERM)
     reset_signals()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    wire = Wire(socket.socket(fileno=int(argv[1])))
+    wire, slots = Wire(socket.socket(fileno=int(argv[1]))), int(argv[2])
+
+    for inherited in (wire.socket.fileno(), slots):
+        os.set_inheritable(inherited, False)  # nothing that a job starts is to hold them
+
     messages = wire.receive()
 
     if messages is None or not isinstance(start := messages[0], Start):
         return Exit.CRASHED
 
     try:
-        WorkerProcess(wire, start, SlotTable.shared(int(argv[2]), start.slots)).run()
+        WorkerProcess(wire, start, SlotTable.shared(slots, start.slots)).run()
     except LoadError as error:
         return _fail(error, Exit.LOAD)
     except ConfigError as error:

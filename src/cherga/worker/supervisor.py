@@ -17,7 +17,7 @@ from contextlib import suppress
 from cherga.brokers import connect
 from cherga.doors.broker import FullBroker
 from cherga.words.clock import SystemClock
-from cherga.words.errors import ChergaError
+from cherga.words.errors import BrokerError, ChergaError
 from cherga.words.session import Cancel
 from cherga.worker import logs
 from cherga.worker.caretaker import Caretaker
@@ -54,6 +54,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._files = Files()
         self._broker: FullBroker | None = None
+        self._broken_by: BrokerError | None = None
+        """Why the broker cannot be used any more."""
         self._unopened: Hello | None = None
         """What the first worker process told, until the broker is open."""
         self._grace = 25.0 if options.grace is None else options.grace
@@ -99,6 +101,9 @@ class Supervisor:
 
         if self._unopened is not None:
             self._open_broker(self._unopened)
+
+        if self._broken_by is not None:
+            self._end_for_good(self._broken_by)
 
         for key, _ in self._selector.select(self._patience()):
             if isinstance(key.data, Child):
@@ -220,6 +225,8 @@ class Supervisor:
 
         if child.told_to_die or (code == Exit.INTERRUPTED and child.draining):
             self._note_interruption(child)
+        elif code == Exit.BROKER and child.hello is not None:
+            self._end_for_good(f"worker process {child.name} cannot use the broker any more")
         elif _is_done(child, code) or (child.hello is None and self._explains_itself(child, code)):
             return
         else:
@@ -233,6 +240,14 @@ class Supervisor:
         while not child.wire.garbled and (messages := child.receive()):
             for message in messages:
                 self._obey(child, message)
+
+    def _end_for_good(self, why: object) -> None:
+        """The broker needs a person: new processes would be of no use, or make another file where the old one was."""
+        if self._code is not Exit.BROKER:
+            logger.error("%s; the worker ends", why, extra={"action": "broker.broken"})
+
+        self._stop(Exit.BROKER)
+        self._code = Exit.BROKER
 
     def _note_interruption(self, child: Child) -> None:
         if self._code is Exit.OK and not child.replace:
@@ -417,6 +432,10 @@ class Supervisor:
     def cancel(self, cancel: Cancel) -> None:
         if (child := self._child_of(cancel.session)) is not None:
             child.wire.offer(CancelJob(cancel.session, cancel.id.hex, cancel.token))
+
+    def broken(self, error: BrokerError) -> None:
+        self._broken_by = error
+        self._signal_pipe[1].send(b"\0")
 
     def _child_of(self, session: str) -> Child | None:
         return next((child for child in list(self._children) if session in child.sessions), None)
