@@ -14,6 +14,8 @@ from msgspec import Struct
 
 DIARY = "DIARY"
 """The environment variable that names the file."""
+DEADLY = "suicide"
+"""The task whose jobs kill their process as soon as they have begun."""
 AFTER_A_FREEZE = 1.0
 """Seconds after which a process that stood still has begun everything that it had claimed before."""
 
@@ -115,7 +117,7 @@ class Story(Struct):
 
 def tell(lines: list[Line], lease: float) -> Story:
     """The story of these lines, of sessions that have this lease."""
-    killed = {pid: line.at for line in reversed(lines) if line.event == "kill" for pid in line.pids}
+    killed = {pid: line.at for line in reversed(lines) for pid in _victims(line)}
     freezes = [one for one in _freezes(lines) if one.ended - one.began > lease / 2]
     tries = defaultdict(list)
 
@@ -124,6 +126,14 @@ def tell(lines: list[Line], lease: float) -> Story:
         _supersede(one, freezes)
 
     return Story(lines, tries, killed, freezes)
+
+
+def _victims(line: Line) -> tuple[int, ...]:
+    """Those that this line tells the death of."""
+    if line.event == "begin" and line.task == DEADLY:
+        return (line.pid,)
+
+    return line.pids if line.event == "kill" else ()
 
 
 def _tries(lines: list[Line], killed: dict[int, float]) -> list[Try]:

@@ -14,7 +14,7 @@ from cherga import JobState
 from cherga.rules.codec import decode
 from cherga.words.job import Attempt, JobRow, Reason
 from cherga.words.push import GROUP_TASK, JobHead
-from tests.chaos.storm.diary import Line, Story, Try
+from tests.chaos.storm.diary import DEADLY, Line, Story, Try
 from tests.chaos.storm.jobs import CRASH_CAP, EVERY, PER_SECOND, PER_USER, SLOTS
 from tests.chaos.storm.producer import LINKS, MEMBERS
 from tests.chaos.storm.weather import COROUTINES, THREADS
@@ -207,7 +207,7 @@ def poison_is_deserved(evidence: Evidence) -> Iterator[Violation]:
         if row.reason is Reason.POISON and row.crashes != CRASH_CAP:
             yield Violation(5, str(row.id), f"poison after {row.crashes} crashes")
 
-        if row.task == "suicide" and (row.reason is not Reason.POISON or len(evidence.tries(row)) > CRASH_CAP):
+        if row.task == DEADLY and (row.reason is not Reason.POISON or len(evidence.tries(row)) > CRASH_CAP):
             yield Violation(5, str(row.id), f"{row.state.value}, {row.reason}, after {len(evidence.tries(row))} attempts")
 
 
@@ -248,7 +248,7 @@ def _tries_in(story: Story, stop: Line) -> Iterator[Try]:
 
 def _clean_stops(story: Story) -> Iterator[Line]:
     """Those in which nothing else was done to the worker, and in which no job killed its process."""
-    deadly = {one.pid for one in story.all_tries() if one.task in {"suicide", "stuck"}}
+    deadly = {one.pid for one in story.all_tries() if one.task in {DEADLY, "stuck"}}
     harmed = {line.worker for line in story.lines if line.event in {"hurry", "freeze"}}
 
     for stop in story.of("stop"):
