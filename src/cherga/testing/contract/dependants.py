@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 
 import pytest
@@ -231,7 +232,7 @@ class Dependants:
         stage.write(stage.claim_one())
         assert stage.states(children).count(JobState.READY) == PAGE
         stage.tidy()
-        assert stage.states(children) == [JobState.READY] * 250
+        assert Counter(stage.states(children)) == {JobState.READY: 250}
         assert stage.state(parent) is JobState.SUCCEEDED
 
     def test_many_dependants_are_cancelled_in_pages(self, stage: Stage) -> None:
@@ -239,7 +240,7 @@ class Dependants:
         stage.write(stage.claim_one(), JobState.FAILED)
         assert stage.states(children).count(JobState.CANCELLED) == PAGE
         stage.tidy()
-        assert stage.states(children) == [JobState.CANCELLED] * 250
+        assert Counter(stage.states(children)) == {JobState.CANCELLED: 250}
 
     def test_a_job_may_wait_for_many_parents(self, stage: Stage) -> None:
         parents = new_jobs(150)
@@ -265,13 +266,13 @@ class Dependants:
         stage.broker.close()
         stage.broker.open()
         stage.tidy()
-        assert stage.states(children) == [JobState.READY] * 150
+        assert Counter(stage.states(children)) == {JobState.READY: 150}
 
     def test_a_parent_that_is_kept_no_time_still_releases_all(self, stage: Stage) -> None:
         _, children = _fan(stage, 150)
         stage.write(stage.claim_one(), keep=0)
         stage.tidy()
-        assert stage.states(children) == [JobState.READY] * 150
+        assert Counter(stage.states(children)) == {JobState.READY: 150}
 
     def test_a_parent_that_is_kept_no_time_is_kept_until_its_dependant_has_ended(self, stage: Stage) -> None:
         parent = new_job()
@@ -287,14 +288,14 @@ class Dependants:
         stage.write(stage.claim_one())
         stage.broker.move([parent.id], JobState.READY)
         stage.tidy()
-        assert stage.states(children) == [JobState.READY] * 150
+        assert Counter(stage.states(children)) == {JobState.READY: 150}
 
     def test_a_deep_chain_is_cancelled_to_its_end(self, stage: Stage) -> None:
         chain = _chain(150)
         stage.push(*chain)
         _run_one(stage, JobState.FAILED)
         stage.tidy()
-        assert stage.states(chain[1:]) == [JobState.CANCELLED] * 149
+        assert Counter(stage.states(chain[1:])) == {JobState.CANCELLED: 149}
 
     def test_the_last_two_parents_may_end_at_the_same_instant(self, stage: Stage) -> None:
         brokers = [stage.broker, stage.connect()]

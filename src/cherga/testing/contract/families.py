@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -239,7 +240,7 @@ class CancellingFamilies:
         assert stage.broker.promote(limit=40).next_in == 0.0
         assert PAGE < stage.states(children).count(JobState.CANCELLED) <= PAGE + 40
         stage.tidy()
-        assert stage.states(children) == [JobState.CANCELLED] * 250
+        assert Counter(stage.states(children)) == {JobState.CANCELLED: 250}
         assert stage.broker.promote().next_in is None
 
     def test_the_rest_of_a_wish_outlives_the_end_of_the_parent(self, stage: Stage) -> None:
@@ -251,7 +252,7 @@ class CancellingFamilies:
         stage.broker.close()
         stage.broker.open()
         stage.tidy()
-        assert stage.states(children) == [JobState.CANCELLED] * 150
+        assert Counter(stage.states(children)) == {JobState.CANCELLED: 150}
 
     def test_a_wish_is_heard_of_by_those_who_tidy(self, stage: Stage) -> None:
         parent, _ = _family(stage, 150)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -245,7 +246,7 @@ class Together:
         assert stage.states(members).count(JobState.CANCELLED) == PAGE
         assert stage.broker.promote(limit=10).next_in == 0.0
         stage.tidy()
-        assert stage.states(members[1:]) == [JobState.CANCELLED] * 250
+        assert Counter(stage.states(members[1:])) == {JobState.CANCELLED: 250}
 
     def test_a_crashed_member_that_fails_cancels_the_others(self, stage: Stage) -> None:
         head = msgspec.msgpack.encode(JobHead(overrides=Overrides(on_crash=OnCrash.FAIL)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from uuid import uuid4
 
 import pytest
@@ -68,7 +69,7 @@ class Pushing:
     def test_many_groups_are_pushed_in_one_call(self, stage: Stage) -> None:
         jobs = new_jobs(700)
         stage.push_each(*jobs)
-        assert stage.states(jobs) == [JobState.READY] * 700
+        assert Counter(stage.states(jobs)) == {JobState.READY: 700}
 
     def test_no_groups_have_no_answers(self, stage: Stage) -> None:
         assert stage.broker.push([]) == []
