@@ -34,6 +34,16 @@ def read_boot_id() -> str:
 
 
 BOOT_ID = read_boot_id()
+LONGEST_LEASE = 3600.0
+"""Seconds. One that ends later than this, or than ten of our own, is not of this start of a machine that tells none apart."""
+
+
+def is_of_another_boot(boot: str, expires: float, uptime: float, lease: float, ours: str = BOOT_ID) -> bool:
+    """Whether a session, with the boot and the end of its lease that are stored, began before the machine was started anew.
+
+    macOS and Windows do not say which start this is; a lease counted from an earlier one may then end far in the future.
+    """
+    return boot != ours or (not ours and expires - uptime > max(LONGEST_LEASE, 10 * lease))
 
 
 def register(write: Write, session: SessionInfo, inode: int | None) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from cherga.brokers.sqlite.endings import Ending, Return, end, put_back
 from cherga.brokers.sqlite.held import Held, select_held
-from cherga.brokers.sqlite.leases import BOOT_ID, read_info
+from cherga.brokers.sqlite.leases import is_of_another_boot, read_info
 from cherga.brokers.sqlite.lifelines import Lifelines
 from cherga.brokers.sqlite.rates import take_start_back
 from cherga.brokers.sqlite.releases import release_ended
@@ -58,7 +58,7 @@ def reap(write: Write, deaths: Sequence[Death], limit: int, lifelines: Lifelines
     reaped = Reaped([], set())
 
     for session in sessions:
-        death = _known_death(session) or named.get(session.id) or _find_death(session, sweep)
+        death = _known_death(session) or named.get(session.id) or _find_death(session, sweep, write.settings.lease)
 
         if death is None or not _end(write, session, death, limit - len(reaped.freed), reaped.freed):
             reaped.kept.add(session.id)
@@ -76,9 +76,10 @@ def _known_death(session: Session) -> Death | None:
     return None if session.death is None else _read_death(session.death)
 
 
-def _find_death(session: Session, sweep: Sweep) -> Death | None:
+def _find_death(session: Session, sweep: Sweep, lease: float) -> Death | None:
     lapsed = not sweep.is_patient() and session.expires <= sweep.at
-    dead = lapsed or session.boot != BOOT_ID or sweep.is_gone(session.number)
+    restarted = is_of_another_boot(session.boot, session.expires, sweep.at, lease)
+    dead = lapsed or restarted or sweep.is_gone(session.number)
     return Death(session.id) if dead else None
 
 
