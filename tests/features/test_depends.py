@@ -273,8 +273,8 @@ def test_dependencies_find_their_place_among_all_kinds_of_parameters(app: QueueT
     enqueue_echo: Callable[..., Job[Any]] = after_self.enqueue
 
     with app.worker():
-        assert enqueue(1, 5, 6, 7, c=8).result(5) == ["generator", 1, 1, 5, [6, 7], 8]
-        assert enqueue(1).result(5) == ["generator", 1, 1, 2, [], 3]
+        assert enqueue(1, 5, 6, 7, c=8).result(5) == ["generator", 1, 1, 5, (6, 7), 8]
+        assert enqueue(1).result(5) == ["generator", 1, 1, 2, (), 3]
         assert enqueue_echo(1, b=2, d=4).result(5) == ["after_self", 1, "generator", 2, {"d": 4}]
 
 

@@ -104,7 +104,7 @@ class TestSteps:
             (TaskExecutor, 7),
             (Shouting, "70!"),
             (Timed, ["called", 7, "slept", "task", 1]),
-            (Whole, ["task", [7]]),
+            (Whole, ["task", (7,)]),
         ],
     )
     def test_a_class_replaces_the_steps_that_it_has(

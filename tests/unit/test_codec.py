@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from cherga import InvalidArguments, PayloadTooLarge
-from cherga.rules.codec import ENCODE_ERRORS, check_size, decode, decoder, encode, encode_argument, encode_sorted
+from cherga.rules.annotations import decoder
+from cherga.rules.codec import ENCODE_ERRORS, check_size, decode, encode, encode_argument
 
 
 class Model(BaseModel):
@@ -38,7 +39,7 @@ def test_plain_values_come_back() -> None:
 def test_a_pydantic_model_goes_as_plain_data_and_comes_back_by_its_type() -> None:
     model = Model(name="Ada", when=datetime(2030, 1, 1, tzinfo=UTC))
 
-    assert decode(encode(model)) == {"name": "Ada", "when": "2030-01-01T00:00:00Z"}
+    assert decode(encode(model)) == {"name": "Ada", "when": datetime(2030, 1, 1, tzinfo=UTC)}
     assert decoder(Model).decode(encode(model)) == model
 
 
@@ -71,13 +72,6 @@ def test_the_type_that_cannot_be_stored_is_named() -> None:
 def test_a_type_that_cannot_be_stored_is_not_made_from_data() -> None:
     with pytest.raises(msgspec.ValidationError, match="expected a Plain, which cannot be stored in a job"):
         decoder(Plain).decode(encode({"__class__": "Plain"}))
-
-
-def test_sorted_bytes_are_the_same_for_equal_values() -> None:
-    words = [f"word {number}" for number in range(50)]
-
-    assert decode(encode_sorted(set(words))) == sorted(words)
-    assert decode(encode_sorted({"b": 1, "a": 2})) == {"a": 2, "b": 1}
 
 
 def test_the_size_is_limited_with_a_way_out() -> None:

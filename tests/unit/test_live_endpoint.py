@@ -159,8 +159,8 @@ class Unreachable:
     def handle(self, row: Any) -> Any:
         raise BrokerUnavailable("nobody answers")
 
-    def result_type(self, task: str) -> Any:
-        return Any
+    def results_of(self, task: str) -> Any:
+        raise BrokerUnavailable("nobody answers")
 
     def stream(self, id: UUID, after: int) -> Any:
         raise BrokerUnavailable("nobody answers")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from uuid import UUID
 
 import pytest
 
@@ -27,6 +30,9 @@ from cherga.rules.codec import encode
 from cherga.testing import FakeClock
 from cherga.words.clock import Clock
 from cherga.words.shared import Shared
+
+if TYPE_CHECKING:
+    from elsewhere import Ghost  # type: ignore[import-not-found]
 
 
 class Totals(State):
@@ -198,6 +204,66 @@ def test_a_field_without_a_default_is_refused(app: QueueTasks) -> None:
 
     with pytest.raises(ConfigError, match="expected a default for each field, but 'count' has none"):
         app.state(Wrong)
+
+
+@dataclass
+class Cat:
+    name: str
+
+
+@dataclass
+class Dog:
+    name: str
+    age: int = 1
+
+
+class Rich(State):
+    """Fields of every kind."""
+
+    pet: Cat | Dog | None = None
+    number: UUID | str = ""
+    free: Any = None
+    days: set[date] = set()
+
+
+def test_a_state_keeps_what_its_fields_are(app: QueueTasks) -> None:
+    handle = app.state(Rich)
+    number, day = UUID(int=7), date(2030, 1, 2)
+
+    for rich in (Rich(Dog("Rex"), number, (1, day), {day}), Rich(Cat("Tom"), "7", {"a": number}), Rich()):
+        handle.set(rich)
+        assert handle.get() == rich
+
+    def rename(rich: Rich) -> None:
+        rich.pet = Dog("Pat", 3)
+
+    assert handle.update(rename).pet == Dog("Pat", 3)
+
+
+def test_a_value_that_would_not_come_back_is_refused(app: QueueTasks) -> None:
+    with pytest.raises(InvalidState, match=r"the Cat Cat\(name='Tom'\) at free would arrive as the dict"):
+        app.state(Rich).set(Rich(free=Cat("Tom")))
+
+    with pytest.raises(InvalidState, match=r"expected Cat \| Dog \| NoneType, got the int 7"):
+        app.state(Rich).set(Rich(pet=cast(Any, 7)))
+
+
+def test_a_local_class_may_be_a_field_and_an_unknown_one_is_refused(app: QueueTasks) -> None:
+    @dataclass
+    class Local:
+        a: int
+
+    class Known(State):
+        it: Local | None = None
+
+    class Unknown(State):
+        it: list[Ghost] = []
+
+    app.state(Known).set(Known(Local(3)))
+    assert app.state(Known).get() == Known(Local(3))
+
+    with pytest.raises(ConfigError, match="field 'it': expected an annotation that can be looked up"):
+        app.state(Unknown)
 
 
 def test_something_that_is_no_state_is_refused(app: QueueTasks) -> None:

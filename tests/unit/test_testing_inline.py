@@ -77,10 +77,10 @@ def test_arguments_and_results_go_through_the_codec(app: QueueTasks, kit: Kit) -
     thing = {"pair": (1, 2)}
     job = take.enqueue(thing)
 
-    assert given == [{"pair": [1, 2]}]
+    assert given == [{"pair": (1, 2)}]
     assert given[0] is not thing
     assert job.row.result is not None
-    assert job.result(0) == ({"pair": [1, 2]},)
+    assert job.result(0) == ({"pair": (1, 2)},)
 
 
 def test_what_cannot_be_stored_is_refused_as_always(app: QueueTasks, kit: Kit) -> None:

@@ -17,7 +17,6 @@ from cherga.cli.output import Cell, Column, Done, Listing, Output, note
 from cherga.cli.parameters import Read
 from cherga.cli.queues import known_queues
 from cherga.client.app import QueueTasks
-from cherga.client.limits import limit_name
 from cherga.rules.describe import describe_limit, limit_parts
 from cherga.rules.options import nearest
 from cherga.rules.rates import write_rate
@@ -238,7 +237,7 @@ def set_limit(
         _note_unknown(app, which)
         made = app.limits.set(**which, **given)
 
-    out.done(_done(limit_name(**which), f"now allows {_describe(made)}", made))
+    out.done(_done(app.limits.name_of(**which), f"now allows {_describe(made)}", made))
 
 
 @click.command("reset")
@@ -249,7 +248,7 @@ def reset(app: QueueTasks, out: Output, queue: str | None, task: str | None, key
     which = _which(queue, task, key)
 
     with reading_options():
-        name = limit_name(**which)
+        name = app.limits.name_of(**which)
         was_set = name in _overridden(app)
         app.limits.reset(**which)
         use = app.limits.get(**which)

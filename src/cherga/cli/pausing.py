@@ -52,7 +52,7 @@ def pause(app: QueueTasks, out: Output, names: tuple[str, ...], everything: bool
     With --task mail --arg user_id=7 only the jobs of that task with this argument wait; the value is JSON where it can be read
     as JSON, else text.
     """
-    scopes = _scopes(names, everything, **wish)
+    scopes = _scopes(app, names, everything, **wish)
 
     for name in set(names) - known_queues(app):
         note(f"no task, job or worker uses queue {name!r} yet{nearest(name, known_queues(app))}")
@@ -69,8 +69,8 @@ def pause(app: QueueTasks, out: Output, names: tuple[str, ...], everything: bool
 def resume(app: QueueTasks, out: Output, names: tuple[str, ...], everything: bool, **wish: Any) -> None:
     """Hand out jobs again: the reverse of the same pause command, and --all of every one."""
     paused = app.broker.paused()
-    asked = _scopes(names, everything, **wish)
-    scopes = paused if everything else asked
+    asked = _scopes(app, names, everything, **wish)
+    scopes = paused if everything else [scope for each in asked for scope in app.resumed_by(each)]
 
     for scope in set(scopes) - set(paused):
         note(f"{describe_scope(scope)} was not paused")
@@ -84,7 +84,9 @@ def resume(app: QueueTasks, out: Output, names: tuple[str, ...], everything: boo
     out.done(_pause_done("resumed", scopes))
 
 
-def _scopes(names: Sequence[str], everything: bool, task: str | None, named: Sequence[str]) -> list[PauseScope]:
+def _scopes(
+    app: QueueTasks, names: Sequence[str], everything: bool, task: str | None, named: Sequence[str]
+) -> list[PauseScope]:
     if named and not task:
         raise click.UsageError("expected --arg only together with --task")
 
@@ -92,9 +94,21 @@ def _scopes(names: Sequence[str], everything: bool, task: str | None, named: Seq
         raise click.UsageError("expected the names of queues, --task, or --all alone")
 
     with reading_options():
-        arguments = write_arguments(read_named(named)) if named else None
+        arguments = write_arguments(_arguments(app, str(task), named)) if named else None
 
     return [PauseScope(name, task, arguments) for name in names] or [PauseScope(None, task, arguments)]
+
+
+def _arguments(app: QueueTasks, task: str, named: Sequence[str]) -> dict[str, Any]:
+    """What jobs of the task would get: 7 is a text where the task takes a text."""
+    values = read_named(named)
+    declared = app.tasks.get(app.aliases.get(task, task))
+
+    if declared is None:
+        return values
+
+    texts = dict(text.split("=", 1) for text in named)
+    return {name: declared.signature.as_arrived(name, value, texts[name]) for name, value in values.items()}
 
 
 def _note_unknown(app: QueueTasks, scope: PauseScope) -> None:

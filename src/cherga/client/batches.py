@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from cherga.rules import options as check
-from cherga.rules.signature import hints_of
+from cherga.rules.hints import hints_of
 from cherga.words.claim import ClaimedJob
 from cherga.words.errors import ConfigError
 

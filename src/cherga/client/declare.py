@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, cast, overload
 
@@ -10,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cherga.client.features import Features, Step, features_of
+from cherga.client.fitting import free_function
 from cherga.client.keys import LimitKey, UniqueKey
 from cherga.client.limits import task_rule
 from cherga.client.order import Order, on_crash, order_with, with_head
@@ -19,6 +19,7 @@ from cherga.client.schedules import NO_ID, TIMING, make_schedule
 from cherga.client.task import BatchTask, CalledTask, CoroutineTask, EchoTask, FunctionTask, Sender, Task
 from cherga.rules import options as check
 from cherga.rules.decide import Policy
+from cherga.rules.hints import remember_place
 from cherga.rules.options import Duration
 from cherga.rules.retry import Retry, exception_kinds
 from cherga.rules.settings import Settings
@@ -242,7 +243,7 @@ class Declaring:
         Options are those of ``TaskOptions``; further keywords are kept as ``task.extra``. Raises ``DuplicateTask`` for a
         name that is taken and ``ConfigError`` for an option that is wrong, both with the place in the code.
         """
-        if callable(given):
+        if callable(given) or isinstance(given, classmethod):
             return self._declared(_declaration(given, name, options))
 
         if given is not None and name is not None:
@@ -255,11 +256,8 @@ class Declaring:
 
 
 def _declaration(function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> Declaration:
-    real = function.function if isinstance(function, Task) else function
-
-    if not callable(real) or inspect.isclass(real):
-        raise TaskError(f"expected a function to declare as a task, got {real!r}")
-
+    real = free_function(function.function if isinstance(function, Task) else function, options.get("echo") is True)
+    remember_place(real)
     own_name: str = getattr(real, "__name__", "")
 
     try:

@@ -18,8 +18,8 @@ from msgspec import Struct
 from cherga.client.applications import current_application
 from cherga.client.context import Context
 from cherga.client.scopes import Inside, Opened, Scope, SharedScope, manager_of
-from cherga.client.state import State, StateHandle, decoder_of
-from cherga.rules.signature import hints_of
+from cherga.client.state import State, StateHandle, kind_of_state
+from cherga.rules.hints import hints_of
 from cherga.words.errors import ConfigError
 
 SCOPES = ("task", "worker", "process")
@@ -270,7 +270,7 @@ def _library_of(value: Any) -> str | None:
 @cache
 def _open_state(kind: type[State]) -> Callable[..., StateHandle[Any]]:
     """The dependency behind a parameter annotated ``StateHandle[kind]``; one for each class, so that it is opened once."""
-    decoder_of(kind)
+    kind_of_state(kind)
 
     def open_state() -> StateHandle[Any]:
         handle: StateHandle[Any] = current_application().state(kind)

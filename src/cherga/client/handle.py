@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Generic, Protocol, TypeVar, cast
 from uuid import UUID
 
-import msgspec
-
 from cherga.client import foreign
 from cherga.client.applications import current_application
 from cherga.client.cancelling import cancel, cancel_untold, tell
@@ -22,8 +20,8 @@ from cherga.client.submit import Submitter
 from cherga.client.waiters import LONGEST_LOOK, LoopWaiter, ThreadWaiter, Waiter
 from cherga.client.waiting import OUTSIDE, on_loop, refuse_on_loop, waiting_for
 from cherga.doors.broker import FullBroker
-from cherga.rules.codec import decode, decoder
 from cherga.rules.options import Duration, seconds, short_text
+from cherga.rules.results import Results
 from cherga.words.clock import Clock
 from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
 from cherga.words.inspection import Family
@@ -55,7 +53,7 @@ class Source(Protocol):
     @property
     def on(self) -> Signals: ...
     def handle(self, row: JobRow) -> Job[Any]: ...
-    def result_type(self, task: str) -> Any: ...
+    def results_of(self, task: str) -> Results: ...
     def stream(self, id: UUID, after: int) -> Values: ...
 
 
@@ -326,10 +324,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         if self._row.result is None:
             raise ResultExpired(f"job {self.id} ({self.task_name}) succeeded, but its result is not kept")
 
-        try:
-            return cast(R_co, decoder(self._source.result_type(self.task_name)).decode(self._row.result))
-        except (TypeError, msgspec.ValidationError):
-            return cast(R_co, decode(self._row.result))
+        return cast(R_co, self._source.results_of(self.task_name).unpack(self._row.result))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and other.id == self.id

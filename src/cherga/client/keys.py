@@ -5,9 +5,16 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
 from typing import Any
 
+import msgspec
+
 from cherga.rules import options as check
+from cherga.rules.annotations import holds_null, is_of_one_type
+from cherga.rules.canonical import form_of, shown, write
+from cherga.rules.kinds import Kind
 from cherga.rules.options import Duration
 from cherga.rules.signature import Signature
 from cherga.words.errors import ConfigError, InvalidArguments
@@ -63,23 +70,53 @@ def unique_fields(given: Any) -> dict[str, Any]:
     return fields
 
 
-def make_unique(
-    wish: UniqueKey, task: str, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any], template: Unique
-) -> Unique:
-    """The unique key of one job; ``template`` says how it is held."""
-    if isinstance(wish, Unique):
-        return wish
+class Call:
+    """One call of a task, as its arguments will arrive: what keys are made of."""
 
-    return Unique(_unique_text(wish, task, signature, args, kwargs), template.hold, template.period, template.conflict)
+    def __init__(self, task: str, signature: Signature, arrived: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.task = task
+        self._signature = signature
+        self._arrived = arrived
+        self._given = args, kwargs
+
+    def make_unique(self, wish: UniqueKey, template: Unique) -> Unique:
+        """The unique key of the job; ``template`` says how it is held."""
+        if isinstance(wish, Unique):
+            return wish
+
+        return Unique(self._unique_text(wish), template.hold, template.period, template.conflict)
+
+    def make_limit_key(self, wish: LimitKey) -> str:
+        """The limit that the job counts for, ``key:<task>|<value>``."""
+        if callable(wish):
+            return limit_of(self.task, _result_text(self._result_of(wish, "key"), self.task, "key"))
+
+        return limit_of(self.task, value_text(self.task, self._signature, self._values(wish)))
+
+    def _unique_text(self, wish: UniqueKey) -> str:
+        if isinstance(wish, str):
+            return wish
+
+        if callable(wish):
+            return f"{self.task}:{_result_text(self._result_of(wish, 'unique'), self.task, 'unique')}"
+
+        values = self._values(() if isinstance(wish, bool | Unique) else wish)
+        text = write({name: _form(value, self.task, "unique") for name, value in values.items()})
+        return f"{self.task}:{hashlib.blake2b(text, digest_size=16).hexdigest()}"
+
+    def _values(self, names: Iterable[str]) -> dict[str, Any]:
+        return self._signature.values(self._arrived, names)
+
+    def _result_of(self, function: Callable[..., Any], option: str) -> Any:
+        args, kwargs = self._signature.call(self._arrived, *self._given)
+
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(f"task {self.task}: {option} cannot be made of these arguments: {error}") from error
 
 
-def make_limit_key(wish: LimitKey, task: str, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """The limit that one job counts for, ``key:<task>|<value>``."""
-    values = [_called(wish, task, "key", args, kwargs)] if callable(wish) else signature.arguments(args, kwargs, wish)
-    return _limit_key(task, values)
-
-
-def make_fed_limit_key(wish: LimitKey, task: str, kwargs: Mapping[str, Any]) -> str:
+def make_fed_limit_key(wish: LimitKey, task: str, signature: Signature, kwargs: Mapping[str, Any]) -> str:
     """The same for a job whose first argument is to come: of arguments that are given by name. Raises ``ConfigError``."""
     if callable(wish) or not kwargs.keys() >= set(wish):
         raise ConfigError(
@@ -87,7 +124,78 @@ def make_fed_limit_key(wish: LimitKey, task: str, kwargs: Mapping[str, Any]) -> 
             "are not known yet; name them, make the step with si(…), or lift the key with using(key=None)"
         )
 
-    return _limit_key(task, [kwargs[name] for name in wish])
+    return limit_of(task, value_text(task, signature, {name: signature.arrived(name, kwargs[name]) for name in wish}))
+
+
+def limit_of(task: str, value: str) -> str:
+    """The name of the limit for one value of a task's key."""
+    return f"key:{task}|{shown_value(value)}"
+
+
+def value_text(task: str, signature: Signature, values: Mapping[str, Any]) -> str:
+    """The text of a limit key's values, another one for other values: as it is where there is one, else a list in JSON."""
+    texts = {name: _argument_form(_form(value, task, "key"), signature.kind(name)) for name, value in values.items()}
+
+    if len(texts) != 1:
+        return _write(list(texts.values()))
+
+    ((name, form),) = texts.items()
+    return form if isinstance(form, str) and _is_bare(form, signature.kind(name)) else _write(form)
+
+
+def given_text(key: Any, task: str) -> str:
+    """The text of a key's value as people name it: text as it is. Raises ``ConfigError``."""
+    if isinstance(key, str):
+        return check.text(str(key.value) if isinstance(key, Enum) else key, "key")
+
+    try:
+        return _result_text(key, task, "key")
+    except InvalidArguments as error:
+        raise ConfigError(str(error)) from error
+
+
+def key_text(task: str, signature: Signature, name: str, key: Any) -> str:
+    """The same for the value of one argument, in the spelling that its jobs have; as it is where it is no such value."""
+    kind = signature.kind(name)
+
+    for spelling in (key, _from_json(key)) if is_of_one_type(kind) else ():
+        with suppress(InvalidArguments):
+            return value_text(task, signature, {name: signature.arrived(name, spelling)})
+
+    return given_text(key, task)
+
+
+def _from_json(key: Any) -> Any:
+    try:
+        return msgspec.json.decode(key)
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
+        return key
+
+
+def _argument_form(form: Any, kind: Kind) -> Any:
+    """Without the word that says its type, where only one type comes into question."""
+    return shown(form) if isinstance(form, dict) and is_of_one_type(kind) else form
+
+
+def _is_bare(text: str, kind: Kind) -> bool:
+    """Whether a text can mean nothing else than itself."""
+    if not is_of_one_type(kind):
+        return not _is_json(text)
+
+    return not (holds_null(kind) and (text == "null" or text.startswith('"')))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+
+    return True
+
+
+def _write(form: Any) -> str:
+    return write(form).decode()
 
 
 def check_names(task: str, option: str, names: Iterable[str], signature: Signature) -> None:
@@ -105,29 +213,6 @@ def check_text(task: str, unique: str, signature: Signature) -> None:
             f"task {task}: expected unique to be [{unique!r}] for the argument of that name, or a text that is no parameter's "
             f"name for a key that all its jobs share, got {unique!r}"
         )
-
-
-def _limit_key(task: str, values: Iterable[Any]) -> str:
-    return f"key:{task}|{shown_value(','.join(_written(value, task, 'key') for value in values))}"
-
-
-def _unique_text(wish: UniqueKey, task: str, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    if isinstance(wish, str):
-        return wish
-
-    if callable(wish):
-        return f"{task}:{_written(_called(wish, task, 'unique', args, kwargs), task, 'unique')}"
-
-    names = () if isinstance(wish, bool | Unique) else wish
-    same = signature.fingerprint(args, kwargs, names)
-    return f"{task}:{hashlib.blake2b(same, digest_size=16).hexdigest()}"
-
-
-def _called(function: Callable[..., Any], task: str, option: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    try:
-        return function(*args, **kwargs)
-    except TypeError as error:
-        raise InvalidArguments(f"task {task}: {option} cannot be made of these arguments: {error}") from error
 
 
 def _check_function(function: Callable[..., Any], option: str) -> Callable[..., Any]:
@@ -151,18 +236,37 @@ def _names(wish: Iterable[str], option: str) -> tuple[str, ...]:
     return names
 
 
-def _written(value: Any, task: str, option: str) -> str:
-    """The text of a key's value. Raises ``InvalidArguments`` for what has none, or another one in each process."""
+def _result_text(value: Any, task: str, option: str) -> str:
+    """The text of what a function made of the arguments."""
+    form = _form(value, task, option)
+    form = shown(form) if isinstance(form, dict) and not isinstance(shown(form), dict | list) else form
+
+    try:
+        return check.short_text(form if isinstance(form, str) and not _is_json(form) else _write(form), option)
+    except ConfigError as error:
+        raise InvalidArguments(f"task {task}: {error}") from None
+
+
+def _form(value: Any, task: str, option: str) -> Any:
+    """A key's value in its one form. Raises ``InvalidArguments`` for what has none, or another one in each process."""
+    try:
+        form = form_of(value)
+        write(form)
+        return form
+    except (TypeError, RecursionError):
+        return _own_text(value, task, option)
+    except ValueError as error:
+        raise InvalidArguments(f"task {task}: expected {option} to be text that can be encoded, got {value!r}") from error
+
+
+def _own_text(value: Any, task: str, option: str) -> str:
     if not any("__str__" in vars(kind) or "__repr__" in vars(kind) for kind in type(value).__mro__[:-1]):
         raise InvalidArguments(
             f"task {task}: expected {option} to be made of what has a text of its own, such as a number, got {value!r}; name "
             "one of its attributes in a function"
         )
 
-    try:
-        return check.text(str(value), option)
-    except ConfigError as error:
-        raise InvalidArguments(f"task {task}: {error}") from error
+    return str(value)
 
 
 def shown_value(value: str) -> str:

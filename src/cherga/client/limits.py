@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from cherga.client.keys import shown_value
+from cherga.client.keys import given_text, limit_of
 from cherga.client.submit import Submitter
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
@@ -31,6 +31,8 @@ class Ruled(Protocol):
 
     rule: tuple[str, LimitRule] | None
 
+    def key_text(self, key: Any) -> str: ...
+
 
 class Declares(Protocol):
     """What declares limits."""
@@ -50,14 +52,14 @@ class LimitSource(Declares, Protocol):
     def submitter(self) -> Submitter: ...
 
 
-def limit_name(queue: str | None = None, task: str | None = None, key: str | None = None) -> str:
+def limit_name(queue: str | None = None, task: str | None = None, key: Any = None) -> str:
     """The name of a limit. Raises ``ConfigError``.
 
     It is a queue's or a task's own, or that for one value of a task's ``key``; ``"*"`` names the rule for all values.
     """
     if key is not None and task is not None and queue is None:
         task = check.name(task, "task")
-        return f"key:{task}" if key == EVERY_VALUE else f"key:{task}|{shown_value(check.text(str(key), 'key'))}"
+        return f"key:{task}" if key == EVERY_VALUE else limit_of(task, given_text(key, task))
 
     if (queue is None) == (task is None) or key is not None:
         raise ConfigError(f"expected queue, or task, or task and key, got queue={queue!r}, task={task!r}, key={key!r}")
@@ -122,9 +124,9 @@ class Limits:
     def __init__(self, source: LimitSource) -> None:
         self._source = source
 
-    def get(self, *, queue: str | None = None, task: str | None = None, key: str | None = None) -> LimitUse:
+    def get(self, *, queue: str | None = None, task: str | None = None, key: Any = None) -> LimitUse:
         """How one limit stands; its rule is empty when none is set."""
-        name = limit_name(queue, task, key)
+        name = self.name_of(queue, task, key)
         found = self._source.broker.limits([name])
         return found[0] if found else LimitUse(name, NO_RULE)
 
@@ -138,7 +140,7 @@ class Limits:
         *,
         queue: str | None = None,
         task: str | None = None,
-        key: str | None = None,
+        key: Any = None,
         max_running: int | UnsetType | None = UNSET,
         rate: str | UnsetType | None = UNSET,
         max_length: int | UnsetType | None = UNSET,
@@ -148,16 +150,16 @@ class Limits:
 
         It goes before what the code declares, also where no worker has told that yet. Raises ``ConfigError``.
         """
-        name = limit_name(queue, task, key)
+        name = self.name_of(queue, task, key)
         _check_length(name, max_length, overflow)
         rules = {**declared_rules(self._source), **effective_rules(self._stored())}
         rule = rule_with(rule_for(rules, name) or NO_RULE, max_running, rate, max_length, overflow)
         self._source.broker.define([definition_of(name, rule, OVERRIDE, 0)])
         return rule
 
-    def reset(self, *, queue: str | None = None, task: str | None = None, key: str | None = None) -> None:
+    def reset(self, *, queue: str | None = None, task: str | None = None, key: Any = None) -> None:
         """Take back what ``set`` changed; what the code declares holds again."""
-        name = limit_name(queue, task, key)
+        name = self.name_of(queue, task, key)
         self._source.broker.define([definition_of(name, None, OVERRIDE, 0)])
 
     async def aget(self, **which: Any) -> LimitUse:
@@ -175,6 +177,12 @@ class Limits:
     async def areset(self, **which: Any) -> None:
         """The async twin of ``reset``."""
         await self._source.submitter.call(self.reset, **which)
+
+    def name_of(self, queue: str | None, task: str | None, key: Any) -> str:
+        """The name of the limit, with the key as jobs of the task have it, where that is declared here."""
+        declared = None if task is None else self._source.tasks.get(task)
+        spelled = key if declared is None or key is None or key == EVERY_VALUE else declared.key_text(key)
+        return limit_name(queue, task, spelled)
 
     def _stored(self) -> list[Definition]:
         broker = self._source.broker

@@ -16,6 +16,7 @@ from cherga.client.signals import Signals
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
+from cherga.rules.results import UNKNOWN, Results
 from cherga.words.clock import Clock
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobRow, JobState
@@ -86,7 +87,7 @@ class Looking(ABC):
         """The handle on a stored job."""
         return GroupJob(row, self, existing=existing) if row.task == GROUP_TASK else Job(row, self, existing)
 
-    def result_type(self, task: str) -> Any:
-        """The type a task returns, as far as this process knows."""
+    def results_of(self, task: str) -> Results:
+        """What a task returns, as far as this process knows."""
         known = self.tasks.get(self.aliases.get(task, task))
-        return known.result_type if known else Any
+        return known.results if known else UNKNOWN

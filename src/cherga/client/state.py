@@ -20,8 +20,12 @@ from cherga.client.submit import Submitter
 from cherga.client.waiting import refuse_on_loop
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
-from cherga.rules.codec import ENCODE_ERRORS, check_size, decoder, encode
+from cherga.rules.annotations import checked_kind
+from cherga.rules.codec import ENCODE_ERRORS, check_size
+from cherga.rules.hints import class_hints, raw_hint, remember_place
+from cherga.rules.kinds import Kind
 from cherga.rules.options import Duration
+from cherga.rules.signature import unresolved
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError, InvalidState, PayloadTooLarge, StateConflict
 from cherga.words.shared import Shared
@@ -71,7 +75,7 @@ class StateHandle(Generic[S]):
         self.kind = kind
         self.key = check.short_text(key, "key of a state")
         self._name = f"{name_of(kind)}:{key}" if key else name_of(kind)
-        self._decode = decoder_of(kind)
+        self._kept = kind_of_state(kind)
         self._source = source
 
     def at(self, key: str) -> StateHandle[S]:
@@ -166,7 +170,7 @@ class StateHandle(Generic[S]):
 
     def _read_packed(self, data: bytes) -> S:
         try:
-            state: S = self._decode(data)
+            state: S = self._kept.unpack(data)
         except MISFIT as error:
             raise InvalidState(
                 f"state {self._name}: what is stored does not fit {self.kind.__qualname__}: {error}; set or delete it"
@@ -182,8 +186,7 @@ class StateHandle(Generic[S]):
             raise InvalidState(f"{what}: expected a {self.kind.__qualname__}, or None after changing it, got {state!r}")
 
         try:
-            data = check_size(encode(state), self._source.max_payload, what)
-            self._decode(data)
+            data = check_size(self._kept.pack(state), self._source.max_payload, what)
         except PayloadTooLarge as error:
             raise InvalidState(str(error)) from error
         except (*ENCODE_ERRORS, *MISFIT) as error:
@@ -232,15 +235,25 @@ def name_of(kind: type[State]) -> str:
 
 
 @cache
-def decoder_of(kind: type[S]) -> Callable[[bytes], S]:
-    """Reads values of this class. Raises ``ConfigError`` for a class whose values cannot be shared."""
+def kind_of_state(kind: type[State]) -> Kind:
+    """How values of this class are kept. Raises ``ConfigError`` for a class whose values cannot be shared."""
     name_of(kind)
+    remember_place(kind)
+    what = f"state {kind.__qualname__}"
 
-    for field in msgspec.structs.fields(kind):
-        if field.required:
-            raise ConfigError(f"state {kind.__qualname__}: expected a default for each field, but {field.name!r} has none")
+    if needed := _without_default(kind):
+        raise ConfigError(f"{what}: expected a default for each field, but {needed[0]!r} has none")
+
+    if unknown := [name for name in kind.__struct_fields__ if name not in class_hints(kind)]:
+        raise ConfigError(f"{what}: field {unknown[0]!r}: {unresolved(raw_hint(kind, unknown[0]))}")
 
     try:
-        return decoder(kind).decode
-    except TypeError as error:
-        raise ConfigError(f"state {kind.__qualname__} cannot be stored: {error}") from error
+        return checked_kind(kind)
+    except Exception as error:  # of msgspec, or of an annotation that is no type
+        raise ConfigError(f"{what} cannot be stored: {error}") from error
+
+
+def _without_default(kind: type[State]) -> list[str]:
+    names, defaults = kind.__struct_fields__, kind.__struct_defaults__
+    given = dict(zip(names[::-1], defaults[::-1], strict=False))
+    return [name for name in names if given.get(name, msgspec.NODEFAULT) is msgspec.NODEFAULT]

@@ -14,7 +14,7 @@ from cherga.client.task import Prepared, Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.elsewhere import QUEUE, refused
-from cherga.rules.pausing import write_arguments
+from cherga.rules.pausing import same_words, write_arguments
 from cherga.rules.settings import Settings
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
@@ -33,6 +33,7 @@ class Steering(ABC):
     clock: Clock
     settings: Settings
     tasks: dict[str, Task[Any, Any]]
+    aliases: dict[str, str]
     declared_limits: dict[str, LimitRule]
 
     @property
@@ -108,7 +109,7 @@ class Steering(ABC):
 
         What runs goes on, and enqueueing too. Raises ``ConfigError``.
         """
-        scope = pause_scope(queue, task, arguments)
+        scope = self.pause_scope(queue, task, arguments)
         self.broker.pause(scope, True)
         return scope
 
@@ -116,9 +117,37 @@ class Steering(ABC):
         self, *, queue: str | None = None, task: str | None = None, arguments: Mapping[str, Any] | None = None
     ) -> PauseScope:
         """Take back the ``pause`` of the same words. Raises ``ConfigError``."""
-        scope = pause_scope(queue, task, arguments)
-        self.broker.pause(scope, False)
+        scope = self.pause_scope(queue, task, arguments)
+
+        for paused in self.resumed_by(scope):
+            self.broker.pause(paused, False)
+
         return scope
+
+    def pause_scope(self, queue: str | None, task: str | None, arguments: Mapping[str, Any] | None) -> PauseScope:
+        """What to pause, with each argument as a job of the task would get it. Raises ``ConfigError``."""
+        if arguments is not None and task is None:
+            raise ConfigError("expected a task together with arguments: they are looked for in its jobs alone")
+
+        return PauseScope(
+            queue=None if queue is None else check.name(queue, "queue"),
+            task=None if task is None else check.name(task, "task"),
+            arguments=None if arguments is None else write_arguments(self._as_arrived(str(task), arguments)),
+        )
+
+    def resumed_by(self, scope: PauseScope) -> list[PauseScope]:
+        """The pauses that a ``resume`` of these words takes back."""
+        alike = [paused for paused in self.broker.paused() if same_words(paused, scope)] if scope.arguments else []
+        return alike or [scope]
+
+    def _as_arrived(self, task: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A date for the text of one, where the task is declared here; what fits no parameter stays what it is."""
+        declared = self.tasks.get(self.aliases.get(task, task))
+
+        if declared is None or not isinstance(arguments, Mapping):
+            return arguments
+
+        return {name: declared.signature.as_arrived(name, value) for name, value in arguments.items()}
 
     def paused(self) -> list[PauseScope]:
         """What is paused now."""
@@ -146,15 +175,3 @@ def _check_call(task: object, args: object, kwargs: object) -> None:
 
     if not (kwargs is None or isinstance(kwargs, Mapping)):
         raise ConfigError(f"expected kwargs to be a dictionary of arguments, got {kwargs!r}")
-
-
-def pause_scope(queue: str | None, task: str | None, arguments: Mapping[str, Any] | None) -> PauseScope:
-    """What to pause. Raises ``ConfigError``."""
-    if arguments is not None and task is None:
-        raise ConfigError("expected a task together with arguments: they are looked for in its jobs alone")
-
-    return PauseScope(
-        queue=None if queue is None else check.name(queue, "queue"),
-        task=None if task is None else check.name(task, "task"),
-        arguments=None if arguments is None else write_arguments(arguments),
-    )

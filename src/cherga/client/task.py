@@ -16,13 +16,15 @@ from cherga.client.depends import context_parameters
 from cherga.client.features import Features
 from cherga.client.flow import Step
 from cherga.client.handle import Job
-from cherga.client.keys import check_names, check_text, make_fed_limit_key, make_limit_key, make_unique
+from cherga.client.keys import Call, check_names, check_text, given_text, key_text, make_fed_limit_key
 from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.client.origin import place_of
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.elsewhere import JOB, ours
-from cherga.rules.signature import Signature, hints_of
+from cherga.rules.hints import annotations_of, hints_of
+from cherga.rules.results import Results
+from cherga.rules.signature import Signature, unresolved, unusable
 from cherga.words.errors import ConfigError, InvalidArguments
 from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob
@@ -124,8 +126,7 @@ class Task(Enqueuing[P, R]):
         self.is_async = features.is_async
         self.injected = context_parameters(function)
         self.signature = self._signature()
-        self.result_type = _result_type(features, hints_of(function).get("return", Any))
-        """Of what is stored, as far as annotations tell."""
+        self.results = _results(features, function)
         self.sender = sender
         self.rule: tuple[str, LimitRule] | None = None
         """The limit that its options declare, with its name."""
@@ -199,7 +200,7 @@ class Task(Enqueuing[P, R]):
     def build(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         """The job to push. Raises ``InvalidArguments``."""
         try:
-            payload = self.signature.pack(args, kwargs)
+            payload, arrived = self.signature.packed(args, kwargs)
         except InvalidArguments as error:
             raise self._with_hint(error, kwargs) from error
 
@@ -209,7 +210,7 @@ class Task(Enqueuing[P, R]):
         if not order.unique and order.key is None:
             return new_job(self.name, payload, order, None)
 
-        return self._with_keys(payload, order, args, kwargs)
+        return self._with_keys(payload, order, Call(self.name, self.signature, arrived, args, kwargs))
 
     def build_fed(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         """The job to push whose first argument is another job's result. Raises ``InvalidArguments`` or ``ConfigError``."""
@@ -219,9 +220,11 @@ class Task(Enqueuing[P, R]):
                 "known yet; make the step with si(…), or set using(unique='a text of your own')"
             )
 
-        keys = () if order.key is None else (make_fed_limit_key(order.key, self.name, kwargs),)
+        keys = () if order.key is None else (make_fed_limit_key(order.key, self.name, self.signature, kwargs),)
         payload = check_size(self.signature.pack_fed(args, kwargs), self.sender.max_payload, f"arguments of task {self.name}")
-        return new_job(self.name, payload, order, self._unique(order, args, kwargs), keys)
+        return new_job(
+            self.name, payload, order, self._unique(order, Call(self.name, self.signature, None, args, kwargs)), keys
+        )
 
     def _aim(self) -> tuple[Task[P, R], Order]:
         home = self.home()
@@ -232,13 +235,22 @@ class Task(Enqueuing[P, R]):
         strange = [word for name in kwargs if name not in self.signature.names and (word := ours(name, JOB))]
         return InvalidArguments(f"{error}; options such as {strange[0]} stand in using({strange[0]}=…)") if strange else error
 
-    def _with_keys(self, payload: bytes, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
-        keys = () if order.key is None else (make_limit_key(order.key, self.name, self.signature, args, kwargs),)
-        return new_job(self.name, payload, order, self._unique(order, args, kwargs), keys)
+    def _with_keys(self, payload: bytes, order: Order, call: Call) -> NewJob:
+        keys = () if order.key is None else (call.make_limit_key(order.key),)
+        return new_job(self.name, payload, order, self._unique(order, call), keys)
 
-    def _unique(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Unique | None:
+    def _unique(self, order: Order, call: Call) -> Unique | None:
         held = Unique("", order.hold, order.period, order.conflict)
-        return make_unique(order.unique, self.name, self.signature, args, kwargs, held) if order.unique else None
+        return call.make_unique(order.unique, held) if order.unique else None
+
+    def key_text(self, key: Any) -> str:
+        """A value of the task's ``key`` as the names of its limits have it, in whatever spelling it is given."""
+        names = self.order.key
+
+        if names is None or callable(names) or len(names) != 1:
+            return given_text(key, self.name)
+
+        return key_text(self.name, self.signature, names[0], key)
 
     def check_keys(self, order: Order) -> None:
         """Raise ``ConfigError`` when the keys name what is no parameter."""
@@ -337,9 +349,21 @@ def _ordered(task: Task[Any, Any], steps: tuple[UsingOptions, ...]) -> Order:
     return order
 
 
-def _result_type(features: Features, hint: Any) -> Any:
+def _results(features: Features, function: Callable[..., Any]) -> Results:
+    """What is stored, as far as annotations tell. Raises ``ConfigError`` for one that cannot be honoured."""
+    kind = _result_type(features, function)
+
+    try:
+        return Results(kind)
+    except Exception as error:  # of msgspec, or of an annotation that is no type
+        raise ConfigError(f"its return: {unusable(kind, error)}") from error
+
+
+def _result_type(features: Features, function: Callable[..., Any]) -> Any:
     if features.decode is not None:
-        return hints_of(features.decode).get("return", Any)
+        return _return_hint(features.decode)
+
+    hint = _return_hint(function)
 
     if features.batch is not None:
         return element_result(hint)
@@ -354,7 +378,17 @@ def _result_type(features: Features, hint: Any) -> Any:
         return returned
 
     handler = features.generate_handler
-    return GenericAlias(list, (hints_of(handler).get("return", Any) if handler else of[0] if of else Any,))
+    return GenericAlias(list, (_return_hint(handler) if handler else of[0] if of else Any,))
+
+
+def _return_hint(function: Callable[..., Any]) -> Any:
+    """What a function says that it returns. Raises ``ConfigError`` when that cannot be looked up."""
+    hints = hints_of(function)
+
+    if "return" not in hints and (said := annotations_of(function).get("return")) is not None:
+        raise ConfigError(f"its return: {unresolved(said)}")
+
+    return hints.get("return", Any)
 
 
 def _many(task: Task[P, R], order: Order, calls: Iterable[tuple[Any, ...]]) -> list[NewJob]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cherga.rules.pausing import Scalar, read_arguments
+from cherga.rules.pausing import read_arguments
 from cherga.words.shared import PauseScope
 
 EVERY_VALUE = "*"
@@ -59,7 +59,7 @@ def scope_options(scope: PauseScope) -> str:
     return _joined(words) or "--all"
 
 
-def scope_arguments(scope: PauseScope) -> dict[str, Scalar]:
+def scope_arguments(scope: PauseScope) -> dict[str, Any]:
     """The arguments that jobs of this scope have; empty where it means all jobs."""
     return dict(read_arguments(scope.arguments)) if scope.arguments else {}
 

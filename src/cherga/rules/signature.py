@@ -9,15 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property
-from operator import or_
-from types import GenericAlias, SimpleNamespace
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, defstruct, field
 
-from cherga.rules.codec import ENCODE_ERRORS, decode, decoder, encode, encode_argument, encode_sorted
+from cherga.rules.annotations import decoder, extra_kind, kind_of, rest_kind
+from cherga.rules.codec import ENCODE_ERRORS, decode_whole, encode, encode_argument, holds_objects, written_out
+from cherga.rules.difference import equal
+from cherga.rules.hints import hints_of
+from cherga.rules.kinds import MISFITS, Changed, Defaulted, Kind
 from cherga.words.errors import InvalidArguments, TaskError
 
 P = inspect.Parameter
@@ -38,27 +39,37 @@ class Signature:
 
         self.task = task
         self.signature = signature.replace(parameters=parameters)
-        self.hints = hints_of(function)
         self._injected = injected
         self._positional = [p.name for p in everything if p.kind in _NAMED]
         self._keywords = [p.name for p in everything if p.kind is P.KEYWORD_ONLY]
         self._rest = next((p.name for p in parameters if p.kind is P.VAR_POSITIONAL), None)
         self._extra = next((p.name for p in parameters if p.kind is P.VAR_KEYWORD), None)
-        self._record = _record(task, parameters, self.hints)
+        self._fields = {p.name: _field(task, p, hints_of(function)) for p in parameters}
+        self._record = _record(task, parameters, self._fields)
         self._decoder = decoder(self._record)
+        self._restored = [name for name, each in self._fields.items() if each.kind.read is None]
+        self._exact = all(each.kind.exact for each in self._fields.values())
         self._sparse = any(default is UNSET for default in self._record.__struct_defaults__)
         self._simple = not (injected or self._keywords or self._rest or self._extra or self._sparse)
         self._only_named = not (self._rest or self._extra or any(p.kind is P.POSITIONAL_ONLY for p in parameters))
 
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        """Bind and encode. Raises ``InvalidArguments`` that names the argument which does not fit."""
-        try:
-            payload = encode(self._bind(args, kwargs))
-            self._decoder.decode(payload)
-        except Exception as error:  # of the encoder, or of what the arguments' own classes do
-            raise self._explain(args, kwargs, error) from error
+        """Bind and encode. Raises ``InvalidArguments`` that names the argument which does not fit, or would not come back."""
+        return self.packed(args, kwargs)[0]
 
-        return payload
+    def packed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Any]:
+        """The same, and the arguments as they arrive, defaults filled in."""
+        if self._restored:
+            return self._pack_each(args, kwargs)
+
+        try:
+            record = self._bind(args, kwargs)
+            payload = encode(record)
+            arrived = self._decoder.decode(payload)
+        except Exception:  # of the encoder, or of what the arguments' own classes do
+            return self._pack_each(args, kwargs)
+
+        return (payload, arrived) if self._exact or equal(arrived, record) else self._pack_each(args, kwargs)
 
     def unpack(self, payload: bytes, filled: Mapping[str, Any] = _NOTHING) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments to call the function with; ``filled`` holds the injected ones by name.
@@ -72,16 +83,34 @@ class Signature:
 
         return self._spread(record, filled)
 
-    def fingerprint(self, args: tuple[Any, ...], kwargs: dict[str, Any], names: Iterable[str] = ()) -> bytes:
-        """The same bytes for equal arguments, whatever order sets and dictionaries have; ``names`` picks some of them."""
-        record = self._bind(args, kwargs)
-        values = {name: getattr(record, name) for name in names or record.__struct_fields__}
-        return encode_sorted({name: value for name, value in values.items() if value is not UNSET})
+    def values(self, arrived: Any, names: Iterable[str] = ()) -> dict[str, Any]:
+        """These arguments, or all, of those that have arrived; a default that is not stored is left out."""
+        values = {name: getattr(arrived, name) for name in names or arrived.__struct_fields__}
+        return {name: value for name, value in values.items() if value is not UNSET}
 
-    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any], names: Iterable[str]) -> list[Any]:
-        """The values of these parameters, with defaults filled in."""
-        record = self._bind(args, kwargs)
-        return [self._value(record, name) for name in names]
+    def call(self, arrived: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a call, each as it has arrived."""
+        placed = [name for name in self._positional if name not in self._injected]
+        named = [self._value(arrived, name) for name in placed[: len(args)]]
+        rest = getattr(arrived, self._rest) if self._rest else ()
+        extra = getattr(arrived, self._extra) if self._extra else {}
+        return (*named, *rest), {name: extra[name] if name in extra else self._value(arrived, name) for name in kwargs}
+
+    def kind(self, name: str) -> Kind:
+        """What the annotation of a parameter says."""
+        return self._fields[name].kind
+
+    def arrived(self, name: str, value: Any) -> Any:
+        """A value of one parameter as it arrives. Raises ``InvalidArguments``."""
+        return self._keep(f"task {self.task}{self.signature}", name, value)[1]
+
+    def as_arrived(self, name: str, *spellings: Any) -> Any:
+        """The first of these that fits a parameter, as it arrives; where none does, the first."""
+        for value in spellings if name in self._fields else ():
+            with suppress(InvalidArguments):
+                return self.arrived(name, value)
+
+        return spellings[0]
 
     def pack_fed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Encode all arguments but the first, which is to come. Raises ``InvalidArguments`` when it would not fit."""
@@ -93,12 +122,15 @@ class Signature:
             raise InvalidArguments(f"{where}: {misfit}") from misfit
 
         rest = [(self._rest, first[1][1:])] if first[0] == self._rest else []
-        self._check_types(where, [*rest, *given])
+
+        for name, value in (*rest, *given):
+            self._keep(where, name, value)
+
         return pack_unbound(self.task, args, kwargs)
 
     def feed(self, payload: bytes, first: Any) -> bytes:
         """The payload of ``pack_fed`` with its first argument. Raises ``InvalidArguments``."""
-        loose = decode(payload)
+        loose = decode_whole(payload)
 
         if not (isinstance(loose, list) and len(loose) == 2):
             raise InvalidArguments(f"task {self.task}{self.signature}: expected arguments that wait for a result")
@@ -118,23 +150,41 @@ class Signature:
 
     def _read(self, payload: bytes) -> Any:
         try:
+            if not self._exact and holds_objects(payload):
+                return self._read_each(payload, "expected its arguments by name")
+
             try:
-                return self._decoder.decode(payload)
+                record = self._decoder.decode(payload)
             except msgspec.ValidationError as error:
-                return self._decoder.decode(self._rebind(payload, error))
+                return self._read_each(payload, error)
+
+            for name in self._restored:
+                if (data := getattr(record, name)) is not UNSET:
+                    setattr(record, name, self._restore(name, data))
+
+            return record
         except (InvalidArguments, msgspec.DecodeError):
             raise
         except Exception as error:  # of what a class does when it is made
             raise InvalidArguments(f"task {self.task}{self.signature}: {type(error).__name__}: {error}") from error
 
-    def _rebind(self, payload: bytes, error: msgspec.ValidationError) -> bytes:
-        """Bind what a sender without the signature stored."""
-        loose = decode(payload)
+    def _read_each(self, payload: bytes, error: Exception | str) -> Any:
+        """Restore what was written out; bind what a sender without the signature stored."""
+        loose = decode_whole(payload)
+
+        if isinstance(loose, dict) and loose.keys() <= self._fields.keys():
+            return self._record(**{name: self._restore(name, data) for name, data in loose.items()})
 
         if not (isinstance(loose, list) and len(loose) == 2 and isinstance(loose[0], list) and isinstance(loose[1], dict)):
-            raise InvalidArguments(f"task {self.task}{self.signature}: {error}") from error
+            raise InvalidArguments(f"task {self.task}{self.signature}: {error}")
 
-        return self.pack(tuple(loose[0]), loose[1])
+        return self.packed(tuple(loose[0]), loose[1])[1]
+
+    def _restore(self, name: str, data: Any) -> Any:
+        try:
+            return self._fields[name].kind.restore(data)
+        except MISFITS as error:
+            raise InvalidArguments(f"task {self.task}{self.signature}: argument {name!r}: {error}") from error
 
     def _spread(self, record: Any, filled: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         positional = self._values(self._positional, record, filled).values()
@@ -151,32 +201,40 @@ class Signature:
         value = getattr(record, name)
         return self.signature.parameters[name].default if value is UNSET else value
 
-    def _explain(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> InvalidArguments:
-        """The message that a person needs: which argument, what was expected, what came."""
+    def _pack_each(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Any]:
+        """Pack argument by argument, each as it comes back. Raises ``InvalidArguments`` that tells a person which does not."""
         where = f"task {self.task}{self.signature}"
 
         try:
-            self._check_types(where, self.signature.bind(*args, **kwargs).arguments.items())
-        except InvalidArguments as misfit:
-            return misfit
+            self.signature.bind(*args, **kwargs)
         except TypeError as misfit:
-            return InvalidArguments(f"{where}: {misfit}")
+            raise InvalidArguments(f"{where}: {misfit}") from misfit
 
-        return InvalidArguments(f"{where}: {error}")
+        record = self._bind(args, kwargs)
+        kept = {name: self._keep(where, name, value) for name, value in self.values(record).items()}
+        return encode({name: wire for name, (wire, _) in kept.items()}), self._record(
+            **{name: value for name, (_, value) in kept.items()}
+        )
 
-    def _check_types(self, where: str, arguments: Iterable[tuple[str, Any]]) -> None:
-        """Raise ``InvalidArguments`` for the first that does not fit its parameter."""
-        for name, value in arguments:
-            data = encode_argument(value, f"{where}: argument {name!r}")
+    def _keep(self, where: str, name: str, value: Any) -> tuple[Any, Any]:
+        """What to encode for an argument, and the argument as it arrives."""
+        what = f"{where}: argument {name!r}"
+        encode_argument(value, what)
 
-            try:
-                decoder(_storable(self._kinds[name])).decode(data)
-            except Exception as misfit:
-                raise InvalidArguments(f"{where}: argument {name!r}: {misfit}; got {_short(value)}") from misfit
+        try:
+            return self._fields[name].kind.kept(value)
+        except Changed as change:
+            raise InvalidArguments(f"{what}: {change}") from change
+        except Exception as misfit:
+            raise InvalidArguments(f"{what}: {misfit}; got {_short(value)}") from misfit
 
-    @cached_property
-    def _kinds(self) -> dict[str, Any]:
-        return get_type_hints(self._record, include_extras=True)
+
+class _Field(Struct, frozen=True):
+    """A parameter as it is stored: its kind, and its default (``UNSET``: the function's own)."""
+
+    kind: Kind
+    is_sparse: bool = False
+    default: Any = P.empty
 
 
 def _readable(function: Callable[..., Any], task: str) -> inspect.Signature:
@@ -188,8 +246,11 @@ def _readable(function: Callable[..., Any], task: str) -> inspect.Signature:
 
 def pack_unbound(task: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """Encode for a task whose signature is not known here. Raises ``InvalidArguments`` that names the argument."""
+    loose = [list(args), kwargs]
+
     try:
-        return encode([args, kwargs])
+        payload = encode(loose)
+        return payload if equal(decode_whole(payload), loose) else encode([[*map(written_out, args)], _written(kwargs)])
     except ENCODE_ERRORS as error:
         for place, value in (*enumerate(args, 1), *kwargs.items()):
             encode_argument(value, f"task {task}: argument {place!r}")
@@ -197,33 +258,14 @@ def pack_unbound(task: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> by
         raise InvalidArguments(f"task {task}: its arguments cannot be encoded: {error}") from error
 
 
-def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations as types; what cannot be resolved (a name imported for type checkers alone) is left out."""
-    try:
-        return get_type_hints(function, include_extras=True)
-    except Exception:  # an annotation is any expression, and may raise anything
-        annotations = inspect.get_annotations(function)
-
-    hints: dict[str, Any] = {}
-
-    for name, hint in annotations.items():
-        with suppress(Exception):
-            hints |= get_type_hints(_annotated(function, name, hint), include_extras=True)
-
-    return hints
+def _written(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: written_out(value) for name, value in kwargs.items()}
 
 
-def _annotated(function: Callable[..., Any], name: str, hint: Any) -> Any:
-    """Something with this one annotation, resolved as the function's own would be."""
-    alone = SimpleNamespace(__annotations__={name: hint})
-    alone.__wrapped__ = inspect.unwrap(function)
-    return alone
-
-
-def _record(task: str, parameters: list[P], hints: dict[str, Any]) -> type[Struct]:
+def _record(task: str, parameters: list[P], fields: Mapping[str, _Field]) -> type[Struct]:
     """The Struct whose fields are the parameters; keyword-only ones stand in a second Struct on top of the first."""
-    plain = [_field(p, hints) for p in parameters if p.kind is not P.KEYWORD_ONLY]
-    keywords = [_field(p, hints) for p in parameters if p.kind is P.KEYWORD_ONLY]
+    plain = [_struct_field(p.name, fields[p.name]) for p in parameters if p.kind is not P.KEYWORD_ONLY]
+    keywords = [_struct_field(p.name, fields[p.name]) for p in parameters if p.kind is P.KEYWORD_ONLY]
     name = "".join(c if c.isalnum() else "_" for c in task)
 
     try:
@@ -233,50 +275,67 @@ def _record(task: str, parameters: list[P], hints: dict[str, Any]) -> type[Struc
         raise TaskError(f"task {task}: its parameters cannot be stored: {error}") from error
 
 
-def _field(parameter: P, hints: dict[str, Any]) -> tuple[str, Any, Any] | tuple[str, Any]:
-    kind = _storable(hints.get(parameter.name, Any))
+def _struct_field(name: str, of: _Field) -> Any:
+    """What ``defstruct`` takes. A value that has to be restored is first taken as it comes."""
+    kind = Any if of.kind.read is None else of.kind.whole
 
+    if of.is_sparse:
+        return name, Any if kind is Any else kind | UnsetType, UNSET
+
+    return (name, kind) if of.default is P.empty else (name, kind, field(default_factory=lambda: of.default))
+
+
+def _field(task: str, parameter: P, hints: Mapping[str, Any]) -> _Field:
+    """How a parameter is stored. Raises ``TaskError`` for an annotation that cannot be honoured."""
+    what = f"task {task}: parameter {parameter.name!r}"
+
+    if parameter.name not in hints and parameter.annotation is not P.empty:
+        raise TaskError(f"{what}: {unresolved(parameter.annotation)}")
+
+    try:
+        return _field_of(parameter, hints.get(parameter.name, Any))
+    except Exception as error:  # of msgspec, or of an annotation that is no type
+        raise TaskError(f"{what}: {unusable(hints.get(parameter.name), error)}") from error
+
+
+def _field_of(parameter: P, hint: Any) -> _Field:
     if parameter.kind is P.VAR_POSITIONAL:
-        return parameter.name, GenericAlias(tuple, (kind, ...)), ()
+        return _Field(rest_kind(hint), default=())
 
     if parameter.kind is P.VAR_KEYWORD:
-        return parameter.name, GenericAlias(dict, (str, kind)), field(default_factory=dict)
+        return _Field(extra_kind(hint), default={})
 
-    if parameter.default is P.empty:
-        return parameter.name, kind
-
-    return _defaulted(parameter, kind)
+    return _Field(kind_of(hint)) if parameter.default is P.empty else _defaulted(parameter.default, kind_of(hint))
 
 
-def _defaulted(parameter: P, kind: Any) -> tuple[str, Any, Any]:
+def unresolved(annotation: Any) -> str:
+    """The sentence for an annotation whose names are not there."""
+    shown = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return (
+        f"expected an annotation that can be looked up where the task is declared, got {shown!r}; import what it names at run "
+        "time too (not under TYPE_CHECKING alone), above the task, or leave the annotation out"
+    )
+
+
+def unusable(annotation: Any, error: Exception) -> str:
+    """The sentence for an annotation that nothing can be checked against."""
+    return (
+        f"expected an annotation that stored values can be checked against, got {_short(annotation)}: {error}; write a type "
+        "that can, or Any"
+    )
+
+
+def _defaulted(default: Any, kind: Kind) -> _Field:
     """A default goes into the job, so that a later change of the code does not change jobs that wait."""
-    default = parameter.default
+    for wider in (kind, kind_of(kind.whole | None) if default is None else Defaulted(kind, default)):
+        try:
+            wider.keep(default)
+        except Exception:  # it does not fit, or cannot be stored
+            continue
 
-    try:
-        data = encode(default)
-    except ENCODE_ERRORS:
-        return parameter.name, _storable(_or(kind, UnsetType)), UNSET
+        return _Field(wider, default=default)
 
-    try:
-        decoder(kind).decode(data)
-    except msgspec.ValidationError:
-        kind = _storable(_or(kind, None)) if default is None else Any
-
-    return parameter.name, kind, field(default_factory=lambda: default)
-
-
-def _or(kind: Any, other: Any) -> Any:
-    return Any if kind is Any else or_(kind, other)
-
-
-def _storable(kind: Any) -> Any:
-    """The type itself, or ``Any`` where no decoder can be made for it."""
-    try:
-        decoder(kind)
-    except Exception:  # a type that msgspec does not know, or with a name inside that is none
-        return Any
-
-    return kind
+    return _Field(kind, is_sparse=True)
 
 
 def _short(value: Any) -> str:

@@ -24,6 +24,7 @@ class Journal:
     def __init__(self, app: QueueTasks) -> None:
         self._app = app
         self._clock = app.clock
+        self._told: set[str] = set()
 
     def failed(self, assignment: Assignment, outcome: Failed, error: BaseException | None = None) -> None:
         """A last failure is an error; one that will be tried again a warning. What was raised comes with its traceback."""
@@ -59,6 +60,20 @@ class Journal:
 
         for each in (call, *members):
             each.told = True
+
+    def changed(self, assignment: Assignment, change: Exception) -> None:
+        """A result that will not come back as it was: once for each task, for it is the code that can be mended."""
+        job = assignment.job
+
+        if job.task not in self._told:
+            self._told.add(job.task)
+            self._find_logger().warning(
+                "job %s (%s): its result: %s",
+                job.id,
+                job.task,
+                change,
+                extra={"action": "job.result_changed", "job_id": str(job.id), "task_name": job.task},
+            )
 
     def ended(self, assignment: Assignment, settlement: Settlement) -> None:
         """How the attempt ended, and how long it took."""

@@ -13,6 +13,7 @@ from cherga.client.app import QueueTasks
 from cherga.client.context import Context
 from cherga.rules.codec import check_size, encode
 from cherga.rules.decide import Run, decide, succeed
+from cherga.rules.kinds import Changed
 from cherga.words.errors import PayloadTooLarge
 from cherga.words.job import JobState
 from cherga.words.outcomes import Failed, Interrupted, Outcome, Succeeded
@@ -77,7 +78,7 @@ class One:
     def returned(self, assignment: Assignment, value: object) -> Outcome:
         """Whatever was returned is the result."""
         try:
-            result = encode(value)
+            result = self._pack(assignment, value)
         except BaseException as error:  # models encode themselves, by code that may raise anything
             return unencodable(error, value)
 
@@ -88,6 +89,14 @@ class One:
                 return unencodable(error, value)
 
         return Succeeded(result)
+
+    def _pack(self, assignment: Assignment, value: object) -> bytes:
+        """The work is done: what would come back as plain data is kept as that, and the log says so."""
+        try:
+            return assignment.task.results.pack(value)
+        except Changed as change:
+            self._journal.changed(assignment, change)
+            return encode(value)
 
     def raised(self, assignment: Assignment, error: BaseException) -> Outcome:
         """What was raised ends the attempt, and is in the log with its traceback."""
