@@ -15,8 +15,9 @@ from cherga.words.job import Attempt, JobRow, Reason
 from cherga.words.push import JobHead
 from cherga.words.unique import Unique
 from tests.chaos.storm.diary import Line, tell
+from tests.chaos.storm.evidence import Evidence
 from tests.chaos.storm.jobs import CRASH_CAP, LEASE
-from tests.chaos.storm.promises import Evidence, judge
+from tests.chaos.storm.promises import judge
 from tests.chaos.storm.weather import COROUTINES, THREADS
 
 SUCCEEDED, FAILED, RUNNING = JobState.SUCCEEDED, JobState.FAILED, JobState.RUNNING

@@ -10,16 +10,18 @@ from msgspec import Struct
 from cherga.testing import wait_until
 from cherga.words.inspection import JobFilter
 from tests.chaos.storm.diary import Line, read, tell
+from tests.chaos.storm.evidence import Evidence, Violation
 from tests.chaos.storm.jobs import LEASE
-from tests.chaos.storm.promises import Evidence, Violation, judge
+from tests.chaos.storm.promises import judge
 from tests.chaos.storm.weather import Storm
 from tests.saboteur import check_that_nothing_is_held
 from tests.workers import Workplace
 
 JOBS_A_STEP = 2.0
+"""That a producer stores in one step, on the average."""
 USUAL_START = 1.0
 """Seconds in which all workers are up, on a machine that has time."""
-FIELDS = ("task", "key", "claim", "worker", "pid", "pids", "step", "words")
+SHOWN = ("task", "key", "claim", "worker", "pid", "pids", "step", "words")
 
 
 class Outcome(Struct):
@@ -63,5 +65,5 @@ def run(place: Workplace, seed: int, jobs: int, workers: int = 3, producers: int
 
 
 def _show(line: Line) -> str:
-    told = [f"{name} {value}" for name in FIELDS if (value := getattr(line, name)) not in ("", 0, -1, ())]
+    told = [f"{name} {value}" for name in SHOWN if (value := getattr(line, name)) not in ("", 0, -1, ())]
     return f"  {line.at:.4f} {line.event:<8} {', '.join(told)}"

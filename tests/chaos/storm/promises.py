@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
 from cherga import JobState
-from cherga.rules.codec import decode
-from cherga.words.job import Attempt, JobRow, Reason
-from cherga.words.push import GROUP_TASK, JobHead
+from cherga.words.job import JobRow, Reason
+from cherga.words.push import GROUP_TASK
 from tests.chaos.storm.diary import DEADLY, Line, Story, Try
+from tests.chaos.storm.evidence import Evidence, Violation, attempts_of, head_of, number_of, result_of
 from tests.chaos.storm.jobs import CRASH_CAP, EVERY, PER_SECOND, PER_USER, SLOTS
 from tests.chaos.storm.producer import LINKS, MEMBERS
 from tests.chaos.storm.weather import COROUTINES, THREADS
@@ -28,35 +25,6 @@ OVER_TIME = {"overrun", "stuck"}
 AT_ONCE = {"limited": SLOTS, "keyed": PER_USER, "alone": 1, "stuck": 1}
 RECOVERY = 2.0
 """Seconds from the death of a process to the moment at which its jobs are free, on a machine that has time."""
-
-_read_attempts = msgspec.msgpack.Decoder(list[Attempt]).decode
-_read_head = msgspec.msgpack.Decoder(JobHead).decode
-
-
-class Violation(Struct, frozen=True):
-    """A promise that did not hold, by its number in the documentation, and the job with which it did not."""
-
-    promise: int
-    job: str
-    words: str
-
-
-class Evidence(Struct):
-    """What was told, what is stored, and how much slower than usual the machine was."""
-
-    story: Story
-    rows: dict[str, JobRow]
-    slowness: float = 1.0
-
-    def tries(self, row: JobRow) -> list[Try]:
-        return self.story.tries.get(str(row.id), [])
-
-    def history(self) -> Iterator[tuple[JobRow, Attempt]]:
-        """What every job remembers of its attempts."""
-        return ((row, attempt) for row in self.rows.values() for attempt in _attempts(row))
-
-    def of_task(self, *tasks: str) -> Iterator[JobRow]:
-        return (row for row in self.rows.values() if row.task in tasks)
 
 
 Check = Callable[[Evidence], Iterator[Violation]]
@@ -104,8 +72,8 @@ def what_is_to_succeed_does(evidence: Evidence) -> Iterator[Violation]:
 
 def the_result_is_that_of_the_job(evidence: Evidence) -> Iterator[Violation]:
     for row in evidence.of_task("plain", "coroutine", "limited", "later", "rated", "flaky", "snoozing", "parent", "aparent"):
-        if row.state is SUCCEEDED and _result(row) != _number(row):
-            yield Violation(3, str(row.id), f"the result of {_number(row)} is {_result(row)!r}")
+        if row.state is SUCCEEDED and result_of(row) != number_of(row):
+            yield Violation(3, str(row.id), f"the result of {number_of(row)} is {result_of(row)!r}")
 
 
 def no_two_attempts_overlap(evidence: Evidence) -> Iterator[Violation]:
@@ -169,7 +137,7 @@ def what_failed_had_begun(evidence: Evidence) -> Iterator[Violation]:
 
     for row in evidence.of_task("once", "aonce"):
         if row.state is FAILED and not evidence.tries(row):
-            unbegun[_attempts(row)[-1].worker].append(str(row.id))
+            unbegun[attempts_of(row)[-1].worker].append(str(row.id))
 
     for worker, jobs in unbegun.items():
         if len(jobs) > _could_have_begun(evidence.story, worker):
@@ -218,7 +186,7 @@ def a_crash_is_charged_to_those_that_ran(evidence: Evidence) -> Iterator[Violati
     for row in evidence.rows.values():
         began = {one.given for one in evidence.tries(row)}
 
-        for attempt in _attempts(row) if row.task != "rows" else ():
+        for attempt in attempts_of(row) if row.task != "rows" else ():
             if attempt.reason is Reason.CRASHED and attempt.started_at not in began:
                 charged[attempt.worker].append(str(row.id))
 
@@ -273,7 +241,7 @@ def a_stop_is_charged_to_nobody(evidence: Evidence) -> Iterator[Violation]:
 
 
 def ticks_come_once_and_all(evidence: Evidence) -> Iterator[Violation]:
-    ticks = sorted(head.tick for row in evidence.of_task("tick") if (head := _head(row)).tick is not None)
+    ticks = sorted(head.tick for row in evidence.of_task("tick") if (head := head_of(row)).tick is not None)
 
     for first, second in pairwise(ticks):
         if abs(second - first - EVERY) > 0.001:
@@ -332,7 +300,7 @@ def flows_are_whole(evidence: Evidence) -> Iterator[Violation]:
 
 def groups_end_with_all_results(evidence: Evidence) -> Iterator[Violation]:
     for row in evidence.of_task("collect"):
-        members = _result(row) if row.state is SUCCEEDED else None
+        members = result_of(row) if row.state is SUCCEEDED else None
 
         if members is not None and members != list(range(members[0], members[0] + MEMBERS)):
             yield Violation(10, str(row.id), f"the callback was given {members}")
@@ -343,10 +311,10 @@ def children_come_with_their_parents(evidence: Evidence) -> Iterator[Violation]:
 
     for row in evidence.rows.values():
         if row.parent is not None and row.task != GROUP_TASK:
-            families[str(row.parent)].append(_number(row))
+            families[str(row.parent)].append(number_of(row))
 
     for row in evidence.of_task("parent", "aparent"):
-        n = _number(row)
+        n = number_of(row)
 
         if row.state is SUCCEEDED and sorted(families[str(row.id)]) != [n + 1, n + 2, n + 3]:
             yield Violation(10, str(row.id), f"succeeded with the children {sorted(families[str(row.id)])} of {n}")
@@ -379,23 +347,6 @@ CHECKS: tuple[Check, ...] = (
     groups_end_with_all_results,
     children_come_with_their_parents,
 )
-
-
-def _attempts(row: JobRow) -> list[Attempt]:
-    return _read_attempts(row.attempts) if row.attempts else []
-
-
-def _head(row: JobRow) -> JobHead:
-    return _read_head(row.head) if row.head else JobHead()
-
-
-def _number(row: JobRow) -> Any:
-    """What the job was given to answer."""
-    return decode(row.payload)["n"]
-
-
-def _result(row: JobRow) -> Any:
-    return None if row.result is None else decode(row.result)
 
 
 def _most_at_once(tries: Iterable[Try]) -> tuple[int, str]:
