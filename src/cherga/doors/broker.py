@@ -13,7 +13,7 @@ new jobs), ``BrokerUnusable`` (a person has to look).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol, Self
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
 from cherga.words.inspection import Family, JobFilter, TaskCount
 from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
+from cherga.words.notice import Notice
 from cherga.words.push import NewJob, PushAnswer
 from cherga.words.report import Followed, Reading, Report
 from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
@@ -37,6 +38,8 @@ class Topic:
     """A job was scheduled, dependants wait to be released, or a schedule was declared: what is due next may be sooner."""
     CANCEL = "cancel"
     """A running job is to be cancelled: heartbeat now."""
+    NEWS = "news"
+    """The broker did something with a job by itself: ask for ``notices``."""
 
 
 class Listener(Protocol):
@@ -167,6 +170,20 @@ class Broker(Protocol):
         is recorded: no instant exists at which a release can be lost. The dependants themselves go in pages of 100,
         the first in this call, the others by ``promote``.
         """
+        ...
+
+    def notices(self, session: str, tasks: Collection[str], limit: int = 100) -> list[Notice]:
+        """What the broker did with jobs of these tasks by itself and nobody has told yet, oldest first.
+
+        Jobs that it ended without a worker (expired, given up with others, dropped, unreadable, lost with their process for the
+        last time), and those that a death took and that are to run again; not those that a caller of ``move`` had in hand, nor
+        groups. They are this session's to tell until ``told``, and anybody's again when it ends: each is told at least once. A
+        session that is not registered gets nothing.
+        """
+        ...
+
+    def told(self, numbers: Sequence[int]) -> None:
+        """Forget these notices; those that are not kept are passed over."""
         ...
 
     # --- for those who tidy: any worker, at any time, without a leader

@@ -177,6 +177,8 @@ class InlineEngine(Engine):
 
             self._pass_on()
 
+        self.news.turn()
+
     async def arun(self) -> None:
         """Run everything that is ready: ``async def`` tasks on this loop, ``def`` tasks on a thread."""
         self._renew()
@@ -188,6 +190,8 @@ class InlineEngine(Engine):
                 await asyncio.to_thread(self.executor.run, assignment, SLOT)
 
             self._pass_on()
+
+        await asyncio.to_thread(self.news.turn)
 
     def busy_with(self, jobs: Sequence[Job[Any]]) -> bool:
         """One of these jobs still runs, claimed by another caller, or something is still to be called back."""

@@ -7,16 +7,21 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from cherga.client.context import Context
 from cherga.client.task import Task
 from cherga.rules.decide import Policy
+from cherga.rules.reading import read_or
 from cherga.words.claim import ClaimedJob
-from cherga.words.job import JobState
+from cherga.words.job import JobRow, JobState
 from cherga.words.outcomes import Outcome
 from cherga.words.push import JobHead
 
 if TYPE_CHECKING:
     from cherga.worker.calls import Call
+
+_read_head = msgspec.msgpack.Decoder(JobHead).decode
 
 A = TypeVar("A", bound="Assignment", contravariant=True)
 
@@ -52,6 +57,11 @@ class Wishes:
                 return self._on_failure
             case _:
                 return None
+
+
+def wishes_of(row: JobRow) -> Wishes:
+    """What a stored job asked for; nothing when its head cannot be read."""
+    return Wishes(read_or(_read_head, row.head or None, JobHead()))
 
 
 class Assignment:

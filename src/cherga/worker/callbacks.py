@@ -1,7 +1,8 @@
 """Callbacks: what jobs asked to be called after their end, ``on_success`` and ``on_failure``.
 
 They run after the end is stored, on threads of their own and in the application's context, so that nothing they do can harm the
-job or hold up the worker. Each is called at most once: an end that somebody else wrote, or a process that dies, calls nothing.
+job or hold up the worker. After an end that a worker wrote each is called at most once: a process that dies over it calls
+nothing. After one that the broker wrote it is called at least once; see ``news.py``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from contextvars import Context as Variables
 from functools import partial
 from queue import SimpleQueue
@@ -41,9 +42,9 @@ class Callbacks:
         self._app = app
         self._enter = enter
         self._wait_for = wait_for
-        self._inbox: SimpleQueue[tuple[int, Callable[[], None]] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[tuple[Hashable, Callable[[], None]] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._open: set[int] = set()
+        self._open: set[Hashable] = set()
         self._stopped = False
 
     @property
@@ -60,7 +61,12 @@ class Callbacks:
 
         token = assignment.job.token
         self._open.add(token)
-        return partial(self._answered, token, partial(self._call, name, assignment, settlement))
+        return partial(self._answered, token, partial(self._call_at_end, name, assignment, settlement))
+
+    def call(self, name: str, row: JobRow, key: Hashable, done: Callable[[], None]) -> None:
+        """Call back for a job that no worker ended, then ``done``; what has not begun at the end of the worker does neither."""
+        self._open.add(key)
+        self._answered(key, partial(self._call_and_say_so, name, row, done), True)
 
     def stop(self) -> None:
         """End the threads after what they have begun; what has not begun is not called."""
@@ -72,13 +78,13 @@ class Callbacks:
         if lost := len(self._open):
             logger.warning("%d callbacks were not finished when the worker ended", lost, extra={"action": "callback.lost"})
 
-    def _answered(self, token: int, call: Callable[[], None], written: bool) -> None:
-        """On the settler's thread."""
+    def _answered(self, key: Hashable, call: Callable[[], None], written: bool) -> None:
+        """On the settler's thread, or the herald's."""
         if not written or self._stopped:
-            self._open.discard(token)
+            self._open.discard(key)
             return
 
-        self._inbox.put((token, call))
+        self._inbox.put((key, call))
 
         if len(self._threads) < MOST_THREADS:
             self._start_another()
@@ -94,30 +100,36 @@ class Callbacks:
 
     def _run(self) -> None:
         while (item := self._inbox.get()) is not None and not self._stopped:
-            token, call = item
+            key, call = item
             call()
-            self._open.discard(token)
+            self._open.discard(key)
 
-    def _call(self, name: str, assignment: Assignment, settlement: Settlement) -> None:
-        job = assignment.job
+    def _call_at_end(self, name: str, assignment: Assignment, settlement: Settlement) -> None:
+        error = assignment.wishes.error if assignment.wishes else None
+        self._call(name, row_of(assignment, settlement, self._app.clock.now()), error)
 
+    def _call_and_say_so(self, name: str, row: JobRow, done: Callable[[], None]) -> None:
+        self._call(name, row, None)
+        done()
+
+    def _call(self, name: str, row: JobRow, error: BaseException | None) -> None:
         try:
-            self._enter().run(self._call_inside, name, assignment, settlement)
-        except BaseException as error:
+            self._enter().run(self._call_inside, name, row, error)
+        except BaseException as failure:
             tell(
                 self._app.job_logger,
                 "job %s (%s): its callback %s failed",
-                job.id,
-                job.task,
+                row.id,
+                row.task,
                 name,
-                error=error,
-                extra={"action": "callback.failed", "job_id": str(job.id), "task_name": job.task},
+                error=failure,
+                extra={"action": "callback.failed", "job_id": str(row.id), "task_name": row.task},
             )
 
-    def _call_inside(self, name: str, assignment: Assignment, settlement: Settlement) -> None:
+    def _call_inside(self, name: str, row: JobRow, error: BaseException | None) -> None:
         function = self._function(name)
-        handle: Job[Any] = Job(row_of(assignment, settlement, self._app.clock.now()), self._app)
-        facts = _facts(handle, assignment.wishes.error if assignment.wishes else None)
+        handle: Job[Any] = Job(row, self._app)
+        facts = _facts(handle, error)
 
         with self._app.surroundings():
             made = function(handle, self._app, *facts)

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from cherga.doors.broker import FullBroker, Topic
+from cherga.rules.notices import next_words
 from cherga.rules.settings import BrokerSettings
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
-from cherga.words.job import JobState
+from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.session import Death
 from cherga.words.settlement import Settlement
 from cherga.worker.logs import count_of
@@ -25,6 +26,8 @@ logger = logging.getLogger("cherga.worker")
 
 PAGE = 1000
 PRUNE_PAGE = 500
+SHOWN = 5
+"""Jobs that a line in the log names."""
 SWEEPS_PER_PRUNE = 6
 SHORTEST_SWEEP = 1.0
 """Seconds to the next sweep, at least, when a session is about to end before its turn."""
@@ -37,6 +40,7 @@ class Caretaker:
     def __init__(self, broker: FullBroker, settings: BrokerSettings, clock: Clock, scheduler: Scheduler | None = None) -> None:
         self._broker = broker
         self._sweep_interval = settings.sweep
+        self._crash_cap = settings.crash_cap
         self._clock = clock
         self._scheduler = scheduler or Scheduler(broker)
         self._listener = broker.listen([Topic.DUE])
@@ -161,19 +165,22 @@ class Caretaker:
         return max(SHORTEST_SWEEP, soonest) + MARGIN
 
     def _tell(self, freed: list[UUID]) -> None:
-        """Say what was reaped; a job that is not to run again is an error of its own."""
+        """Say what was taken back from the dead, and what comes next; a worker that knows the tasks tells each by itself."""
         if not freed:
             return
 
-        logger.warning("%s of dead sessions reaped", count_of(len(freed), "job"), extra={"action": "reap"})
+        rows = [row for row in self._broker.get(freed[:SHOWN]) if row is not None]
+        died = any(row.reason is not Reason.INTERRUPTED and row.crashes for row in rows)
+        more = f", and {len(freed) - len(rows):,} more" if len(freed) > len(rows) else ""
+        logger.warning(
+            "recovered %s from a %s worker (%s%s)",
+            count_of(len(freed), "job"),
+            "dead" if died else "stopped",
+            ", ".join(self._told(row) for row in rows),
+            more,
+            extra={"action": "reap", "job_ids": [str(id) for id in freed[:SHOWN]]},
+        )
 
-        for row in self._broker.get(freed):
-            if row is not None and row.state is JobState.FAILED:
-                logger.error(
-                    "job %s (%s) failed (%s): its worker process died, crash %d",
-                    row.id,
-                    row.task,
-                    row.reason,
-                    row.crashes,
-                    extra={"action": "job.failed", "job_id": str(row.id), "task_name": row.task},
-                )
+    def _told(self, row: JobRow) -> str:
+        wait = (row.run_at or 0.0) - self._clock.now() if row.state is JobState.SCHEDULED else 0.0
+        return f"{row.task} {row.id}: {next_words(row.state, row.reason, row.crashes, self._crash_cap, wait)}"

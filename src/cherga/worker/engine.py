@@ -36,6 +36,7 @@ from cherga.worker.executor import Executor
 from cherga.worker.host import WorkerHost
 from cherga.worker.lending import Lending
 from cherga.worker.loop import LoopRunner
+from cherga.worker.news import News
 from cherga.worker.options import CLOSING, FAREWELL, LAST_WRITE
 from cherga.worker.pace import Pace
 from cherga.worker.settler import Settler
@@ -121,6 +122,8 @@ class Engine:
         more = self._collectors.new_lanes
         self._claimer = Claimer(app.broker, self._lanes(), self.executor, self._settler, slots, self._plan(), more)
         self._claimer.breakage = Breakage(app.clock, broken)
+        patience = min(app.settings.poll_interval, self._longest_wait)
+        self.news = News(app.broker, lambda: self.session.id, self._names, self.executor.telling.news, patience)
         self._drained = threading.Event()
         self._started = False
 
@@ -153,6 +156,7 @@ class Engine:
         self.app.on.run_with(self._loop.run_soon)
         self._started = True
         self._tell_worker(self.app.on.worker_started)
+        self.news.start()
 
     # --- what comes from outside
 
@@ -186,7 +190,7 @@ class Engine:
         if self._claimer.in_hand() or not self._settler.idle or self.executor.callbacks.open:
             return False
 
-        if not self.executor.telling.herald.idle:
+        if not self.executor.telling.herald.idle or not self.news.over():
             return False
 
         states = {row.state for row in self.app.broker.counts() if self._concerns(row)}
@@ -231,10 +235,11 @@ class Engine:
 
     def close(self) -> None:
         """Do all that takes its time: tell what is stored, close what lives as long as the worker, end the loop."""
+        self.news.stop(CLOSING)
         self.executor.callbacks.stop()
         self._threads.stop()
 
-        for step in (self._close_dependencies, self._tell_of_the_end, self._stop_loop):
+        for step in (self._close_dependencies, self._tell_of_the_end, self.news.close, self._stop_loop):
             try:
                 step()
             except BaseException:  # of user code, whatever it is
@@ -338,6 +343,9 @@ class Engine:
 
     def _lanes(self) -> list[Lane]:
         return [Lane(self._threads, Names(self.app, is_async=False)), Lane(self._loop, Names(self.app, is_async=True))]
+
+    def _names(self) -> frozenset[str]:
+        return frozenset((*self.app.tasks, *self.app.aliases))
 
     def _pace(self, slots: int) -> Pace:
         settings = self.app.settings

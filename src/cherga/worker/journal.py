@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from cherga.client.app import QueueTasks
 from cherga.client.mishaps import tell
+from cherga.rules.notices import AGAIN, words_for
 from cherga.words.job import JobState
+from cherga.words.notice import Notice
 from cherga.words.outcomes import Failed
 from cherga.words.settlement import Settlement
 from cherga.worker.assignment import Assignment
@@ -94,6 +96,22 @@ class Journal:
                 "task_name": job.task,
                 "attempt": job.attempt,
             },
+        )
+
+    def noticed(self, notice: Notice) -> None:
+        """What the broker did with a job by itself, and what comes next."""
+        again = notice.state in AGAIN
+        level = logging.WARNING if again else logging.ERROR if notice.state is JobState.FAILED else logging.INFO
+        fields = {"job_id": str(notice.id), "task_name": notice.task, "attempt": notice.attempt}
+        tell(
+            self._find_logger(),
+            "job %s (%s) %s",
+            notice.id,
+            notice.task,
+            words_for(notice, self._app.settings.broker.crash_cap),
+            error=None,
+            level=level,
+            extra={"action": "job.crashed" if again else f"job.{notice.state.value}", **fields},
         )
 
     def _find_logger(self) -> logging.Logger:

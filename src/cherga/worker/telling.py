@@ -6,19 +6,24 @@ from collections.abc import Callable, Sequence
 from contextvars import Context as Variables
 from functools import partial
 
+from msgspec.structs import replace
+
 from cherga.client.app import QueueTasks
 from cherga.client.signals import Event, Signal
 from cherga.rules.limits import queue_limit
+from cherga.rules.notices import error_of
 from cherga.rules.progress import read_progress
 from cherga.words.claim import ClaimedJob
-from cherga.words.job import JobError, JobState
+from cherga.words.job import JobError, JobRow, JobState
+from cherga.words.notice import Notice
 from cherga.words.push import NewJob
 from cherga.words.report import Report
 from cherga.words.settlement import Charge, Settlement
 from cherga.words.unique import OnConflict
-from cherga.worker.assignment import Assignment, Running
+from cherga.worker.assignment import Assignment, Running, wishes_of
 from cherga.worker.callbacks import Callbacks
 from cherga.worker.herald import Herald
+from cherga.worker.journal import Journal
 
 Expect = Callable[[int, Callable[[bool], None]], None]
 """Calls the second with whether the settlement under that claim token was written."""
@@ -38,6 +43,7 @@ class Telling:
         self._expect = expect
         self._callbacks = callbacks
         self._enter = enter
+        self._journal = Journal(app)
         self._ends = {
             JobState.SUCCEEDED: app.on.succeeded,
             JobState.FAILED: app.on.failed,
@@ -72,6 +78,22 @@ class Telling:
 
         if answers := self._answers(assignment, settlement):
             self._expect(assignment.job.token, partial(_answer, answers))
+
+    def news(self, notice: Notice, row: JobRow | None, done: Callable[[], None]) -> None:
+        """The broker did something with a job by itself: tell it soon, and then call ``done``."""
+        self.herald.call(partial(self._tell_news, notice, row, done))
+
+    def _tell_news(self, notice: Notice, row: JobRow | None, done: Callable[[], None]) -> None:
+        self._journal.noticed(notice)
+        signal, error = self._ends[notice.state], error_of(notice)
+        details = {"reason": notice.reason and notice.reason.value, "message": notice.message}
+        event = Event(signal.name, notice.id, notice.task, notice.state, notice.attempt, error, None, self._worker, details)
+        self._send(signal, event)
+
+        if row is not None and (name := wishes_of(row).name(notice.state)) is not None:
+            self._callbacks.call(name, _as_noticed(row, notice), ("notice", notice.number), done)
+        else:
+            done()
 
     def _answers(self, assignment: Assignment, settlement: Settlement) -> list[Callable[[bool], None]]:
         answers: list[Callable[[bool], None]] = []
@@ -163,6 +185,11 @@ def _job_of(report: Report, running: Running) -> ClaimedJob | None:
     call = running.call_of(report.token)
     member = call and call.open.get(report.token)  # it may have been settled meanwhile
     return member.job if member else None
+
+
+def _as_noticed(row: JobRow, notice: Notice) -> JobRow:
+    """Somebody may have moved the job on since."""
+    return replace(row, state=notice.state, reason=notice.reason, message=notice.message)
 
 
 def _can_be_refused(child: NewJob) -> bool:

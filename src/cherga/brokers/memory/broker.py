@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import nlargest
 from itertools import islice
 from threading import get_ident
 from uuid import UUID
 
-from cherga.brokers.memory import claiming, declaring, leases, moving, pruning, settling
+from cherga.brokers.memory import claiming, declaring, leases, moving, noticing, pruning, settling
 from cherga.brokers.memory.families import look_at
 from cherga.brokers.memory.lanes import lane_of, names_of
 from cherga.brokers.memory.listening import MemoryJobListener, MemoryListener
@@ -24,6 +24,7 @@ from cherga.words.clock import SystemClock
 from cherga.words.inspection import Family, JobFilter, TaskCount
 from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
+from cherga.words.notice import Notice
 from cherga.words.push import NewJob, PushAnswer, PushedJob
 from cherga.words.report import Followed, Reading, Report
 from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
@@ -122,6 +123,14 @@ class MemoryBroker:
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         with self._held() as store:
             return [settling.settle(store, settlement, self._now()) for settlement in settlements]
+
+    def notices(self, session: str, tasks: Collection[str], limit: int = 100) -> list[Notice]:
+        with self._held() as store:
+            return noticing.take(store, session, tasks, limit)
+
+    def told(self, numbers: Sequence[int]) -> None:
+        with self._held() as store:
+            noticing.told(store, numbers)
 
     # --- for those who tidy
 

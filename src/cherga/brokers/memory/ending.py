@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from cherga.brokers.memory.noticing import note
 from cherga.brokers.memory.store import Orphans, Store
 from cherga.doors.broker import Topic
 from cherga.rules.edges import satisfied, upstream
@@ -47,7 +48,15 @@ def end(store: Store, row: JobRow, to: JobState, now: float, keep: float, **fiel
 
 
 def end_unasked(store: Store, row: JobRow, to: JobState, reason: Reason, now: float, **fields: Any) -> JobRow:
-    """An end that no worker wrote."""
+    """An end that no worker wrote, for a worker to tell."""
+    error = fields.pop("error", None)
+    after = end_told(store, row, to, reason, now, **fields)
+    note(store, after, error)
+    return after
+
+
+def end_told(store: Store, row: JobRow, to: JobState, reason: Reason, now: float, **fields: Any) -> JobRow:
+    """An end that no worker wrote, and that whoever called tells."""
     return end(store, row, to, now, _time_kept(store, row, to), reason=reason, **fields)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from uuid import UUID
 
-from cherga.brokers.memory.ending import PAGE, end_unasked, record_orphans
+from cherga.brokers.memory.ending import PAGE, end_told, end_unasked, record_orphans
 from cherga.brokers.memory.store import Orphans, Store
 from cherga.doors.broker import Topic
 from cherga.rules.progress import share_done
@@ -45,10 +45,10 @@ def cancel_orphans(store: Store, now: float, limit: int = PAGE) -> int:
     return count
 
 
-def cancel(store: Store, row: JobRow, why: Orphans, now: float) -> None:
-    """Cancel what has not been handed out, mark what runs."""
+def cancel(store: Store, row: JobRow, why: Orphans, now: float, told: bool = False) -> None:
+    """Cancel what has not been handed out, mark what runs. ``told``: whoever called tells it."""
     if row.state in WAITING_STATES:
-        end_unasked(store, row, JobState.CANCELLED, why.reason, now, message=why.message)
+        (end_told if told else end_unasked)(store, row, JobState.CANCELLED, why.reason, now, message=why.message)
     else:
         store.change(row, cancel_requested=True, message=why.message)
         store.bells.strike(Topic.CANCEL)

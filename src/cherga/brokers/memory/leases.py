@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec.structs import asdict, replace
 
 from cherga.brokers.memory.ending import end_unasked, head_of, make_ready_at
+from cherga.brokers.memory.noticing import note
 from cherga.brokers.memory.settling import counters_of
 from cherga.brokers.memory.store import Session, Store
 from cherga.rules.attempts import with_attempt
@@ -107,11 +108,13 @@ class Reaper:
         if fate.attempt:
             row = replace(row, attempts=with_attempt(row.attempts, fate.attempt))
 
+        error = fate.attempt.error if fate.attempt else None
+
         if fate.to.final and fate.reason:
-            end_unasked(store, row, fate.to, fate.reason, now, message=fate.message or row.message)
+            end_unasked(store, row, fate.to, fate.reason, now, message=fate.message or row.message, error=error)
         else:
             at = now + fate.delay if fate.to is JobState.SCHEDULED else None
-            make_ready_at(store, row, at, now, session=None, reason=fate.reason)
+            note(store, make_ready_at(store, row, at, now, session=None, reason=fate.reason), error)
 
 
 def _cancels(store: Store, session: str) -> list[Cancel]:

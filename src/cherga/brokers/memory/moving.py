@@ -20,7 +20,7 @@ def cancel(store: Store, id: UUID, message: str | None, now: float) -> bool:
     if row is None or row.state.final:
         return False
 
-    families.cancel(store, row, Orphans(Reason.ASKED, message), now)
+    families.cancel(store, row, Orphans(Reason.ASKED, message), now, told=True)
     release_page(store, id, now)
     families.cancel_orphans(store, now)
     return True

@@ -22,6 +22,7 @@ from cherga.doors.broker import Topic
 from cherga.rules.settings import BrokerSettings
 from cherga.words.job import WAITING_STATES, JobRow, JobState, Reason
 from cherga.words.limits import LIMIT, OVERRIDE
+from cherga.words.notice import Notice
 from cherga.words.push import EdgePolicy, NewJob
 from cherga.words.report import LiveEvent
 from cherga.words.session import Death, SessionInfo
@@ -90,6 +91,9 @@ class Store:
         self.schedules: dict[str, float | None] = {}
         self.definitions: dict[tuple[str, str], Definition] = {}
         self.shared: dict[str, Shared] = {}
+        self.notices: dict[int, Notice] = {}
+        self.tellers: dict[int, str] = {}
+        """Which session is telling a notice."""
         self._last_number = 0
 
     def next_number(self) -> int:

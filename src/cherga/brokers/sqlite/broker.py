@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
 import apsw
 
-from cherga.brokers.sqlite import declare, leases, live, look, moves, reap, tidy
+from cherga.brokers.sqlite import declare, leases, live, look, moves, notices, reap, tidy
 from cherga.brokers.sqlite.address import read_address
 from cherga.brokers.sqlite.claim import ANY_READY, NOTHING, claim
 from cherga.brokers.sqlite.coalesce import Coalescer
@@ -29,6 +29,7 @@ from cherga.words.clock import SystemClock
 from cherga.words.inspection import Family, JobFilter, TaskCount
 from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
+from cherga.words.notice import Notice
 from cherga.words.push import NewJob, PushAnswer
 from cherga.words.report import Followed, Reading, Report
 from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
@@ -141,6 +142,17 @@ class SQLiteBroker:
             plain.pop(settlement.token, None)
 
         return answers
+
+    def notices(self, session: str, tasks: Collection[str], limit: int = 100) -> list[Notice]:
+        """Notices of these tasks for this session to tell, oldest first."""
+        if not self._read(notices.any_notice):
+            return []
+
+        return self._write(lambda write: notices.take(write, session, tasks, limit), lasting=False)
+
+    def told(self, numbers: Sequence[int]) -> None:
+        """Forget the notices that were told."""
+        self._write(lambda write: notices.told(write, numbers), lasting=False)
 
     # --- for those who tidy
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from cherga.brokers.sqlite.held import Held
 from cherga.brokers.sqlite.keeping import time_kept
+from cherga.brokers.sqlite.notices import note
 from cherga.brokers.sqlite.rows import (
     AWAITED,
     CANCELLED,
@@ -24,7 +25,7 @@ from cherga.brokers.sqlite.uniques import release_key, retake_key
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
 from cherga.rules.lifecycle import Move, allowed
-from cherga.words.job import JobState, Reason
+from cherga.words.job import JobError, JobState, Reason
 from cherga.words.push import GROUP_TASK
 from cherga.words.unique import UniqueWhile
 
@@ -67,6 +68,10 @@ class Ending(Struct, frozen=True, kw_only=True):
     progress: bytes | None = None
     meta: bytes | None = None
     kept: float | None = None
+    error: JobError | None = None
+    """Of the attempt that its process took with it."""
+    told: bool = False
+    """Whoever called tells it."""
 
 
 class Return(Struct, frozen=True, kw_only=True):
@@ -93,6 +98,9 @@ def end(write: Write, held: Held, ending: Ending) -> None:
 
     _store_end(write, held, ending)
 
+    if ending.kept is None and not ending.told:
+        note(write, held, ending.to, ending.reason, ending.message, ending.error)
+
 
 def end_group(write: Write, held: Held) -> None:
     """A job that is a group has nobody to wait for any more: it has succeeded."""
@@ -100,8 +108,8 @@ def end_group(write: Write, held: Held) -> None:
     end(write, held, Ending(to=SUCCEEDED))
 
 
-def cancel(write: Write, held: Held, reason: Reason, message: str | None) -> bool:
-    """End a job that waits, mark one that runs for its worker; False for one that has ended."""
+def cancel(write: Write, held: Held, reason: Reason, message: str | None, told: bool = False) -> bool:
+    """End a job that waits, mark one that runs for its worker; False for one that has ended. ``told``: the caller tells it."""
     if held.state == RUNNING:
         write.run(_MARK, (message, held.sequence))
         write.bells.topics.add(Topic.CANCEL)
@@ -111,7 +119,7 @@ def cancel(write: Write, held: Held, reason: Reason, message: str | None) -> boo
     if not allowed(Move.CANCEL, STATES[held.state], JobState.CANCELLED):
         return False
 
-    end(write, held, Ending(to=CANCELLED, reason=reason, message=message))
+    end(write, held, Ending(to=CANCELLED, reason=reason, message=message, told=told))
     return True
 
 

@@ -49,7 +49,7 @@ def move(write: Write, ids: Sequence[UUID], to: JobState, message: str | None, f
 
 
 def _cancel(write: Write, ids: Sequence[UUID], message: str | None, family: bool) -> list[UUID]:
-    touched = [held.id for held in _select(write, ids) if cancel(write, held, Reason.ASKED, message)]
+    touched = [held.id for held in _select(write, ids) if cancel(write, held, Reason.ASKED, message, told=True)]
 
     if family:
         give_up(write, [id.bytes for id in ids], Reason.ASKED, message)

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from cherga.brokers.sqlite.keeping import time_kept
+from cherga.brokers.sqlite.notices import note_stillborn
 from cherga.brokers.sqlite.rows import CANCELLED, READY, SCHEDULED, SUCCEEDED, pack_ties, read_head
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
@@ -87,6 +88,7 @@ def find_kept(write: Write, ids: Iterable[UUID]) -> dict[UUID, tuple[int, int]]:
 def close_stillborn(write: Write, job: NewJob, sequence: int, reason: Reason, message: str | None = None) -> None:
     """Complete the row of a job that was cancelled in the moment it was stored."""
     _close(write, job, sequence, CANCELLED, reason.value, message)
+    note_stillborn(write, job, reason, message)
 
 
 def close_group(write: Write, job: NewJob, sequence: int) -> None:

@@ -12,6 +12,7 @@ from cherga.brokers.sqlite.endings import Ending, Return, end, put_back
 from cherga.brokers.sqlite.held import Held, select_held
 from cherga.brokers.sqlite.leases import is_of_another_boot, read_info
 from cherga.brokers.sqlite.lifelines import Lifelines
+from cherga.brokers.sqlite.notices import note
 from cherga.brokers.sqlite.rates import take_start_back
 from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CODES
@@ -108,9 +109,12 @@ def _free(write: Write, held: Held, death: Death, worker: str) -> None:
     if fate.charge is Charge.REFUND:
         take_start_back(write, held)
 
+    error = fate.attempt.error if fate.attempt else None
+
     if fate.to.final:
-        end(write, freed, Ending(to=CODES[fate.to], reason=fate.reason, message=fate.message))
+        end(write, freed, Ending(to=CODES[fate.to], reason=fate.reason, message=fate.message, error=error))
     else:
+        note(write, freed, CODES[fate.to], fate.reason, None, error)
         put_back(write, freed, Return(delay=fate.delay if fate.to is JobState.SCHEDULED else None, reason=fate.reason))
 
 

@@ -148,3 +148,12 @@ create table shared (key text primary key, version integer not null, value blob 
 
 -- namespace; sweep: when and on which boot the last reap was, and until when no lease may expire.
 create table facts (name text primary key, value text not null) strict, without rowid;
+
+-- What the broker did with jobs by itself and a worker is to tell: whose it is to tell (sessions.number), packed (words/notice.py).
+create table notices (
+    number integer primary key autoincrement,
+    task text not null,
+    at real not null,
+    session integer,
+    packed blob not null
+) strict;

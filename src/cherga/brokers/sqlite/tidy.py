@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from cherga.brokers.sqlite import notices
 from cherga.brokers.sqlite.endings import Ending, end
 from cherga.brokers.sqlite.held import select_held
 from cherga.brokers.sqlite.orphans import cancel_recorded
@@ -90,6 +91,7 @@ def prune(write: Write, limit: int) -> int:
     write.run("delete from forgotten where at < ?", (write.now - TOKENS_KEPT,))
     write.run("delete from past_sessions where ended < ?", (write.now - SESSIONS_KEPT,))
     forget_old(write)
+    notices.forget_old(write, limit)
     return pruned
 
 

@@ -12,6 +12,7 @@ from cherga.brokers.sqlite.bells import Bells
 from cherga.brokers.sqlite.declared import LastRules
 from cherga.brokers.sqlite.lanes import HELD, KEYED, Lanes
 from cherga.brokers.sqlite.rows import BLOCKED, READY, RUNNING
+from cherga.doors.broker import Topic
 from cherga.rules.settings import BrokerSettings
 
 CHUNKS = (256, 64, 16, 4, 1)
@@ -22,7 +23,20 @@ to give way again, which with a step a row would cost a batch many times its own
 class Write:
     """An open write transaction."""
 
-    __slots__ = ("_keyed", "_tally", "bells", "db", "ended", "given_up", "lanes", "now", "rules", "settings", "uptime")
+    __slots__ = (
+        "_keyed",
+        "_tally",
+        "bells",
+        "db",
+        "ended",
+        "given_up",
+        "lanes",
+        "notices",
+        "now",
+        "rules",
+        "settings",
+        "uptime",
+    )
 
     def __init__(
         self, db: apsw.Connection, lanes: Lanes, rules: LastRules, settings: BrokerSettings, now: float, uptime: float
@@ -38,6 +52,8 @@ class Write:
         """Sequences and final states of jobs that ended in this transaction and that others may wait for."""
         self.given_up: list[bytes] = []
         """Ids of jobs whose unfinished children are to be cancelled since this transaction."""
+        self.notices: list[tuple[str, float, bytes]] = []
+        """What a worker is to tell, as ``notices.py`` packs it."""
         self._tally: dict[tuple[int, int], int] = {}
         self._keyed: dict[tuple[str, str, tuple[str, ...]], int] = {}
 
@@ -110,7 +126,11 @@ class Write:
         return {lane: -number for (lane, state), number in self._tally.items() if state == RUNNING and number < 0}
 
     def flush_counts(self) -> None:
-        """Write the noted differences; the last thing before the commit."""
+        """Write the noted differences, and the notices; the last thing before the commit."""
+        if self.notices:
+            self.run_chunks(_NOTICES, "(?, ?, ?)", "", (), self.notices)
+            self.bells.topics.add(Topic.NEWS)
+
         rows = [(lane, state, difference) for (lane, state), difference in self._tally.items() if difference]
         self.run_chunks(_COUNT, "(?, ?, ?)", _COUNT_TAIL, (), rows)
         touched = [lane for lane, state in self._tally if state == READY and KEYED <= lane < HELD]
@@ -132,6 +152,7 @@ update lanes set head = new.head from (
 where lanes.number = new.number and lanes.number between {KEYED} and {HELD - 1} and lanes.head is not new.head
 """
 
+_NOTICES = "insert into notices (task, at, packed) values "
 _COUNT = "insert into counters (lane, state, count) values "
 _COUNT_TAIL = " on conflict (lane, state) do update set count = count + excluded.count"
 

@@ -40,6 +40,7 @@ THEMES = (
     "lives",
     "malformed",
     "model",
+    "noticing",
     "ordering",
     "pausing",
     "pruning",

@@ -22,6 +22,7 @@ from cherga.testing.contract.limits import Limiting
 from cherga.testing.contract.listening import ListeningToJobs
 from cherga.testing.contract.lives import Lives
 from cherga.testing.contract.malformed import Malformed
+from cherga.testing.contract.noticing import Noticing
 from cherga.testing.contract.ordering import Ordering
 from cherga.testing.contract.pausing import Pausing, PausingArguments
 from cherga.testing.contract.pruning import Pruning
@@ -72,6 +73,7 @@ class BrokerContract(
     Pruning,
     KeptUnasked,
     ToldAlike,
+    Noticing,
     Inspecting,
     Declaring,
     Sharing,

@@ -1,0 +1,57 @@
+"""What is worth a notice when a broker has decided about a job by itself, and what is said of it. Pure."""
+
+from __future__ import annotations
+
+from cherga.rules.times import exact
+from cherga.words.job import JobError, JobState, Reason
+from cherga.words.notice import Notice
+from cherga.words.push import GROUP_TASK
+
+NOTICES_KEPT = 10_000
+"""Notices that nobody has told, at most; older ones go first."""
+TOLD_WITHIN = 7 * 86_400.0
+"""Seconds after which nobody is told any more."""
+
+AGAIN = (JobState.READY, JobState.SCHEDULED)
+
+
+def is_news(task: str, to: JobState, reason: Reason | None) -> bool:
+    """Whether anybody wants to hear of it: of ends, and of what a death took. A group says nothing that its members do not."""
+    return task != GROUP_TASK and (to.final or reason is Reason.CRASHED)
+
+
+def words_for(notice: Notice, crash_cap: int) -> str:
+    """What has become of the job, and what comes next: ``starts again, crash 1 of 3``."""
+    if notice.state in AGAIN:
+        return f"lost its worker process and starts again, {crash_of(notice.crashes, crash_cap)}"
+
+    why = f" ({notice.reason})" if notice.reason else ""
+    return f"{notice.state}{why}{f': {notice.message}' if notice.message else ''}"
+
+
+def error_of(notice: Notice) -> JobError | None:
+    """What went wrong; None for a job that was cancelled."""
+    if notice.state is JobState.CANCELLED:
+        return None
+
+    if notice.state is JobState.FAILED and notice.message:
+        return JobError((notice.error.type if notice.error else "Failed"), notice.message)
+
+    return notice.error
+
+
+def crash_of(crashes: int, cap: int) -> str:
+    """``crash 1 of 3``."""
+    return f"crash {crashes} of {max(cap, crashes)}"
+
+
+def next_words(state: JobState, reason: Reason | None, crashes: int, cap: int, wait: float) -> str:
+    """What comes next for a job that was taken back from a dead worker."""
+    if state.final:
+        return f"{state} ({reason})" if reason else str(state)
+
+    if reason is Reason.CRASHED:
+        when = f" in {exact(round(wait))}" if wait >= 1 else ""
+        return f"starts again{when}, {crash_of(crashes, cap)}"
+
+    return "was interrupted and starts again" if reason is Reason.INTERRUPTED else "had not begun, starts again"

@@ -1,0 +1,26 @@
+"""What a broker did with a job by itself, for a worker to tell: no worker wrote it, and no caller had the job in hand."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from cherga.words.job import JobError, JobState, Reason
+
+
+class Notice(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job was ended, or lost its process and is to run again. ``Broker.notices`` gives it, ``Broker.told`` takes it back."""
+
+    number: int = 0
+    """The broker's, to answer with."""
+    id: UUID
+    task: str
+    state: JobState
+    """Where the job went: ``ready`` and ``scheduled`` for one that is to run again."""
+    reason: Reason | None = None
+    message: str | None = None
+    attempt: int = 0
+    crashes: int = 0
+    error: JobError | None = None
+    """What the history says of the attempt that its process took with it."""
