@@ -17,7 +17,7 @@ def note(store: Store, row: JobRow, error: JobError | None = None) -> None:
         return
 
     number = store.next_number()
-    store.notices[number] = Notice(
+    store.news.notices[number] = Notice(
         number=number,
         id=row.id,
         task=row.task,
@@ -30,8 +30,8 @@ def note(store: Store, row: JobRow, error: JobError | None = None) -> None:
     )
     store.bells.strike(Topic.NEWS)
 
-    if len(store.notices) > NOTICES_KEPT:
-        told(store, [next(iter(store.notices))])
+    if len(store.news.notices) > NOTICES_KEPT:
+        told(store, [next(iter(store.news.notices))])
 
 
 def take(store: Store, session: str, tasks: Collection[str], limit: int) -> list[Notice]:
@@ -39,17 +39,21 @@ def take(store: Store, session: str, tasks: Collection[str], limit: int) -> list
     if not _lives(store, session):
         return []
 
-    free = (each for each in store.notices.values() if each.task in tasks and not _lives(store, store.tellers.get(each.number)))
+    free = (
+        each
+        for each in store.news.notices.values()
+        if each.task in tasks and not _lives(store, store.news.tellers.get(each.number))
+    )
     taken = [notice for _, notice in zip(range(limit), free, strict=False)]
-    store.tellers.update((each.number, session) for each in taken)
+    store.news.tellers.update((each.number, session) for each in taken)
     return taken
 
 
 def told(store: Store, numbers: Sequence[int]) -> None:
     """Forget these."""
     for number in numbers:
-        store.notices.pop(number, None)
-        store.tellers.pop(number, None)
+        store.news.notices.pop(number, None)
+        store.news.tellers.pop(number, None)
 
 
 def _lives(store: Store, session: str | None) -> bool:

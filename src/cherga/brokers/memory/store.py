@@ -49,6 +49,13 @@ class Orphans(Struct, frozen=True):
     message: str | None = None
 
 
+class Noticeboard(Struct):
+    """What is to be told, by number, and which sessions are telling it."""
+
+    notices: dict[int, Notice] = {}
+    tellers: dict[int, str] = {}
+
+
 class Store:
     """Everything one memory broker keeps. Its methods are called with ``lock`` held."""
 
@@ -91,9 +98,7 @@ class Store:
         self.schedules: dict[str, float | None] = {}
         self.definitions: dict[tuple[str, str], Definition] = {}
         self.shared: dict[str, Shared] = {}
-        self.notices: dict[int, Notice] = {}
-        self.tellers: dict[int, str] = {}
-        """Which session is telling a notice."""
+        self.news = Noticeboard()
         self._last_number = 0
 
     def next_number(self) -> int:
