@@ -182,3 +182,19 @@ def test_what_is_no_message_is_noticed_and_those_before_it_count(ends: tuple[Wir
     assert far.take() == [NewSession("here.2")]
     assert far.garbled
     assert far.receive() is None
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["gone", "held open by a child of it"])
+def test_all_that_a_process_said_last_is_heard_after_its_end(ends: tuple[Wire, Wire], held: bool) -> None:
+    """More than one reading gives."""
+    near, far = ends
+    far.socket.settimeout(None)  # as the supervisor has it
+    said = [LastWord(Settlement(UUID(int=n), n, n, JobState.SUCCEEDED, result=b"x" * 40_000)) for n in range(2)]
+
+    assert all(near.send(word) for word in said)
+
+    with near.socket.dup() if held else socket.socket():
+        near.socket.close()
+
+        assert far.rest() == said
+        assert far.rest() == []

@@ -196,7 +196,8 @@ class WorkerProcess:
 
     def _stop_listening(self) -> None:
         """The main thread ends the process. What came in this moment gets its time to finish."""
-        self._wire.socket.shutdown(socket.SHUT_RD)
+        with suppress(OSError):  # it is closed already
+            self._wire.socket.shutdown(socket.SHUT_RD)
 
     def _watch_for_the_end(self) -> None:
         while not self._stopped.wait(BURST_LOOK):

@@ -216,7 +216,10 @@ class Supervisor:
 
     def _bury(self, child: Child) -> None:
         code = child.process.wait()
-        self._hear_the_rest(child)
+
+        for message in child.wire.rest():
+            self._obey(child, message)
+
         self._children.remove(child)
         self._forget(child)
 
@@ -234,12 +237,6 @@ class Supervisor:
 
         if not (self._stopping or child.replace):
             self._start_another(child, code)
-
-    def _hear_the_rest(self, child: Child) -> None:
-        """What it said last may still be in its pipe."""
-        while not child.wire.garbled and (messages := child.receive()):
-            for message in messages:
-                self._obey(child, message)
 
     def _end_for_good(self, why: object) -> None:
         """The broker needs a person: new processes would be of no use, or make another file where the old one was."""
@@ -372,7 +369,7 @@ class Supervisor:
     # --- the broker, once a worker process has told where it is
 
     def _open_broker(self, hello: Hello) -> None:
-        if self._broker is not None or self._stopping:
+        if self._broker is not None or self._code is Exit.BROKER:
             return
 
         try:

@@ -129,6 +129,16 @@ class Wire:
         """The messages that have come whole; never waits for the rest of one. None when the other end is gone."""
         return self._whole_messages() if self._take_in(socket.MSG_DONTWAIT) else None
 
+    def rest(self) -> list[Message]:
+        """All that is still there, once the process at the other end is gone, though another may hold that end open."""
+        seen = -1
+
+        while seen < len(self._buffer):
+            seen = len(self._buffer)
+            self._take_in(socket.MSG_DONTWAIT)
+
+        return self._whole_messages()
+
     def _take_in(self, flags: int = 0) -> bool:
         """False when nothing will come any more."""
         try:
