@@ -66,10 +66,10 @@ class Site:
             thread.join()
             self.cherga.close()
 
-    def get(self, path: str, **headers: str) -> HTTPResponse:
+    def get(self, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
         """The answer, with its body still to be read; closing it hangs up."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         return connection.getresponse()
 
     def get_json(self, path: str, **headers: str) -> dict[str, Any]:

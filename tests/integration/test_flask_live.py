@@ -176,7 +176,7 @@ def test_a_server_with_one_thread_is_not_held_up_by_streams() -> None:
 
 
 def test_the_script_is_served_for_good_under_its_versioned_address(site: Site) -> None:
-    path = site.render("{{ cherga_script() }}").split('"')[1]
+    path = site.render("{{ cherga_script() }}").split('src="')[1].split('"')[0]
 
     with site.get(path) as answer:
         assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
@@ -224,3 +224,28 @@ def test_a_stream_follows_a_job_that_another_process_keeps_in_a_file(tmp_path: P
         site.hand.end()
 
         assert [told["state"] for told in news][-1] == "succeeded"
+
+
+def test_the_usual_look_is_a_style_sheet_of_the_site(site: Site) -> None:
+    path = site.render("{{ cherga_script() }}").split('href="')[1].split('"')[0]
+
+    with site.get(path) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
+        assert "max-age=31536000" in answer.headers["Cache-Control"]
+
+
+def test_a_job_is_cancelled_by_a_post_with_the_token_in_its_header(site: Site) -> None:
+    token = site.render("{{ cherga_token(job, cancel=True) }}")
+    path = f"/cherga/live/{site.job.id}/cancel"
+
+    with site.get(f"{path}?token={token}", method="POST") as answer:
+        assert answer.status == 403
+
+    with site.get(path, Cherga_Token=token) as answer:
+        assert answer.status == 405
+
+    with site.get(path, method="POST", Cherga_Token=token) as answer:
+        assert answer.status == 200
+
+    assert site.job.refresh().status == "cancelled"

@@ -36,6 +36,9 @@ class Stage:
     def ask(self, **asked: Any) -> Answer:
         return self.endpoint.answer(Asked(**{"id": str(self.job.id), "token": self.token} | asked))
 
+    def cancel(self, token: str, **asked: Any) -> Answer:
+        return self.endpoint.cancel(Asked(**{"id": str(self.job.id), "token": token} | asked))
+
     def tell(self, **asked: Any) -> dict[str, Any]:
         answer = self.ask(**asked)
         assert answer.status == 200
@@ -66,7 +69,7 @@ def test_a_visitor_with_a_token_sees_how_the_job_stands() -> None:
 def test_arguments_and_tracebacks_are_never_told() -> None:
     assert set(Stage().tell()) == {
         "job", "position", "state", "final", "reason", "progress", "description", "message", "meta", "logs", "values", "mode",
-        "retry_ms",
+        "retry_ms", "stopping", "may_cancel",
     }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def make_job(description: str = "Exporting posts…") -> tuple[Job[None], Hand]:
 def test_the_element_shows_the_job_before_any_script_runs() -> None:
     job, hand = make_job()
     hand.claim()
-    hand.progress(1, 3)
+    hand.progress(1, 3, "page 1")
 
     parts = Parts(write_progress(job.refresh(), "/cherga/live/7", "signed", {}))
     name, attributes = parts.tags[0]
@@ -47,8 +47,9 @@ def test_the_element_shows_the_job_before_any_script_runs() -> None:
     assert name == "cherga-progress"
     assert attributes == {
         "job": str(job.id), "src": "/cherga/live/7", "token": "signed", "state": "running", "percent": "33", "role": "status",
+        "look": "usual",
     }  # fmt: skip
-    assert parts.text.split() == ["Exporting", "posts…", "33%"]
+    assert parts.text.split() == ["Exporting", "posts…", "33%", "Running", "1", "/", "3", "page", "1", "Cancel"]
     assert ("progress", {"data-cherga": "bar", "max": "100", "value": "33", "aria-label": "Exporting posts…"}) in parts.tags
 
 
@@ -56,7 +57,7 @@ def test_nothing_that_a_job_says_can_leave_its_place() -> None:
     job, _ = make_job(HOSTILE)
     parts = Parts(write_progress(job, HOSTILE, HOSTILE, {"title": HOSTILE, "data_text_ready": HOSTILE}))
 
-    assert [name for name, _ in parts.tags] == ["cherga-progress", "span", "progress", "span", "span"]
+    assert [name for name, _ in parts.tags] == ["cherga-progress", "span", "span", "progress", "span", "span", "span", "button"]
     assert parts.tags[0][1]["title"] == HOSTILE
     assert parts.text.count(HOSTILE) == 2
 
@@ -82,11 +83,39 @@ def test_the_words_for_a_state_come_from_the_page() -> None:
     assert "Fertig.</span>" not in html
 
 
-def test_a_job_without_a_total_has_a_bar_that_only_moves() -> None:
-    job, _ = make_job()
+def bar_of(job: Job[None]) -> dict[str, str | None]:
     (bar,) = [attributes for name, attributes in Parts(write_progress(job, "/", "", {})).tags if name == "progress"]
+    return bar
 
-    assert "value" not in bar
+
+def test_only_a_job_that_runs_without_a_total_has_a_bar_that_moves() -> None:
+    job, hand = make_job()
+    assert bar_of(job)["value"] == "0"
+
+    hand.claim()
+    assert "value" not in bar_of(job.refresh())
+
+    hand.end(JobState.FAILED)
+    assert bar_of(job.refresh())["value"] == "0"
+
+
+@pytest.mark.parametrize(("state", "words"), [(JobState.SUCCEEDED, "Done"), (JobState.FAILED, "Failed")])
+def test_how_the_job_ended_is_said_in_words(state: JobState, words: str) -> None:
+    job, hand = make_job()
+    assert ">Waiting</span>" in write_progress(job, "/", "", {})
+
+    hand.claim()
+    hand.end(state)
+    assert f">{words}</span>" in write_progress(job.refresh(), "/", "", {})
+
+
+def test_whoever_cancelled_the_job_is_quoted_unless_the_page_has_words_of_its_own() -> None:
+    job, _ = make_job()
+    job.cancel("account closed")
+    job.refresh()
+
+    assert ">Cancelled: account closed</span>" in write_progress(job, "/", "", {})
+    assert ">Abgebrochen.</span>" in write_progress(job, "/", "", {"data_text_cancelled": "Abgebrochen."})
 
 
 def test_percents_are_rounded_down_and_success_is_always_100() -> None:
@@ -113,9 +142,10 @@ def test_what_is_no_name_of_an_attribute_is_refused(name: str) -> None:
         write_progress(job, "/", "", {name: "x"})
 
 
-def test_the_script_is_loaded_without_holding_up_the_page() -> None:
-    ((name, attributes),) = Parts(write_script("/cherga/element.js?v=1", {"nonce": "abc", "class_": "x"})).tags
+def test_script_and_look_are_loaded_and_the_script_does_not_hold_up_the_page() -> None:
+    look, (name, attributes) = Parts(write_script("/cherga/element.js?v=1", "/look.css", {"nonce": "abc", "class_": "x"})).tags
 
+    assert look == ("link", {"rel": "stylesheet", "href": "/look.css", "nonce": "abc"})
     assert name == "script"
     assert attributes == {"src": "/cherga/element.js?v=1", "defer": None, "nonce": "abc", "class": "x"}
 
@@ -123,7 +153,8 @@ def test_the_script_is_loaded_without_holding_up_the_page() -> None:
 def test_the_script_is_small_and_needs_no_exception_from_a_content_security_policy() -> None:
     script = ELEMENT.decode()
 
-    assert len(ELEMENT) < 6_000
+    assert len(ELEMENT) < 7_000
+    assert '"succeeded":"Done"' in script
     assert len(VERSION) == 12
     assert not [
         word for word in ("eval(", "new Function", "innerHTML", "insertAdjacentHTML", ".style", "import ") if word in script

@@ -29,6 +29,8 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
     position: int
     state: JobState
     final: bool
+    stopping: bool = False
+    """It runs, and somebody asked that it stops."""
     reason: Reason | None = None
     progress: Progress | None = None
     """How far the job itself is; of a group, how far its members are together."""
@@ -70,6 +72,7 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
             "position": self.position,
             "state": self.state.value,
             "final": self.final,
+            "stopping": self.stopping,
             "reason": self.reason and self.reason.value,
             "progress": progress
             and {"done": progress.done, "total": progress.total, "percent": progress.percent, "note": progress.note},
@@ -191,6 +194,7 @@ def _update(sight: Sight, source: Source) -> LiveUpdate:
         position=max(last, sight.after),
         state=job.status,
         final=job.status.final,
+        stopping=sight.job.cancel_requested and not job.status.final,
         reason=job.reason,
         progress=sight.of_group if of_group else job.progress,
         of_group=of_group,

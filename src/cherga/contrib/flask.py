@@ -16,7 +16,7 @@ from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.contrib.flask_config import check_files, queue_file, read_config
 from cherga.web.live import TOKEN_HEADER, Asked, LiveEndpoint
-from cherga.web.markup import ELEMENT, VERSION, write_progress, write_script
+from cherga.web.markup import ELEMENT, LOOK, VERSION, write_progress, write_script
 from cherga.web.settings import LiveSettings, count_streams
 from cherga.words.errors import ConfigError
 
@@ -115,7 +115,9 @@ def _secrets(app: Flask, live: LiveSettings) -> Sequence[str | bytes]:
 def _add_live(app: Flask, endpoint: LiveEndpoint) -> None:
     pages = Blueprint("cherga", __name__, url_prefix=_as_path(endpoint.settings.prefix))
     pages.add_url_rule("/live/<job_id>", "live", _show_job(endpoint))
-    pages.add_url_rule("/element.js", "element", _show_script)
+    pages.add_url_rule("/live/<job_id>/cancel", "cancel", _cancel_job(endpoint), methods=["POST"])
+    pages.add_url_rule("/element.js", "element", _show_file(ELEMENT, "text/javascript"))
+    pages.add_url_rule("/element.css", "look", _show_file(LOOK, "text/css"))
     app.register_blueprint(pages)
     app.jinja_env.globals.update(_template_functions(app, endpoint))
 
@@ -142,35 +144,53 @@ def _show_job(endpoint: LiveEndpoint) -> Callable[[str], Response]:
     return show_job
 
 
-def _show_script() -> BaseResponse:
-    response = Response(ELEMENT, content_type="text/javascript; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
-    response.cache_control.public = True
-    response.cache_control.max_age = ONE_YEAR if request.args.get("v") == VERSION else 300
-    response.set_etag(VERSION)
-    return response.make_conditional(request)
+def _cancel_job(endpoint: LiveEndpoint) -> Callable[[str], Response]:
+    def cancel_job(job_id: str) -> Response:
+        # The header alone: no other site can make a browser send it, and so no form of another site cancels anything.
+        answer = endpoint.cancel(Asked(id=job_id, token=request.headers.get(TOKEN_HEADER, "")))
+        return Response(answer.body, answer.status, answer.headers)
+
+    return cancel_job
+
+
+def _show_file(content: bytes, kind: str) -> Callable[[], BaseResponse]:
+    def show_file() -> BaseResponse:
+        response = Response(content, content_type=f"{kind}; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
+        response.cache_control.public = True
+        response.cache_control.max_age = ONE_YEAR if request.args.get("v") == VERSION else 300
+        response.set_etag(VERSION)
+        return response.make_conditional(request)
+
+    return show_file
 
 
 # --- templates
 
 
 def _template_functions(app: Flask, endpoint: LiveEndpoint) -> dict[str, Callable[..., Any]]:
-    def cherga_token(job: Job[Any]) -> str:
-        """A token that admits whoever holds it to the progress of this job."""
+    def cherga_token(job: Job[Any], cancel: bool = False) -> str:
+        """A token that admits whoever holds it to the progress of this job, and with ``cancel`` lets them cancel it."""
         if not _secrets(app, endpoint.settings):
             raise ConfigError('expected app.config["SECRET_KEY"] (or CHERGA.live.secret) to sign tokens with; there is none')
 
-        return endpoint.issue(job.id)
+        return endpoint.issue(job.id, cancel)
 
-    def cherga_progress(job: Job[Any] | None, caller: Callable[[], str] | None = None, **attributes: Any) -> Markup:
-        """The element about a job; ``{% call %}`` gives it other content than the usual. Nothing for a job not kept."""
+    def cherga_progress(
+        job: Job[Any] | None, caller: Callable[[], str] | None = None, cancel: bool = False, **attributes: Any
+    ) -> Markup:
+        """The element about a job; ``{% call %}`` gives it other content than the usual. Nothing for a job not kept.
+
+        With ``cancel`` the visitor may cancel the job.
+        """
         if job is None:
             return Markup()
 
         src = url_for("cherga.live", job_id=job.id)
-        return Markup(write_progress(job, src, cherga_token(job), attributes, caller() if caller else None))
+        return Markup(write_progress(job, src, cherga_token(job, cancel), attributes, caller() if caller else None))
 
     def cherga_script(**attributes: Any) -> Markup:
-        """The tag that loads the script of the element."""
-        return Markup(write_script(url_for("cherga.element", v=VERSION), attributes))
+        """The tags that load the element's script and its usual look."""
+        script, look = (url_for(f"cherga.{name}", v=VERSION) for name in ("element", "look"))
+        return Markup(write_script(script, look, attributes))
 
     return {"cherga_token": cherga_token, "cherga_progress": cherga_progress, "cherga_script": cherga_script}

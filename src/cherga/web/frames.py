@@ -23,9 +23,10 @@ encode_json = msgspec.json.Encoder(enc_hook=str).encode
 class Frames:
     """Turns updates into events. The id of an event is its position, so a client that comes back says where it stopped."""
 
-    def __init__(self, clock: Clock, settings: LiveSettings) -> None:
+    def __init__(self, clock: Clock, settings: LiveSettings, may_cancel: bool = False) -> None:
         self._clock = clock
         self._settings = settings
+        self._may_cancel = may_cancel
         self._seen: LiveUpdate | None = None
         self._opened_at = self._sent_at = clock.monotonic()
         self.over = False
@@ -42,10 +43,10 @@ class Frames:
 
     def _frame(self, update: LiveUpdate, now: float) -> bytes:
         if self._seen is None:
-            return RETRY + encode_event(update)
+            return RETRY + encode_event(update, self._may_cancel)
 
         if update.differs(self._seen):
-            return encode_event(update)
+            return encode_event(update, self._may_cancel)
 
         return HEARTBEAT if now - self._sent_at >= self._settings.heartbeat else b""
 
@@ -81,12 +82,12 @@ def _run(watch: Watch, frames: Frames) -> Generator[bytes, None, None]:
         return  # the client comes back, and is then told what is wrong with the status of that answer
 
 
-def encode_event(update: LiveUpdate) -> bytes:
+def encode_event(update: LiveUpdate, may_cancel: bool = False) -> bytes:
     """One event; the last one of a job is called ``end``."""
     kind = b"event: end\n" if update.over else b""
-    return b"%bid: %d\ndata: %b\n\n" % (kind, update.position, encode_json(describe(update)))
+    return b"%bid: %d\ndata: %b\n\n" % (kind, update.position, encode_json(describe(update, may_cancel)))
 
 
-def describe(update: LiveUpdate) -> dict[str, Any]:
+def describe(update: LiveUpdate, may_cancel: bool = False) -> dict[str, Any]:
     """What a browser is told. ``final`` means here that nothing more will come."""
-    return {**update.public(), "final": update.over}
+    return {**update.public(), "final": update.over, "may_cancel": may_cancel}

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from cherga.client.cancelling import cancel
 from cherga.client.handle import Source
 from cherga.client.live import LiveUpdate, Watch, look
 from cherga.web.frames import Frames, Stream, describe, encode_json
@@ -62,9 +63,9 @@ class LiveEndpoint:
         self._source = source
         self._secrets = secrets
 
-    def issue(self, id: UUID) -> str:
-        """A token that admits to one job."""
-        return self._pass().issue(id)
+    def issue(self, id: UUID, cancel: bool = False) -> str:
+        """A token that admits to one job; with ``cancel`` it also allows to cancel it."""
+        return self._pass().issue(id, cancel)
 
     def answer(self, asked: Asked) -> Answer:
         """Look at the job and say how it stands: as a stream where one is wanted and can be borne, else as JSON."""
@@ -83,15 +84,33 @@ class LiveEndpoint:
         except BrokerError:
             return _refuse(503, "the job cannot be looked at just now", {"Retry-After": "2"})
 
+        may_cancel = self._pass().may_cancel(asked.token, id)
         seat = self.seats.take(id, asked.max_streams) if STREAM_TYPE in asked.accept else None
-        return self._stream(asked, id, seat) if seat else self._tell(asked, update)
+        return self._stream(asked, id, seat, may_cancel) if seat else self._tell(asked, update, may_cancel)
 
-    def _stream(self, asked: Asked, id: UUID, seat: Seat) -> Answer:
+    def cancel(self, asked: Asked) -> Answer:
+        """Cancel the job where the token allows it. What runs is asked to stop, and what has ended stays as it is."""
+        id = _read_id(asked.id)
+
+        if id is None:
+            return _refuse(404, "no such job")
+
+        if not (self._admits(asked.token, id) and self._pass().may_cancel(asked.token, id)):
+            return _refuse(403, "expected a token that allows to cancel this job and is not too old")
+
+        try:
+            touched = cancel(self._source, [id], self.settings.cancel_message, family=True)
+        except BrokerError:
+            return _refuse(503, "the job cannot be cancelled just now", {"Retry-After": "2"})
+
+        return Answer(200, {**_ALWAYS, "Content-Type": "application/json"}, encode_json({"cancelled": id in touched}))
+
+    def _stream(self, asked: Asked, id: UUID, seat: Seat, may_cancel: bool) -> Answer:
         watch = Watch(self._source, id, _read_position(asked), pulse=self.settings.heartbeat)
-        stream = Stream(watch, Frames(self._source.clock, self.settings), seat)
+        stream = Stream(watch, Frames(self._source.clock, self.settings, may_cancel), seat)
         return Answer(200, {**_ALWAYS, "Content-Type": STREAM_TYPE, "Cache-Control": "no-store, no-transform"}, stream)
 
-    def _tell(self, asked: Asked, update: LiveUpdate) -> Answer:
+    def _tell(self, asked: Asked, update: LiveUpdate, may_cancel: bool) -> Answer:
         mode = "stream" if self.seats.any_left(update.job_id, asked.max_streams) else "poll"
         tag = f'W/"{update.mark}-{mode}"'
         headers = {**_ALWAYS, "Content-Type": "application/json", "ETag": tag}
@@ -99,7 +118,7 @@ class LiveEndpoint:
         if tag in [known.strip() for known in asked.if_none_match.split(",")]:
             return Answer(304, headers, b"")
 
-        body = {**describe(update), "mode": mode, "retry_ms": _retry_ms(update, _read_position(asked))}
+        body = {**describe(update, may_cancel), "mode": mode, "retry_ms": _retry_ms(update, _read_position(asked))}
         return Answer(200, headers, encode_json(body))
 
     def _admits(self, token: str, id: UUID) -> bool:

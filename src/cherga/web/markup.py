@@ -9,35 +9,68 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from cherga.client.handle import Job
-from cherga.words.job import JobState
+from msgspec import json
 
-ELEMENT = files("cherga.web").joinpath("static/element.js").read_bytes()
+from cherga.client.handle import Job
+from cherga.words.job import JobState, Progress
+
+WORDS = {
+    "scheduled": "Waiting for its time",
+    "ready": "Waiting",
+    "blocked": "Waiting for other work",
+    "running": "Running",
+    "stopping": "Stopping…",
+    "succeeded": "Done",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+    "cancel": "Cancel",
+}
+"""What the usual look says where the page does not say it itself, with ``data-text-…``."""
+
+
+_COMMENT = re.compile(r"(?:^|\s)//\s.*$")
+
+
+def _squeeze(text: str) -> str:
+    """The same without indentation, empty lines, and comments at the ends of lines."""
+    lines = (_COMMENT.sub("", line).strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def _read(name: str) -> str:
+    return files("cherga.web").joinpath(f"static/{name}").read_text(encoding="utf-8")
+
+
+ELEMENT = _squeeze(_read("element.js")).replace("WORDS = {};", f"WORDS = {json.encode(WORDS).decode()};").encode()
 """The script that brings ``<cherga-progress>`` to life."""
 
-VERSION = hashlib.blake2b(ELEMENT, digest_size=6).hexdigest()
-"""Changes with the script; as a query it makes the script's address good for ever."""
+LOOK = _squeeze(_read("element.css")).encode()
+"""The style sheet of its usual look."""
+
+VERSION = hashlib.blake2b(ELEMENT + LOOK, digest_size=6).hexdigest()
+"""Changes with the script or the style sheet; as a query it makes their addresses good for ever."""
 
 _NAME = re.compile(r"[A-Za-z_:][\w:.-]*")
 
 
 def write_progress(job: Job[Any], src: str, token: str, attributes: Mapping[str, Any], content: str | None = None) -> str:
-    """The element about a job as it stands. ``content`` is trusted HTML; without it there is a description and a bar."""
+    """The element about a job as it stands. ``content`` is trusted HTML; without it the element has its usual look."""
     percent = percent_of(job)
     own = {"job": job.id, "src": src, "token": token, "state": job.status.value, "percent": percent}
     named = {_attribute_name(name): value for name, value in attributes.items()}
 
     if content is None:
-        own["role"] = "status"
-        content = _write_content(job, percent, str(named.get(f"data-text-{job.status.value}") or job.message or ""))
+        own |= {"role": "status", "look": "usual"}
+        content = _write_content(job, percent, {**WORDS, **_texts_in(named)})
 
     return f"<cherga-progress{write_attributes(own | named)}>{content}</cherga-progress>"
 
 
-def write_script(src: str, attributes: Mapping[str, Any]) -> str:
-    """The tag that loads the script; the page is not held up by it."""
+def write_script(src: str, look: str, attributes: Mapping[str, Any]) -> str:
+    """The tags that load the script, by which the page is not held up, and the style sheet of the usual look."""
     named = {_attribute_name(name): value for name, value in attributes.items()}
-    return f"<script{write_attributes({'src': src, 'defer': True, **named})}></script>"
+    sheet = write_attributes({"rel": "stylesheet", "href": look, "nonce": named.get("nonce")})
+    return f"<link{sheet}><script{write_attributes({'src': src, 'defer': True, **named})}></script>"
 
 
 def percent_of(job: Job[Any]) -> int | None:
@@ -68,13 +101,45 @@ def _attribute_name(name: str) -> str:
     return written
 
 
-def _write_content(job: Job[Any], percent: int | None, message: str) -> str:
-    description = escape(job.description or "")
-    shown = "" if percent is None else f"{percent}%"
-    bar = {"data-cherga": "bar", "max": 100, "value": 0 if percent is None and job.status.final else percent}
-    bar["aria-label"] = job.description
+def _texts_in(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """The page's own words, by what they are for."""
+    prefix = "data-text-"
+    return {name.removeprefix(prefix): str(value) for name, value in attributes.items() if name.startswith(prefix)}
 
-    return (
-        f'<span data-cherga="description">{description}</span> <progress{write_attributes(bar)}></progress> '
-        f'<span data-cherga="percent" aria-live="off">{shown}</span> <span data-cherga="message">{escape(message)}</span>'
+
+def _write_content(job: Job[Any], percent: int | None, words: Mapping[str, str]) -> str:
+    """The usual look; the script shows the button where the token allows it."""
+    progress = None if job.status.final else job.progress
+    bar = {"data-cherga": "bar", "max": 100, "value": _filled(job, percent), "aria-label": job.description}
+
+    return " ".join(
+        (
+            _write_part("description", job.description or ""),
+            _write_part("percent", "" if percent is None else f"{percent}%", live="off"),
+            f"<progress{write_attributes(bar)}></progress>",
+            _write_part("status", _status(job, words)),
+            _write_part("count", _count(progress) if progress else "", live="off"),
+            _write_part("note", progress.note if progress else "", live="off"),
+            f'<button type="button" data-cherga="cancel" hidden>{escape(words["cancel"])}</button>',
+        )
     )
+
+
+def _filled(job: Job[Any], percent: int | None) -> int | None:
+    """How full the bar is; None where it runs and nobody knows."""
+    return 0 if percent is None and job.status is not JobState.RUNNING else percent
+
+
+def _status(job: Job[Any], words: Mapping[str, str]) -> str:
+    state = job.status.value
+    said = f": {job.message}" if job.message and words[state] == WORDS[state] else ""
+    return words[state] + said
+
+
+def _count(progress: Progress) -> str:
+    done = f"{progress.done:,.10g}"
+    return done if progress.total is None else f"{done} / {progress.total:,.10g}"
+
+
+def _write_part(name: str, text: str, live: str | None = None) -> str:
+    return f"<span{write_attributes({'data-cherga': name, 'aria-live': live})}>{escape(text)}</span>"

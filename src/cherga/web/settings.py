@@ -37,6 +37,8 @@ class LiveSettings(Struct, frozen=True, kw_only=True):
     """After this long the server ends a stream; the browser goes on with another one where it stopped."""
     heartbeat: float = 15.0
     """After this long without news a comment is sent, so that a client which has gone is noticed."""
+    cancel_message: str = "cancelled by the visitor"
+    """Kept with a job that somebody cancelled in the page."""
     token_max_age: float = 86_400.0
     """How long a token admits."""
     secret: str | None = None

@@ -1,6 +1,8 @@
-// <cherga-progress job src token> shows how far a background job is.
+/* <cherga-progress job src token> shows how far a background job is. */
 (() => {
-  const PARTS = [["span", "description"], ["progress", "bar"], ["span", "percent"], ["span", "message"]];
+  const PARTS = ["span description", "span percent", "progress bar", "span status", "span count", "span note", "button cancel"];
+  const WAITING = ["scheduled", "ready", "blocked"];
+  const WORDS = {}; // put in by the server
   let streams = 0; // open on this page: a browser has six connections for a site
 
   class ChergaProgress extends HTMLElement {
@@ -16,7 +18,10 @@
     connectedCallback() {
       if (!this.firstElementChild && !this.textContent.trim()) this.#furnish();
       if (!this.hasAttribute("role") && !this.querySelector("[role=status]")) this.#set("role", "status");
-      for (const node of this.#parts("percent")) node.ariaLive = "off"; // too often to be read aloud
+      for (const part of ["percent", "count", "note"]) { // too often to be read aloud
+        for (const node of this.#parts(part)) node.ariaLive = "off";
+      }
+      for (const node of this.#parts("cancel")) node.onclick = () => this.#cancel();
       if (this.matches("[live=off], [state=succeeded], [state=failed], [state=cancelled]")) return;
       document.addEventListener("visibilitychange", this.#turn);
       this.#turn();
@@ -39,10 +44,31 @@
     #ask(accept) { // no EventSource: the token is a header, for addresses are logged
       this.#stop();
       const { signal } = this.#request = new AbortController();
-      const address = new URL(this.getAttribute("src"), document.baseURI);
+      const address = this.#address();
       address.searchParams.set("after", this.#after);
-      const headers = { Accept: accept, "If-None-Match": this.#etag, "Cherga-Token": this.getAttribute("token") };
-      return fetch(address, { headers, signal });
+      return fetch(address, { headers: this.#headers({ Accept: accept, "If-None-Match": this.#etag }), signal });
+    }
+
+    #address() {
+      return new URL(this.getAttribute("src"), document.baseURI);
+    }
+
+    #headers(more) {
+      return { ...more, "Cherga-Token": this.getAttribute("token") };
+    }
+
+    async #cancel() {
+      const address = this.#address();
+      address.pathname += "/cancel";
+      this.#halt(true);
+      const answer = await fetch(address, { method: "POST", headers: this.#headers() }).catch(() => null);
+      if (!answer?.ok) this.#halt(false); // and it may be tried again
+      else if (!this.matches("[state=succeeded], [state=failed], [state=cancelled]")) this.#look();
+    }
+
+    #halt(on) {
+      for (const node of this.#parts("cancel")) node.disabled = on;
+      if (on) this.#fill("status", this.#word("stopping"));
     }
 
     async #look() {
@@ -111,18 +137,34 @@
       this.#set("state", news.state);
       this.#set("percent", percent);
       this.#fill("percent", percent, "{}%");
-      this.#fill("note", news.progress?.note);
+      this.#fill("count", news.final || !news.progress ? "" : count(news.progress));
+      this.#fill("note", news.final ? "" : news.progress?.note);
       this.#fill("message", this.getAttribute(`data-text-${news.state}`) ?? news.message);
+      this.#fill("status", this.#status(news));
       if (news.description) this.#fill("description", news.description);
       for (const bar of this.#parts("bar")) {
-        if (exact === null && !news.final) bar.removeAttribute("value");
-        else bar.value = bar.max * exact / 100;
+        if (exact !== null || news.final || WAITING.includes(news.state)) bar.value = bar.max * exact / 100;
+        else bar.removeAttribute("value");
+      }
+      for (const node of this.#parts("cancel")) {
+        node.hidden = news.final || !news.may_cancel;
+        node.disabled = news.stopping;
       }
       if (news.final) this.disconnectedCallback();
       for (const name of news.final ? ["update", "end"] : ["update"]) {
         this.dispatchEvent(new CustomEvent(`cherga-${name}`, { detail: news, bubbles: true }));
       }
       return news.final;
+    }
+
+    #word(name) {
+      return this.getAttribute(`data-text-${name}`) ?? WORDS[name];
+    }
+
+    #status(news) {
+      const name = news.stopping ? "stopping" : news.state;
+      const said = news.message && !this.hasAttribute(`data-text-${name}`) ? `: ${news.message}` : "";
+      return this.#word(name) + said;
     }
 
     #fill(part, value, form = "{}") {
@@ -141,13 +183,20 @@
     }
 
     #furnish() {
-      for (const [tag, part] of PARTS) {
+      this.#set("look", "usual");
+      for (const [tag, part] of PARTS.map((each) => each.split(" "))) {
         const node = this.appendChild(document.createElement(tag));
         node.dataset.cherga = part;
         if (part === "bar") node.max = 100;
+        if (part === "cancel") Object.assign(node, { type: "button", hidden: true, textContent: this.#word("cancel") });
         this.append(" ");
       }
     }
+  }
+
+  function count({ done, total }) {
+    const [some, all] = [done, total].map((number) => number?.toLocaleString(document.documentElement.lang || undefined));
+    return total === null ? some : `${some} / ${all}`;
   }
 
   customElements.get("cherga-progress") || customElements.define("cherga-progress", ChergaProgress);
