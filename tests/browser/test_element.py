@@ -165,7 +165,7 @@ def test_a_stream_moves_the_element_to_its_end_without_a_reload(visit: Visit) ->
         visit.site.hand.progress(done, 4)
         visit.wait(state="running", percent=str(25 * done))
 
-    assert visit.text() == "Working… 75%"
+    assert visit.text() == "Working… 75% Running 3 / 4"
     assert visit.page.evaluate("document.querySelector('progress').value") == 75
 
     visit.site.hand.end()
@@ -212,7 +212,13 @@ def test_an_empty_element_furnishes_itself(visit: Visit) -> None:
     visit.open()
     visit.wait(state="ready")
 
-    assert visit.text() == "Working…"
+    assert visit.text() == "Working… Waiting"
+    assert visit.page.locator("cherga-progress > progress[value='0']").count() == 1
+
+    visit.site.hand.claim()
+    visit.wait(state="running")
+
+    assert visit.text() == "Working… Running"
     assert visit.page.locator("cherga-progress > progress:not([value])").count() == 1
 
 
@@ -296,7 +302,7 @@ def test_an_element_that_is_switched_off_asks_nothing(visit: Visit) -> None:
     visit.open()
     visit.skip()
 
-    assert visit.text() == "Working…"
+    assert visit.text() == "Working… Waiting"
     assert visit.asked == []
 
 
@@ -318,3 +324,87 @@ def test_an_element_that_is_taken_off_the_page_hangs_up(visit: Visit) -> None:
     visit.page.evaluate("document.querySelector('cherga-progress').remove()")
 
     visit.until(visit.seat_is_free, "the stream was closed")
+
+
+@staged("{{ cherga_progress(job, cancel=True) }}")
+def test_a_visitor_who_may_cancels_the_job_by_the_keyboard_alone(visit: Visit) -> None:
+    visit.open()
+    visit.wait(state="ready", mode="stream")
+    visit.site.hand.claim()
+    visit.wait(state="running")
+    visit.page.keyboard.press("Tab")
+    visit.page.keyboard.press("Enter")
+    visit.until(lambda: "Stopping…" in visit.text(), "the page says that the job is asked to stop")
+
+    assert visit.page.locator("button").is_disabled()
+    assert visit.site.job.refresh().row.cancel_requested
+
+    visit.site.hand.end(JobState.CANCELLED)
+    visit.wait(state="cancelled")
+    assert "Cancelled" in visit.text()
+    assert not visit.page.locator("button").is_visible()
+
+
+@staged(USUAL)
+def test_who_may_not_cancel_is_shown_no_button(visit: Visit) -> None:
+    visit.open()
+    visit.wait(state="ready", mode="stream")
+
+    assert not visit.page.locator("button").is_visible()
+
+
+LUMINANCE = """
+(element) => {
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const light = (colour) => {
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((part) => {
+      const share = part / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const bar = element.querySelector("progress"), style = getComputedStyle(bar);
+  const page = light(document.documentElement.matches("[data-dark]") ? "#121212" : "#ffffff");
+  const ratio = (one, other) => (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+  return [ratio(light(style.borderTopColor), page), ratio(light(style.getPropertyValue("color")), page)];
+}
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("end", [None, JobState.SUCCEEDED, JobState.FAILED])
+@staged(USUAL)
+def test_bar_and_border_stand_out_from_a_light_and_a_dark_page(visit: Visit, dark: bool, end: JobState | None) -> None:
+    visit.page.emulate_media(color_scheme="dark" if dark else "light")
+    visit.site.hand.claim()
+    visit.site.hand.progress(1, 2)
+
+    if end is not None:
+        visit.site.hand.end(end)
+
+    visit.open()
+    visit.page.evaluate(
+        "(dark) => { const root = document.documentElement; root.style.colorScheme = 'light dark'; "
+        "root.toggleAttribute('data-dark', dark) }",
+        dark,
+    )
+    border, fill = visit.page.locator("cherga-progress").evaluate(LUMINANCE)
+
+    assert border >= 3
+    assert fill >= 3
+
+
+@staged(USUAL)
+def test_forced_colours_keep_bar_and_words(visit: Visit) -> None:
+    visit.page.emulate_media(forced_colors="active")
+    visit.site.hand.claim()
+    visit.site.hand.progress(1, 2)
+    visit.open()
+    visit.wait(state="running")
+    style = "(bar) => [getComputedStyle(bar).borderTopColor, getComputedStyle(bar).backgroundColor]"
+    border, background = visit.page.locator("progress").evaluate(style)
+
+    assert border != background
+    assert visit.text() == "Working… 50% Running 1 / 2"
