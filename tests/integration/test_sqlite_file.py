@@ -103,6 +103,42 @@ class TestOpening:
         with opened(file) as broker:
             assert len(broker.find(JobFilter())) == 6
 
+    def test_a_link_to_the_file_opens_it_and_what_becomes_of_either_is_seen(self, tmp_path: Path) -> None:
+        (tmp_path / "disk").mkdir()
+        file, link = tmp_path / "disk" / "jobs.db", tmp_path / "link.db"
+
+        with opened(file) as broker:
+            push_each(broker, 1)
+
+        link.symlink_to(file)
+
+        with opened(link) as broker, opened(file) as other:
+            push_each(broker, 1)
+            assert len(other.find(JobFilter())) == 2
+            link.unlink()
+
+            with pytest.raises(BrokerUnusable, match="is gone"):
+                push_each(broker, 1)
+
+            link.symlink_to(file)
+            push_each(broker, 1)
+            file.rename(tmp_path / "moved.db")
+
+            with pytest.raises(BrokerUnusable, match="is gone"):
+                push_each(broker, 1)
+
+    def test_a_file_that_is_taken_away_after_a_long_quiet_time_is_missed_at_once(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+
+        with opened(file) as broker:
+            push_each(broker, 1)
+            os.utime(tmp_path, (1, 1))
+            push_each(broker, 1)
+            file.rename(tmp_path / "moved.db")
+
+            with pytest.raises(BrokerUnusable, match="is gone"):
+                push_each(broker, 1)
+
     def test_a_relative_path_is_fixed_when_the_broker_is_made(self, tmp_path: Path) -> None:
         with contextlib.chdir(tmp_path):
             broker = SQLiteBroker("sqlite:///jobs.db", BrokerSettings())

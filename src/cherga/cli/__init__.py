@@ -24,6 +24,7 @@ COMMANDS = {
     "schedules": Entry("cherga.cli.schedules:schedules", "List, add, change, pause, resume, run and delete schedules."),
     "limits": Entry("cherga.cli.limits:limits", "List and change limits across all workers."),
     "workers": Entry("cherga.cli.workers:workers", "List the workers that are alive."),
+    "backup": Entry("cherga.cli.backup:backup", "Copy the queue to a file while it is in use."),
     "prune": Entry("cherga.cli.prune:prune", "Delete finished jobs whose time is over."),
     "completion": Entry("cherga.cli.completing:completion", "Let bash, zsh or fish complete commands, ids, tasks and queues."),
     "demo": Entry("cherga.cli.demo:demo", "Start the example application."),

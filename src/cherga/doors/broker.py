@@ -14,7 +14,8 @@ new jobs), ``BrokerUnusable`` (a person has to look).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol, Self
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
 from uuid import UUID
 
 from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
@@ -273,3 +274,16 @@ class Inspector(Protocol):
 
 class FullBroker(Broker, Inspector, Protocol):
     """Both sides in one class, as every shipped broker offers them."""
+
+
+@runtime_checkable
+class Copied(Protocol):
+    """What a broker has beside the promises of all when it keeps its jobs in one file."""
+
+    def back_up(self, to: Path, replace: bool = False) -> int:
+        """Copy the jobs as they stand at one moment to a private file, while others go on; return how many there are.
+
+        Afterwards the copy is there whole, or not at all. Raises ``ConfigError`` when the target does not fit, or is there
+        already and not to be replaced.
+        """
+        ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import apsw
 
 from cherga.brokers.sqlite import declare, leases, live, look, moves, notices, reap, tidy
 from cherga.brokers.sqlite.address import read_address
+from cherga.brokers.sqlite.backup import back_up
 from cherga.brokers.sqlite.claim import ANY_READY, NOTHING, claim
 from cherga.brokers.sqlite.coalesce import Coalescer
 from cherga.brokers.sqlite.door import Door
@@ -244,6 +246,11 @@ class SQLiteBroker:
     def families(self, ids: Sequence[UUID]) -> list[Family]:
         """The children of each of these jobs, taken together."""
         return self._read(lambda db: look.families(db, ids))
+
+    def back_up(self, to: Path, replace: bool = False) -> int:
+        """Copy the file while it is in use; return how many jobs are in the copy."""
+        store = self._store
+        return back_up(store.read, store.path, to, replace)
 
     @property
     def _store(self) -> Store:

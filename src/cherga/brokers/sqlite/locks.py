@@ -17,6 +17,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from cherga.brokers.sqlite.place import companions
+
 HAS_LOCKS = sys.platform == "linux"
 """Elsewhere SQLite's own have to do, and nobody cleans up behind others."""
 
@@ -64,7 +66,7 @@ class FileLocks:
         if self._users == 0 and HAS_LOCKS:
             with suppress(OSError):
                 self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                self._memory = os.open(f"{path}-shm", os.O_RDWR | os.O_CLOEXEC)
+                self._memory = os.open(companions(path)[1], os.O_RDWR | os.O_CLOEXEC)
                 self.held = self._say(self._file, IN_USE, nap) and self._say(self._memory, MEMORY_IN_USE, nap)
                 self.free = partial(fcntl.fcntl, self._file, SET, FREE_OURS)
 

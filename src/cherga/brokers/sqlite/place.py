@@ -8,6 +8,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from cherga.words.clock import SystemClock
 from cherga.words.errors import BrokerFull, BrokerUnusable
 
 SPACE_AT_LEAST = 64 << 20
@@ -19,6 +20,9 @@ NETWORK_FILE_SYSTEMS = frozenset(
     """.split()  # noqa: SIM905
 )
 """File systems on which SQLite's locks and shared memory cannot be trusted."""
+
+COARSE = 2.0
+"""Seconds within which two changes of a folder may bear the same time."""
 
 Identity = tuple[int, int]
 """Device and inode: what tells one file from another that came to stand at its place."""
@@ -52,10 +56,24 @@ class Files:
     def __init__(self, path: Path, identity: Identity) -> None:
         """``identity``: of the file itself, from before it was opened."""
         self._opened = [(str(path), identity), *((name, _identify(name)) for name in companions(path))]
+        self._folders = {str(path.parent), os.path.dirname(os.path.realpath(path))}
+        self._quiet: list[int] = []
+        """When names in the folders changed last (nanoseconds), once the files were looked at long enough after that."""
         self.check()
 
     def check(self) -> None:
         """Raise ``BrokerUnusable`` when one of them is gone, or is another one now."""
+        try:
+            changes = [os.stat(folder).st_mtime_ns for folder in self._folders]
+        except OSError:
+            changes = []
+
+        if not changes or changes != self._quiet:
+            self._look()
+            long_ago = (SystemClock.now() - COARSE) * 1e9
+            self._quiet = changes if changes and max(changes) < long_ago else []
+
+    def _look(self) -> None:
         for name, identity in self._opened:
             if _identify(name) != identity:
                 raise BrokerUnusable(
@@ -75,8 +93,9 @@ class Files:
 
 
 def companions(path: Path) -> tuple[str, str]:
-    """The write-ahead log and the shared memory, which SQLite keeps beside the file."""
-    return f"{path}-wal", f"{path}-shm"
+    """The write-ahead log and the shared memory, which SQLite keeps beside the file, wherever a link to it stands."""
+    real = os.path.realpath(path)
+    return f"{real}-wal", f"{real}-shm"
 
 
 def check_rights(path: Path) -> None:
@@ -136,7 +155,7 @@ def check_space(path: Path, watermark: int | None) -> None:
 def required_space(path: Path) -> int:
     """Enough for the running jobs to end and for a checkpoint: 64 MB or four times the write-ahead log."""
     try:
-        return max(SPACE_AT_LEAST, 4 * path.with_name(f"{path.name}-wal").stat().st_size)
+        return max(SPACE_AT_LEAST, 4 * os.stat(companions(path)[0]).st_size)
     except OSError:
         return SPACE_AT_LEAST
 

@@ -175,7 +175,8 @@ class Store:
 
             if outer is None and locks.held:
                 try:
-                    self.turn.note_done()
+                    if self.turn.number:
+                        self.turn.note_done()
                 finally:
                     locks.free()
 

@@ -78,7 +78,8 @@ class Turn:
         """Of the threads of this process; a thread may take it again."""
         self.locks = FileLocks()
         self._counter: Counter | None = None
-        self._number = 0
+        self.number = 0
+        """What this process has drawn for the turn that it waits for or has; 0: nothing, there was no queue."""
         self._since = 0.0
 
     def hold(self, work: Callable[[], T], deadline: float) -> T:
@@ -115,10 +116,10 @@ class Turn:
             self._stand_in_queue(deadline, live)
 
     def note_done(self) -> None:
-        """Tell those in the queue that the next number is called, if this process had drawn one."""
-        number, self._number, since, self._since = self._number, 0, self._since, 0.0
+        """Tell those in the queue that the next number is called."""
+        number, self.number, since, self._since = self.number, 0, self._since, 0.0
 
-        if number and since and self._counter is not None:
+        if since and self._counter is not None:
             pace = self._count().pace
             took = SystemClock.monotonic() - since
 
@@ -173,7 +174,7 @@ class Turn:
         finally:
             self.locks.attempt(DRAWN)
 
-        self._number = number
+        self.number = number
         return number
 
     def _await_call(self, number: int, naps: Naps) -> None:
