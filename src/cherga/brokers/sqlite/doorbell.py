@@ -64,6 +64,23 @@ class Doorbell:
             elif topic in bells.topics:
                 self._send(name)
 
+    def hang_up(self, topic: str) -> BellListener:
+        """A listener with one bell, which is rung by its token; ``OSError`` where it cannot be."""
+        listener = self._hung_up(BellListener, (topic,))
+
+        if listener is None:
+            raise OSError(f"no bell can be hung up in {self._folder.path}")
+
+        return listener
+
+    def path(self, name: str) -> str:
+        """The full path of a file in the folder of the bells."""
+        return self._folder.join(name)
+
+    def ring_bell(self, topic: str, token: str) -> bool:
+        """Ring one bell; False when nobody hears it."""
+        return self._send(f"{topic}.{token}{SUFFIX}")
+
     def take_down_dead(self) -> None:
         """Processes that were killed leave their bells behind, and perhaps nobody rings them any more."""
         for name in self._folder.names():
@@ -108,13 +125,18 @@ class Doorbell:
 
         return self._present
 
-    def _send(self, name: str) -> None:
+    def _send(self, name: str) -> bool:
         try:
             self._socket().sendto(b"", self._folder.socket_path(name))
         except (ConnectionRefusedError, ConnectionResetError):
             _take_down(self._folder, name)
+            return False
+        except BlockingIOError:
+            return True  # full: it has been rung already
         except OSError:
-            pass  # full: it has been rung already; gone: nobody listens any more
+            return False  # gone: nobody listens any more
+
+        return True
 
     def _socket(self) -> socket.socket:
         if self._sender is None:
@@ -170,6 +192,11 @@ class BellListener:
         self._bells[name] = bell
         bell.bind(self._folder.socket_path(name))
         return name
+
+    @property
+    def token(self) -> str:
+        """What tells the name of the first bell from those of others on its topic."""
+        return next(iter(self._bells)).removesuffix(SUFFIX).rpartition(".")[2]
 
     def wait(self, timeout: float | None) -> bool:
         """True when one of the bells was rung, or ``wake`` called, since the last wait."""

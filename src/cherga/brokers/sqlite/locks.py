@@ -8,7 +8,6 @@ locks"), which nobody else closes.
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 import sys
@@ -58,10 +57,10 @@ class FileLocks:
         self.free: Callable[[], object] = bool
         """Let go of all locks among ourselves, in one step of C, which nothing can interrupt."""
 
-    def join(self, path: Path, nap: Callable[[], bool]) -> None:
+    def join(self, path: Path, nap: Callable[[], None]) -> None:
         """Say that the file is in use here; after SQLite has opened it, so that it did what whoever comes first must do.
 
-        While somebody else cleans up, ``nap`` is called, until it is False.
+        While somebody else cleans up, ``nap`` is called, which raises when that takes too long.
         """
         if self._users == 0 and HAS_LOCKS:
             with suppress(OSError):
@@ -108,11 +107,12 @@ class FileLocks:
 
         return True
 
-    def _say(self, descriptor: int, lock: bytes, nap: Callable[[], bool]) -> bool:
+    def _say(self, descriptor: int, lock: bytes, nap: Callable[[], None]) -> bool:
         while True:
             try:
                 fcntl.fcntl(descriptor, SET, lock)
                 return True
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES) or not nap():
-                    return False
+            except (BlockingIOError, PermissionError):
+                nap()
+            except OSError:
+                return False

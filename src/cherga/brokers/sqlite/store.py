@@ -124,9 +124,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connections and let go of the locks of sessions registered here."""
-        self.doorbell.close()
         self.lifelines.close()
-        self._folder.close()
 
         with self.turn.lock, translated(self.path):
             self.readers.close()
@@ -136,6 +134,9 @@ class Store:
                 db.close()
 
             self.turn.close()
+
+        self.doorbell.close()
+        self._folder.close()
 
     def _open(self) -> None:
         self._db = connect(self.path, self._patience)
@@ -147,7 +148,7 @@ class Store:
         try:
             set_up(self._db, self.path, self.settings)
             self.files = Files(self.path, self._identity)
-            self.turn.locks.join(self.path, Naps(SystemClock.monotonic() + self.settings.busy_timeout).nap_in_time)
+            self.turn.locks.join(self.path, Naps(SystemClock.monotonic() + self.settings.busy_timeout).nap)
         except BaseException:
             self._db.close()
             raise
@@ -168,17 +169,16 @@ class Store:
 
             transaction = self._under_way = Transaction(self._connection(outer), outer)
             self._patience.deadline = deadline
-            self.turn.take(deadline, self._folder.path, nested=outer is not None)
+            self.turn.take(deadline, self.doorbell, nested=outer is not None)
             return with_forks_kept_out(lambda: self._carry_out(transaction, work, offset, durable))
         finally:
             self._under_way = outer
 
             if outer is None and locks.held:
-                try:
-                    if self.turn.number:
-                        self.turn.note_done()
-                finally:
-                    locks.free()
+                locks.free()
+
+                if self.turn.number:
+                    self.turn.call_next()
 
     def _carry_out(self, transaction: Transaction, work: Work[T], offset: float, durable: bool) -> tuple[T, Write]:
         db = transaction.db

@@ -1,73 +1,91 @@
 """Whose turn it is to write: one thread of a process at a time, and the processes in the order they came.
 
 SQLite leaves it to chance who gets the file next: whoever has just written is quicker than all who sleep, and among many
-processes some hardly get through, while all of them look again and again. So who finds the file taken draws a number, and those
-far from their turn sleep longer. Without anybody else a turn costs three short calls of the kernel.
+processes some hardly get through, while all of them look again and again. So who finds the file taken draws a number, and
+sleeps until the one before it rings. Without a queue a turn costs three short calls of the kernel.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import struct
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar
 
 import apsw
-from msgspec import Struct
 
+from cherga.brokers.sqlite.doorbell import Doorbell
 from cherga.brokers.sqlite.locks import FREE, OURS, READ, WRITE, FileLocks, words
 from cherga.words.clock import SystemClock
 
 T = TypeVar("T")
 
-SHORTEST_NAP = 0.00005
-LONGEST_NAP = 0.02
+AT_A_TURN = 8
+"""Writes for which whoever has its turn goes on, while the next one has not woken up yet: on a busy machine that takes long."""
 STANDSTILL = 0.05
 """Seconds after which those are passed over who have their turn and do not write: they may have been stopped."""
+SHORTEST_NAP = 0.00005
+LONGEST_NAP = 0.002
 
 QUEUE, WRITING, DRAWING, NUMBERS = OURS, OURS + 1, OURS + 2, 1 << 50
 WRITE_AT_ONCE, TAKE_WRITING = words(WRITE, QUEUE, 2), words(WRITE, WRITING, 1)
 STAND_IN_QUEUE, LEAVE_QUEUE = words(READ, QUEUE, 1), words(FREE, QUEUE, 1)
 DRAW, DRAWN = words(WRITE, DRAWING, 1), words(FREE, DRAWING, 1)
 
-
-class Calls(Struct, frozen=True):
-    """The last number that was drawn, the last one that had its turn, and how long a turn takes (seconds, smoothed)."""
-
-    drawn: int = 0
-    done: int = 0
-    pace: float = 0.0
+TOPIC = "turn"
 
 
-class Counter:
-    """The small file in which the processes of a queue keep count. A wrong one costs order, never a write."""
+class Line:
+    """What a process needs to stand in the queue: a small file in which all keep count (the last number that was drawn, the
+    last that had its turn, whom to ring for a number), and a bell. What is wrong in it costs order, never a write."""
 
-    NUMBER, CALLED = struct.Struct("q"), struct.Struct("qd")
+    BELLS, BELL = 4096, 8
+    """How many bells there is room for, and the bytes of each."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, doorbell: Doorbell) -> None:
+        """``OSError`` where there can be none."""
+        self._doorbell = doorbell
+        self._bell = doorbell.hang_up(TOPIC)
+        self._token = bytes.fromhex(self._bell.token)
+        self._file = os.open(doorbell.path("turns"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def read(self) -> Calls:
-        """How it stands."""
-        stored = os.pread(self._file, 24, 0).ljust(24, b"\0")
-        return Calls(*self.NUMBER.unpack_from(stored), *self.CALLED.unpack_from(stored, 8))
+    @property
+    def drawn(self) -> int:
+        """The last number that was drawn."""
+        return int.from_bytes(os.pread(self._file, 8, 0), "little")
+
+    @property
+    def done(self) -> int:
+        """The last number that had its turn."""
+        return int.from_bytes(os.pread(self._file, 8, 8), "little")
 
     def note_drawn(self, number: int) -> None:
-        """This number is taken."""
-        os.pwrite(self._file, self.NUMBER.pack(number), 0)
+        """This number is taken, by whoever hears this bell."""
+        os.pwrite(self._file, self._token, self._place(number))
+        os.pwrite(self._file, number.to_bytes(8, "little"), 0)
 
-    def note_done(self, number: int, pace: float) -> None:
-        """The turn of this number is over."""
-        os.pwrite(self._file, self.CALLED.pack(number, pace), 8)
+    def await_ring(self, timeout: float) -> None:
+        """Sleep until somebody rings here, or the time is over."""
+        self._bell.wait(timeout)
+
+    def call_after(self, number: int) -> None:
+        """This number has had its turn: ring for the next that hears it."""
+        os.pwrite(self._file, number.to_bytes(8, "little"), 8)
+
+        for following in range(number + 1, self.drawn + 1):
+            if self._doorbell.ring_bell(TOPIC, os.pread(self._file, self.BELL, self._place(following)).hex()):
+                break
 
     def close(self) -> None:
-        """Close the file."""
+        """Give up the bell and the file."""
+        self._bell.close()
         os.close(self._file)
+
+    def _place(self, number: int) -> int:
+        return 16 + number % self.BELLS * self.BELL
 
 
 class Turn:
@@ -77,10 +95,11 @@ class Turn:
         self.lock = threading.RLock()
         """Of the threads of this process; a thread may take it again."""
         self.locks = FileLocks()
-        self._counter: Counter | None = None
         self.number = 0
         """What this process has drawn for the turn that it waits for or has; 0: nothing, there was no queue."""
-        self._since = 0.0
+        self._left = 0
+        """Writes that this process may still do at its turn."""
+        self._line: Line | None = None
 
     def hold(self, work: Callable[[], T], deadline: float) -> T:
         """What ``work`` returns, called while no other thread of this process writes. ``apsw.BusyError`` when they go on until
@@ -99,32 +118,30 @@ class Turn:
             except RuntimeError:
                 pass  # it was never had
 
-    def take(self, deadline: float, live: Path, nested: bool) -> None:
+    def take(self, deadline: float, doorbell: Doorbell, nested: bool) -> None:
         """Take the right among processes; ``apsw.BusyError`` when it cannot be had by then. With ``lock`` held.
 
-        ``live``: the folder in which processes keep count. ``nested``: this thread may have it already, further up its stack.
-        ``note_done`` and ``locks.free`` give it back, also after a call that was interrupted at any point.
+        ``nested``: this thread may have it already, further up its stack. ``locks.free`` gives it back, also after a call that
+        was interrupted at any point, and ``call_next`` tells the next in the queue.
         """
         locks = self.locks
 
-        if not locks.held or (nested and locks.attempt(TAKE_WRITING)):
+        if not locks.held or ((nested or self._goes_on()) and locks.attempt(TAKE_WRITING)):
             return
 
         if locks.attempt(WRITE_AT_ONCE):
             locks.attempt(LEAVE_QUEUE)
+            self._left = 0
         else:
-            self._stand_in_queue(deadline, live)
+            self._stand_in_queue(Naps(deadline), doorbell)
 
-    def note_done(self) -> None:
-        """Tell those in the queue that the next number is called."""
-        number, self.number, since, self._since = self.number, 0, self._since, 0.0
+    def call_next(self) -> None:
+        """Ring for the next in the queue; after the locks are free."""
+        number, self.number = self.number, 0
 
-        if since and self._counter is not None:
-            pace = self._count().pace
-            took = SystemClock.monotonic() - since
-
+        if self._line is not None:
             with suppress(OSError):
-                self._counter.note_done(number, pace + (took - pace) / 8)
+                self._line.call_after(number)
 
     def close(self) -> None:
         """Close what it opened, unless somebody in this process still has the file open. After SQLite has closed it."""
@@ -132,99 +149,89 @@ class Turn:
             return
 
         self.locks.forget()
-        counter, self._counter = self._counter, None
+        line, self._line = self._line, None
 
-        if counter is not None:
-            counter.close()
+        if line is not None:
+            line.close()
 
-    def _stand_in_queue(self, deadline: float, live: Path) -> None:
-        naps = Naps(deadline)
+    def _goes_on(self) -> bool:
+        self._left -= 1
+        return self._left > 0
 
+    def _stand_in_queue(self, naps: Naps, doorbell: Doorbell) -> None:
         while not self.locks.attempt(STAND_IN_QUEUE):  # as good as free: it is taken together with the right to write
             naps.nap()
 
-        number = self._draw(naps, live)
+        with suppress(OSError):  # where there can be no line, chance decides
+            if self._line is None:
+                self._line = Line(doorbell)
 
-        if number is not None:
-            self._await_call(number, naps)
+            self._draw(self._line, naps)
+            self._await_call(self._line, naps)
 
         while not self.locks.attempt(TAKE_WRITING):
             naps.nap()
 
-        self._since = SystemClock.monotonic()
+        self._left = AT_A_TURN
         self.locks.attempt(LEAVE_QUEUE)
 
-    def _draw(self, naps: Naps, live: Path) -> int | None:
-        """Hold the lock of a number that nobody else has; None when no count can be kept."""
+    def _draw(self, line: Line, naps: Naps) -> None:
+        """Hold the lock of a number that nobody else has."""
         while not self.locks.attempt(DRAW):
             naps.nap()
 
         try:
-            if self._counter is None:
-                self._counter = Counter(live / "turns")
+            number = line.drawn + 1
 
-            number = self._counter.read().drawn + 1
-
-            while not self.locks.attempt(_number(WRITE, number)):
+            while not self.locks.attempt(_number(number)):
                 number += 1
 
-            self._counter.note_drawn(number)
-        except OSError:
-            return None
+            line.note_drawn(number)
+            self.number = number
         finally:
             self.locks.attempt(DRAWN)
 
-        self.number = number
-        return number
-
-    def _await_call(self, number: int, naps: Naps) -> None:
+    def _await_call(self, line: Line, naps: Naps) -> None:
         """Wait until the number before is done with, or nobody writes though it is somebody's turn."""
-        done, since = -1, 0.0
+        done = -1
 
-        while not self.locks.attempt(_number(WRITE, number - 1)):
-            calls = self._count()
+        while not self.locks.attempt(_number(self.number - 1)):
+            before, done = done, line.done
 
-            if calls.done != done:
-                done, since = calls.done, SystemClock.monotonic()
-            elif SystemClock.monotonic() - since > STANDSTILL and self.locks.attempt(TAKE_WRITING):
+            if done == before and self.locks.attempt(TAKE_WRITING):
                 break
 
-            naps.nap((number - done - 1) * calls.pace / 2)
-
-    def _count(self) -> Calls:
-        try:
-            return Calls() if self._counter is None else self._counter.read()
-        except OSError:
-            return Calls()
+            line.await_ring(naps.clip(STANDSTILL))
 
 
 class Naps:
-    """Short naps until the time is up."""
+    """Short naps, longer and longer, until the time is up."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
+        self._length = SHORTEST_NAP
 
-    def nap(self, wish: float = 0.0) -> None:
-        """Sleep about as long as is wished, within bounds; ``apsw.BusyError`` when the time is up."""
-        if not self.nap_in_time(wish):
-            raise apsw.BusyError("others write all the time, or one of them does not end")
+    def nap(self) -> None:
+        """Sleep a little; ``apsw.BusyError`` when the time is up."""
+        time.sleep(self.clip(random.uniform(0.8, 1.2) * self._length))
+        self._length = min(1.3 * self._length, LONGEST_NAP)
 
-    def nap_in_time(self, wish: float = 0.0) -> bool:
-        """Sleep about as long as is wished, within bounds; False when the time is up."""
+    def clip(self, length: float) -> float:
+        """At most what is left of the time; ``apsw.BusyError`` when it is up."""
         left = _left(self._deadline)
 
-        if left > 0:
-            time.sleep(min(left, random.uniform(0.8, 1.2) * min(max(wish, SHORTEST_NAP), LONGEST_NAP)))
+        if left <= 0:
+            raise apsw.BusyError("others write all the time, or one of them does not end")
 
-        return left > 0
+        return min(length, left)
 
 
 def _left(deadline: float) -> float:
     return max(0.0, min(deadline - SystemClock.monotonic(), threading.TIMEOUT_MAX))
 
 
-def _number(kind: int, number: int) -> bytes:
-    return words(kind, NUMBERS + number, 1)
+def _number(number: int) -> bytes:
+    return words(WRITE, NUMBERS + number, 1)
 
 
 def find_turn(identity: tuple[int, int]) -> Turn:
