@@ -147,16 +147,17 @@ class Engine:
         self.app.publish()
         self._settler.start()
         self._deadlines.start(self.judge.expire)
-        self._claimer.start()  # before the runners, which take what room there is for threads
-
-        for lane in list(self._claimer.lanes):
-            if lane.names():
-                lane.runner.start()
-
+        lanes = [lane for lane in self._claimer.lanes if lane.names()]
         self.app.on.run_with(self._loop.run_soon)
+        self._claimer.start()
+        self.news.start()
+
+        # Last of all the threads for jobs, which take what room there is.
+        for lane in sorted(lanes, key=lambda lane: lane.runner is self._threads):
+            lane.runner.start()
+
         self._started = True
         self._tell_worker(self.app.on.worker_started)
-        self.news.start()
 
     # --- what comes from outside
 

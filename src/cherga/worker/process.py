@@ -77,9 +77,17 @@ class WorkerProcess:
         if self._options.burst:  # before the engine, which takes what room there is for threads
             threading.Thread(target=self._watch_for_the_end, name="cherga-burst", daemon=True).start()
 
-        self._engine.start()
+        self._start()
         self._say_ready(len(app.tasks))
         self._listen()
+
+    def _start(self) -> None:
+        """Where there is no room for all its threads, give back what was claimed already."""
+        try:
+            self._engine.start()
+        except RuntimeError:
+            logger.exception("the worker process cannot work", extra={"action": "worker.failed"})
+            self._end(0.0, Exit.CRASHED)
 
     def _say_ready(self, tasks: int) -> None:
         queues = ", ".join(self._options.queues) or "all queues"
