@@ -70,7 +70,9 @@ def _export(stack: Stack) -> None:
     _read_mail(stack, mail)
 
     page = jane.get("/user/jane")
-    _expect(page.progress() is None and _export_button(page), "the alert is gone and the button is back")
+    _expect(_state(page) == "succeeded" and _export_button(page), "the alert says that it is done, and the button is back")
+    jane.post(f"/jobs/{(page.progress() or {})['job']}/dismiss")
+    _expect(jane.get("/").progress() is None, "and the alert can be put aside")
 
 
 def _follow(visitor: Visitor, live: dict[str, str]) -> None:
@@ -138,7 +140,7 @@ def _failing_export(stack: Stack, worker_log: Path) -> None:
     _expect(stack.mailbox.wait_for(2, PATIENCE), "the second try brings the mail")
     letter = mail.json("/mails.json")[1]
     _expect("Вітаємо, taras!" in letter["text"], f"in Ukrainian: “{letter['subject']}”")
-    _until(lambda: taras.get("/"), lambda page: page.progress() is None, "and the alert is gone")
+    _until(lambda: taras.get("/"), lambda page: _state(page) == "succeeded", "and the alert is green")
 
 
 def _state(page: Page) -> str | None:

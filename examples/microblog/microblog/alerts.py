@@ -22,7 +22,7 @@ def init_app(app: Flask) -> None:
 
 
 def jobs_to_show() -> list[Job[Any]]:
-    """The user's unfinished jobs; and the newest of all, when it failed and the user has not yet put it aside."""
+    """The user's unfinished jobs; and the newest of all, when it has ended and the user has not yet put it aside."""
     if "jobs_to_show" not in g:
         g.jobs_to_show = _pick(_recent_jobs())
 
@@ -34,7 +34,7 @@ def is_exporting() -> bool:
 
 
 def put_aside(job_id: str) -> None:
-    """Show this failed job no more."""
+    """Show this job, which has ended, no more."""
     session["put_aside"] = job_id
 
 
@@ -50,9 +50,9 @@ def _recent_jobs() -> list[Job[Any]]:
 
 
 def _pick(newest_first: Sequence[Job[Any]]) -> list[Job[Any]]:
-    failed = [job for job in newest_first[:1] if _failed_lately(job) and session.get("put_aside") != str(job.id)]
-    return failed + [job for job in newest_first if not job.status.final]
+    ended = [job for job in newest_first[:1] if _ended_lately(job) and session.get("put_aside") != str(job.id)]
+    return ended + [job for job in newest_first if not job.status.final]
 
 
-def _failed_lately(job: Job[Any]) -> bool:
-    return job.status == "failed" and job.finished_at is not None and utc_now() - job.finished_at < REMEMBERED
+def _ended_lately(job: Job[Any]) -> bool:
+    return job.status.final and job.finished_at is not None and utc_now() - job.finished_at < REMEMBERED

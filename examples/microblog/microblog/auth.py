@@ -34,7 +34,7 @@ def do_log_in() -> str | Response | tuple[str, int]:
     user = db.session.scalar(sa.select(User).where(User.username == username))
 
     if user is None or not user.has_password(request.form.get("password", "")):
-        errors = {"password": gettext("There is no user of that name with that password.")}
+        errors = {"password": gettext("Wrong username or password.")}
         return render_template("auth/login.html", values={"username": username}, errors=errors), 422
 
     login_user(user, remember="remember" in request.form)

@@ -101,16 +101,18 @@ def test_nobody_else_sees_the_export(reader, new_reader, sign_up: Callable[..., 
     assert stranger.get(live).status == 403
 
 
-def test_after_the_export_the_alert_is_gone_and_the_button_is_back(
+def test_after_the_export_the_alert_says_so_until_it_is_put_aside_and_the_button_is_back(
     reader, sign_up: Callable[..., str], mailbox: Mailbox
 ) -> None:
     reader.log_in(sign_up("ann", "One."))
 
     with cherga.worker(threads=1):
         reader.post("/export")
-        wait_until(lambda: reader.get("/user/ann").progress() is None, "the alert is gone")
+        wait_until(lambda: state_on(reader, "/user/ann") == "succeeded", "the alert says that it is done")
 
     assert export_button_is_shown(reader.page)
+    assert "Your posts are on their way" in reader.get("/").text
+    assert reader.post(f"/jobs/{reader.page.progress()['job']}/dismiss").progress() is None
     (job,) = cherga.jobs(task="export_posts")
     assert (job.status, job.owner, job.progress.percent, job.result()) == ("succeeded", "user:1", 100.0, 1)
 
@@ -142,7 +144,7 @@ def test_after_a_failed_export_a_red_alert_says_so_and_another_try_works(
         page = reader.post("/export")
         assert "An export task is currently in progress" not in page.text
         assert mailbox.wait_for(1, PATIENCE)
-        wait_until(lambda: reader.get("/").progress() is None, "the alert is gone")
+        wait_until(lambda: state_on(reader, "/") == "succeeded", "the alert is green")
 
 
 def test_a_red_alert_can_be_put_aside(reader, sign_up: Callable[..., str], mailbox: Mailbox) -> None:
@@ -170,9 +172,14 @@ def fail_an_export(reader, mailbox: Mailbox) -> Page:
 
     with cherga.worker(threads=1):
         reader.post("/export")
-        wait_until(lambda: reader.get("/").progress()["state"] == "failed", "the alert is red")
+        wait_until(lambda: state_on(reader, "/") == "failed", "the alert is red")
 
     return reader.page
+
+
+def state_on(reader, path: str) -> str:
+    """How the job on this page stands."""
+    return reader.get(path).progress()["state"]
 
 
 def export_button_is_shown(page: Page) -> bool:

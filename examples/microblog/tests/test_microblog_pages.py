@@ -43,7 +43,7 @@ def test_a_wrong_password_is_refused(reader, sign_up: Callable[..., str]) -> Non
     page = reader.log_in(sign_up("ann"), "wrong horse")
 
     assert page.status == 422
-    assert "There is no user of that name with that password." in page.text
+    assert "Wrong username or password." in page.text
 
 
 def test_logging_in_leads_on_to_the_page_that_asked_for_it(reader, sign_up: Callable[..., str]) -> None:
