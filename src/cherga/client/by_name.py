@@ -110,7 +110,7 @@ class ByName(ABC):
 
     def task_named(self, name: str) -> Task[Any, Any] | None:
         """The task that is declared here under this name, an alias, or the dotted name of where it stands."""
-        known = name if name in self.tasks else self.dotted.declared(name)
+        known = name if isinstance(name, str) and name in self.tasks else self.dotted.declared(check.task_name(name))
         return None if known is None else self.tasks[known]
 
     # --- tasks that are not declared here
