@@ -77,20 +77,32 @@ class BoundTask:
     def description(self) -> str | None:
         return self.task.description
 
-    def add_task(self, name: str | Part[Any], /, *args: Any, priority: int | None = None, **kwargs: Any) -> Child:
-        """A child of this job, or a whole ``chain`` or ``group``, stored in the same atomic write that completes the job.
+    def add_task(
+        self, what: str | Task[..., Any] | Part[Any], /, *args: Any, priority: int | None = None, **kwargs: Any
+    ) -> Child:
+        """A child of this job, stored in the same atomic write that completes the job: a task or its name, with arguments, or a
+        whole step, ``chain`` or ``group``.
 
         It is dropped when the attempt fails, so that a retry makes no second one. Awaiting the value returned (or calling
         its ``store()``) stores the child now instead, under an id that a retry finds again.
         """
-        if isinstance(name, Part):
-            _expect_nothing_else(name, args, kwargs, priority)
-            return self._context.children.add_flow(name, self._awaits)
+        if isinstance(what, Part):
+            _expect_nothing_else(what, args, kwargs, priority)
+            return self._context.children.add_flow(what, self._awaits)
 
-        return self._context.children.add(name, args, kwargs, priority, self._awaits)
+        return self._context.children.add(_name_of(what), args, kwargs, priority, self._awaits)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_name} of job {self._context.job_id}>"
+
+
+def _name_of(task: object) -> str:
+    if isinstance(task, str | Task):
+        return task if isinstance(task, str) else task.name
+
+    raise ConfigError(
+        f"expected add_task to be given a task, its name, a step, chain or group, got {task!r}; declare a task with @app.task"
+    )
 
 
 def _expect_nothing_else(flow: Part[Any], *given: Any) -> None:

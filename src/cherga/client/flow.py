@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import chain as chained
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, Self, TypeVar, Unpack, cast, overload
 from uuid import UUID
 
 from msgspec import Struct
@@ -20,12 +21,13 @@ from cherga.client.applications import current_application
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import new_id
-from cherga.client.order import Order, new_job, pack_head, shown, with_head
+from cherga.client.order import FlowOptions, Order, UsingOptions, new_job, order_with, shown, with_head
 from cherga.rules import options as check
 from cherga.rules.codec import check_size
+from cherga.rules.elsewhere import JOB, refused
 from cherga.rules.signature import pack_unbound
 from cherga.words.errors import ConfigError
-from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, JobHead, NewJob
+from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, NewJob
 
 R = TypeVar("R")
 
@@ -72,6 +74,12 @@ class NamedTask:
     build_fed = build
 
 
+OF_THE_FIRST = frozenset({"run_in", "run_at"})
+"""Options of a flow that are about those of its jobs which wait for nothing."""
+OF_THE_WHOLE = frozenset({"description"})
+"""Options of a flow that are about the job which stands for it."""
+
+
 class Place(Struct, frozen=True):
     """Where a part of a flow stands: what it waits for, whose result it is fed, and of which group it is a member."""
 
@@ -84,6 +92,10 @@ class Place(Struct, frozen=True):
     """The outermost group."""
     member: int | None = None
     make_id: Callable[[], UUID] = new_id
+    options: FlowOptions = {}
+    """What the flows around it say of all their jobs."""
+    description: str | None = None
+    """That of the flow which ends with this part."""
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -114,10 +126,30 @@ class Part(foreign.Explaining, Generic[R]):
     """Something that can be a link of a chain or a member of a group."""
 
     _foreign = foreign.FLOW
+    _options: FlowOptions = {}
 
     def plan(self, place: Place) -> Plan:
         """The jobs to push for this part."""
         raise NotImplementedError
+
+    def using(self, **options: Unpack[FlowOptions]) -> Self:
+        """The same with these options for all its jobs: ``queue``, ``priority``, ``owner``, ``tags``, ``headers``, ``expires``,
+        ``result_ttl`` and ``failure_ttl``. ``run_in`` and ``run_at`` are about its first jobs, ``description`` is about the job
+        that stands for the whole. What a step, or a flow inside, says by its own ``using`` goes before. Raises ``ConfigError``.
+        """
+        if unknown := sorted(set(options) - set(FlowOptions.__annotations__)):
+            raise _unfit_option(unknown[0])
+
+        order_with(Order(), repr(self), cast(UsingOptions, options))
+        changed = copy(self)
+        changed._options = cast(FlowOptions, {**self._options, **options})
+        return changed
+
+    def _inside(self, place: Place) -> Place:
+        """The place with what this part says of its own jobs."""
+        mine = dict(self._options)
+        description = cast("str | None", mine.pop("description", place.description))
+        return replace(place, options=cast(FlowOptions, {**place.options, **mine}), description=description)
 
     def senders(self) -> Iterator[FlowSender]:
         """The applications of its tasks."""
@@ -168,14 +200,15 @@ class Step(Part[R]):
         self.takes = takes
 
     def plan(self, place: Place) -> Plan:
-        edges = (*self.order.edges, *place.edges)
-        head = replace(self.order.head, root=place.root, member=place.member, after=shown(edges))
+        wished = _order_at(self._inside(place), self.order, self.task.name)
+        edges = (*wished.edges, *place.edges)
+        head = replace(wished.head, root=place.root, member=place.member, after=shown(edges))
         fed = place.fed and self.takes
 
         if fed:
             head = replace(head, feed=place.before, keys=place.keys)
 
-        order = with_head(replace(self.order, id=self.order.id or place.make_id(), edges=edges), head)
+        order = with_head(replace(wished, id=wished.id or place.make_id(), edges=edges), head)
         job = (self.task.build_fed if fed else self.task.build)(order, self.args, self.kwargs)
         job = replace(job, parent=place.group)
         return Plan([job], job, named=self.order.id is not None)
@@ -198,14 +231,15 @@ class Chain(Part[R]):
 
     def plan(self, place: Place) -> Plan:
         jobs: list[NewJob] = []
-        at = replace(place, member=None)
+        here = self._inside(place)
+        at = replace(here, member=None, description=None)
 
         for part in self.parts[:-1]:
             plan = part.plan(at)
             jobs += plan.jobs
             at = _behind(plan, at)
 
-        plan = self.parts[-1].plan(replace(at, member=place.member))
+        plan = self.parts[-1].plan(replace(at, member=place.member, description=here.description))
         return Plan(jobs + plan.jobs, plan.last, named=plan.named)
 
     def senders(self) -> Iterator[FlowSender]:
@@ -227,11 +261,13 @@ class Group(Part[list[R]]):
 
     def plan(self, place: Place) -> Plan:
         """With ``then`` it is this that stands for the whole."""
-        if self.then is None:
-            return self._plan_members(place)
+        here = self._inside(place)
 
-        plan = self._plan_members(replace(place, member=None))
-        callback = self.then.plan(replace(_behind(plan, place), member=place.member))
+        if self.then is None:
+            return self._plan_members(here)
+
+        plan = self._plan_members(replace(here, member=None))
+        callback = self.then.plan(replace(_behind(plan, here), member=place.member))
         return Plan(plan.jobs + callback.jobs, callback.last, plan.group, callback.named)
 
     def handle(self, plan: Plan, jobs: Sequence[Job[Any]]) -> GroupJob[R]:
@@ -253,14 +289,16 @@ class Group(Part[list[R]]):
 
     def _plan_members(self, place: Place) -> Plan:
         id = place.make_id()
-        inside = replace(place, group=id, root=place.root or id)
+        inside = replace(place, group=id, root=place.root or id, description=None)
         plans = [part.plan(replace(inside, member=member)) for member, part in enumerate(self.parts)]
 
         edges = tuple(Edge(plan.last.id, self.policy) for plan in plans) or place.edges
         keys = {member: plan.key for member, plan in enumerate(plans) if plan.key is not None}
         ids = {member: plan.last.id for member, plan in enumerate(plans) if plan.named}
-        head = JobHead(root=place.root, member=place.member, after=shown(edges), keys=keys, ids=ids)
-        job = NewJob(id=id, task=GROUP_TASK, payload=NOTHING, edges=edges, parent=place.group, head=pack_head(head))
+        order = _order_at(place, Order(), repr(self))
+        head = replace(order.head, root=place.root, member=place.member, after=shown(edges), keys=keys, ids=ids)
+        order = with_head(replace(order, id=id, edges=edges, delay=None, run_at=None), head)
+        job = replace(new_job(GROUP_TASK, NOTHING, order, None), parent=place.group)
         return Plan([*(job for plan in plans for job in plan.jobs), job], job, id)
 
     def __repr__(self) -> str:
@@ -301,6 +339,24 @@ def group(*parts: Any, then: Part[Any] | None = None, policy: str = "succeeded")
     """
     alone = parts[0] if len(parts) == 1 and not isinstance(parts[0], Part) else parts
     return Group(_parts(alone, "group"), None if then is None else _part(then, "then"), _policy(policy))
+
+
+def _order_at(place: Place, own: Order, name: str) -> Order:
+    """The order of a job in this place: its own, and where that says nothing, what the flows around it say."""
+    late = OF_THE_FIRST if place.before is not None else frozenset[str]()
+    described = {} if place.description is None else {"description": place.description}
+    wish = {name: value for name, value in {**place.options, **described}.items() if name not in own.given | late}
+    return order_with(own, name, cast(UsingOptions, wish)) if wish else own
+
+
+def _unfit_option(name: str) -> ConfigError:
+    if name in UsingOptions.__annotations__:
+        return ConfigError(
+            f"expected options of a whole flow, got {name}, which is about one job: say it of a step, as in "
+            f"task.using({name}=…).s(…)"
+        )
+
+    return refused(name, JOB)
 
 
 def _parts(parts: Any, what: str) -> list[Part[Any]]:

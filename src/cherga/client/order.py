@@ -57,6 +57,22 @@ class UsingOptions(TypedDict, total=False):
     on_crash: str
 
 
+class FlowOptions(TypedDict, total=False):
+    """The keywords of a flow's ``using``."""
+
+    queue: str
+    priority: int
+    run_in: Duration
+    run_at: datetime
+    expires: Duration | datetime
+    owner: str | None
+    description: str | None
+    tags: Iterable[str]
+    headers: Mapping[str, str]
+    result_ttl: Duration
+    failure_ttl: Duration
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """How the jobs of one enqueue are to be stored: a task's own options, or those with what ``using`` set."""
 
@@ -76,6 +92,8 @@ class Order(Struct, frozen=True, kw_only=True):
     key: LimitKey | None = None
     head: JobHead = _EMPTY_HEAD
     packed_head: bytes | None = None
+    given: frozenset[str] = frozenset()
+    """The options that ``using`` has set; what is said of a whole flow gives way to them."""
 
 
 def new_job(task: str, payload: bytes, order: Order, unique: Unique | None, limit_keys: tuple[str, ...] = ()) -> NewJob:
@@ -105,10 +123,31 @@ def new_job(task: str, payload: bytes, order: Order, unique: Unique | None, limi
 
 
 def as_published(job: NewJob, name: str, order: Order) -> NewJob:
-    """The job of an undeclared task, built with the defaults, under the name and in the order that its worker has published."""
-    told, head = order.head, JobHead() if job.head is None else _read_head(job.head)
-    head = replace(head, description=told.description, tags=told.tags, overrides=told.overrides)
-    return replace(job, task=name, queue=order.queue, priority=order.priority, head=pack_head(head))
+    """The job of an undeclared task under the name that its worker has published, and in that order where the sender said
+    nothing: what differs from the defaults was said."""
+    told, head, usual = order.head, JobHead() if job.head is None else _read_head(job.head), Order()
+    head = replace(
+        head,
+        description=head.description or told.description,
+        tags=head.tags or told.tags,
+        overrides=_merged(head.overrides, told.overrides),
+    )
+    return replace(
+        job,
+        task=name,
+        queue=order.queue if job.queue == usual.queue else job.queue,
+        priority=order.priority if job.priority == usual.priority else job.priority,
+        head=pack_head(head),
+    )
+
+
+def _merged(own: Overrides | None, told: Overrides | None) -> Overrides | None:
+    """Both, the first where they differ."""
+    if own is None or told is None:
+        return own or told
+
+    fields = {name: value for name in Overrides.__struct_fields__ if (value := getattr(own, name)) is not None}
+    return replace(told, **fields)
 
 
 def order_with(order: Order, task: str, given: UsingOptions) -> Order:

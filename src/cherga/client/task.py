@@ -10,6 +10,8 @@ from inspect import BoundArguments
 from types import GenericAlias, NoneType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
 
+from msgspec.structs import replace
+
 from cherga.client import foreign
 from cherga.client.batches import Batch, element_of, element_result
 from cherga.client.depends import context_parameters
@@ -343,7 +345,7 @@ def _ordered(task: Task[Any, Any], steps: tuple[UsingOptions, ...]) -> Order:
     order = task.order
 
     for options in steps:
-        order = order_with(order, task.name, options)
+        order = replace(order_with(order, task.name, options), given=order.given | set(options))
 
     task.check_keys(order)
     return order

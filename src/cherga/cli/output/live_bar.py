@@ -98,7 +98,7 @@ def _fields(job: Job[Any], update: LiveUpdate) -> dict[str, Any]:
     """What the line's columns show for this update."""
     progress = update.progress
 
-    if progress is None or update.state in WAITING:
+    if progress is None or (update.state in WAITING and not (update.of_group and progress.total)):
         return {"total": None, "completed": 0, "percent": "", "count": "", "note": _waiting(job, update.state)}
 
     return {
