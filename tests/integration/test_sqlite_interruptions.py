@@ -122,6 +122,22 @@ def test_any_write_may_be_interrupted_by_an_enqueue(tmp_path: Path) -> None:
     app.close()
 
 
+def test_two_applications_on_one_file_may_interrupt_each_other(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db?durability=process"
+    app, other = QueueTasks("shop", url), QueueTasks("shop", url)
+    task, inner = app.task(name="work")(lambda n: None), other.task(name="work")(lambda n: None)
+    inner.enqueue(0)
+
+    for step in range(1, count_steps(lambda: task.enqueue(0)), 4):
+        with at_step(step, lambda: inner.enqueue(1)):
+            task.enqueue(0)
+
+    counts = [numbers(app).count(n) for n in (0, 1)]
+    assert counts[0] == counts[1] + 2
+    app.close()
+    other.close()
+
+
 def test_an_enqueue_while_garbage_is_collected_is_stored(app: QueueTasks) -> None:
     task = app.task(name="work")(lambda n: None)
     inner: list[UUID] = []

@@ -20,46 +20,13 @@ from cherga.brokers.sqlite.lifelines import Lifelines
 from cherga.brokers.sqlite.limits import ring_freed_slots
 from cherga.brokers.sqlite.place import Files, check_space, prepare
 from cherga.brokers.sqlite.schema import set_up
-from cherga.brokers.sqlite.turns import Naps, find_turn
+from cherga.brokers.sqlite.turns import Naps, Transaction, find_turn
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.settings import BrokerSettings
 from cherga.words.clock import SystemClock
 
 T = TypeVar("T")
 Work = Callable[[Write], T]
-
-
-class Transaction:
-    """A write transaction under way.
-
-    A signal handler or a ``__del__`` may write in the middle of it, on the same thread. That write cannot wait for this one,
-    and must be stored when it returns: so this one is undone, and begins again once the other is over.
-    """
-
-    __slots__ = ("db", "depth", "outer", "undone")
-
-    def __init__(self, db: apsw.Connection, outer: Transaction | None) -> None:
-        self.db = db
-        self.outer = outer
-        self.depth: int = 0 if outer is None else outer.depth + 1
-        self.undone = False
-
-    def undo_outer(self) -> None:
-        """Let those in the middle of which it comes give the file free; nothing that they go on to write is stored."""
-        outer = self.outer
-
-        while outer is not None:
-            if outer.db.in_transaction:
-                outer.undone = True
-                outer.db.pragma("query_only", True)
-                outer.db.execute("rollback")
-
-            outer = outer.outer
-
-    def begin_again(self) -> None:
-        """Forget that it was undone."""
-        self.undone = False
-        self.db.pragma("query_only", False)
 
 
 class Store:
@@ -77,7 +44,6 @@ class Store:
         self.plain: dict[int, int] = {}
         """The lanes of plain jobs claimed here, by claim token, until they are settled."""
         self._patience = Patience(settings.busy_timeout)
-        self._under_way: Transaction | None = None
 
         with self.turn.lock, translated(self.path):
             with_forks_kept_out(self._open)
@@ -159,7 +125,7 @@ class Store:
         return db
 
     def _write_in_turn(self, work: Work[T], offset: float, durable: bool, growing: bool, deadline: float) -> tuple[T, Write]:
-        outer, locks = self._under_way, self.turn.locks
+        turn, outer = self.turn, self.turn.under_way
 
         try:
             self.files.check()
@@ -167,18 +133,18 @@ class Store:
             if growing:
                 check_space(self.path, self.address.watermark)
 
-            transaction = self._under_way = Transaction(self._connection(outer), outer)
+            transaction = turn.under_way = Transaction(self._connection(outer), outer)
             self._patience.deadline = deadline
-            self.turn.take(deadline, self.doorbell, nested=outer is not None)
+            turn.take(deadline, self.doorbell, nested=outer is not None)
             return with_forks_kept_out(lambda: self._carry_out(transaction, work, offset, durable))
         finally:
-            self._under_way = outer
+            turn.under_way = outer
 
-            if outer is None and locks.held:
-                locks.free()
+            if outer is None and turn.locks.held:
+                turn.locks.free()
 
-                if self.turn.number:
-                    self.turn.call_next()
+                if turn.number:
+                    turn.call_next()
 
     def _carry_out(self, transaction: Transaction, work: Work[T], offset: float, durable: bool) -> tuple[T, Write]:
         db = transaction.db
@@ -209,7 +175,7 @@ class Store:
         if outer is None:
             return self._db
 
-        if outer.depth == len(self._spare):
+        while len(self._spare) <= outer.depth:
             self._spare.append(connect(self.path, self._patience))
 
         return self._spare[outer.depth]

@@ -88,6 +88,39 @@ class Line:
         return 16 + number % self.BELLS * self.BELL
 
 
+class Transaction:
+    """A write transaction under way.
+
+    A signal handler or a ``__del__`` may write in the middle of it, on the same thread. That write cannot wait for this one,
+    and must be stored when it returns: so this one is undone, and begins again once the other is over.
+    """
+
+    __slots__ = ("db", "depth", "outer", "undone")
+
+    def __init__(self, db: apsw.Connection, outer: Transaction | None) -> None:
+        self.db = db
+        self.outer = outer
+        self.depth: int = 0 if outer is None else outer.depth + 1
+        self.undone = False
+
+    def undo_outer(self) -> None:
+        """Let those in the middle of which it comes give the file free; nothing that they go on to write is stored."""
+        outer = self.outer
+
+        while outer is not None:
+            if outer.db.in_transaction:
+                outer.undone = True
+                outer.db.pragma("query_only", True)
+                outer.db.execute("rollback")
+
+            outer = outer.outer
+
+    def begin_again(self) -> None:
+        """Forget that it was undone."""
+        self.undone = False
+        self.db.pragma("query_only", False)
+
+
 class Turn:
     """The right to write to one file, for the threads of this process and beside other processes."""
 
@@ -95,6 +128,8 @@ class Turn:
         self.lock = threading.RLock()
         """Of the threads of this process; a thread may take it again."""
         self.locks = FileLocks()
+        self.under_way: Transaction | None = None
+        """The innermost write of the thread that has the turn."""
         self.number = 0
         """What this process has drawn for the turn that it waits for or has; 0: nothing, there was no queue."""
         self._left = 0
