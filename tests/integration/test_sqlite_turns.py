@@ -80,6 +80,15 @@ def waiting(file: Path, task: str, number: int = 1) -> Iterator[subprocess.Popen
         yield process
 
 
+@contextmanager
+def storing(file: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that stores a job."""
+    with other_process(file, WRITE.replace("TASK", "'export'")) as process:
+        assert hear(process) == "open"
+        tell(process)
+        yield process
+
+
 def test_they_write_in_the_order_in_which_they_came(tmp_path: Path) -> None:
     file = tmp_path / "jobs.db"
 
@@ -147,6 +156,28 @@ def test_where_no_count_can_be_kept_they_write_all_the_same(tmp_path: Path) -> N
         assert hear(writer) == "done"
         pusher.join(10)
         assert len(broker.find(JobFilter())) == 1
+
+
+@pytest.mark.parametrize("stored", [b"\xff" * 64, b"x", b"\xff" * 6 + b"\0" * 2])
+def test_a_count_that_is_wrong_costs_no_write(tmp_path: Path, stored: bytes) -> None:
+    file = tmp_path / "jobs.db"
+
+    with opened(file) as broker, writing(file) as writer:
+        (tmp_path / "jobs.db-live" / "turns").write_bytes(stored)
+        pushers = [threading.Thread(target=push_each, args=(broker, 1)) for _ in range(3)]
+
+        for pusher in pushers:
+            pusher.start()
+
+        tell(writer)
+
+        for pusher in pushers:
+            pusher.join(10)
+
+        with storing(file) as other:
+            assert hear(other) == "stored"
+
+        assert len(broker.find(JobFilter())) == 4
 
 
 def test_a_signal_handler_may_write_while_its_thread_stands_in_the_queue(tmp_path: Path) -> None:

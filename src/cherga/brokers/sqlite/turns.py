@@ -36,6 +36,9 @@ STAND_IN_QUEUE, LEAVE_QUEUE = words(READ, QUEUE, 1), words(FREE, QUEUE, 1)
 DRAW, DRAWN = words(WRITE, DRAWING, 1), words(FREE, DRAWING, 1)
 
 TOPIC = "turn"
+LARGEST = 1 << 48
+MOST_CALLED = 64
+"""Numbers in a row that are called in vain at most; those behind them look by themselves."""
 
 
 class Line:
@@ -55,17 +58,17 @@ class Line:
     @property
     def drawn(self) -> int:
         """The last number that was drawn."""
-        return int.from_bytes(os.pread(self._file, 8, 0), "little")
+        return int.from_bytes(os.pread(self._file, 6, 0), "little")
 
     @property
     def done(self) -> int:
         """The last number that had its turn."""
-        return int.from_bytes(os.pread(self._file, 8, 8), "little")
+        return int.from_bytes(os.pread(self._file, 6, 8), "little")
 
     def note_drawn(self, number: int) -> None:
         """This number is taken, by whoever hears this bell."""
         os.pwrite(self._file, self._token, self._place(number))
-        os.pwrite(self._file, number.to_bytes(8, "little"), 0)
+        os.pwrite(self._file, (number % LARGEST).to_bytes(8, "little"), 0)
 
     def await_ring(self, timeout: float) -> None:
         """Sleep until somebody rings here, or the time is over."""
@@ -73,9 +76,9 @@ class Line:
 
     def call_after(self, number: int) -> None:
         """This number has had its turn: ring for the next that hears it."""
-        os.pwrite(self._file, number.to_bytes(8, "little"), 8)
+        os.pwrite(self._file, (number % LARGEST).to_bytes(8, "little"), 8)
 
-        for following in range(number + 1, self.drawn + 1):
+        for following in range(number + 1, min(self.drawn, number + MOST_CALLED) + 1):
             if self._doorbell.ring_bell(TOPIC, os.pread(self._file, self.BELL, self._place(following)).hex()):
                 break
 
