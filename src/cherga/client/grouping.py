@@ -14,6 +14,7 @@ from cherga.client.signals import Event
 from cherga.doors.broker import FullBroker
 from cherga.rules.codec import decode
 from cherga.rules.options import Duration, short_text
+from cherga.rules.reading import read_or
 from cherga.words.errors import ResultExpired
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobRow, JobState, Progress
@@ -146,10 +147,7 @@ def _result_if_any(broker: FullBroker, row: JobRow) -> Any:
 
 
 def _head(row: JobRow) -> JobHead:
-    try:
-        return _read_head(row.head) if row.head else JobHead()
-    except (msgspec.DecodeError, TypeError):
-        return JobHead()
+    return read_or(_read_head, row.head or None, JobHead())
 
 
 def _checked(message: str | None) -> str | None:

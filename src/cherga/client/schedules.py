@@ -18,7 +18,8 @@ from cherga.rules import options as check
 from cherga.rules.elsewhere import SCHEDULE as SCHEDULE_WORDS
 from cherga.rules.elsewhere import refused
 from cherga.rules.options import Duration, nearest
-from cherga.rules.schedule import check_timing, following, moment_of
+from cherga.rules.reading import read_or
+from cherga.rules.schedule import SHORTEST, check_timing, following, moment_of
 from cherga.rules.settings import Settings
 from cherga.rules.times import exact
 from cherga.words.clock import Clock
@@ -84,11 +85,13 @@ def stamp_of(schedule: Schedule) -> str:
 
 
 def read_schedule(definition: Definition) -> Schedule | None:
-    """The stored schedule; None when it cannot be read."""
-    try:
-        return _read(definition.data)
-    except msgspec.DecodeError:
-        return None
+    """The stored schedule; None when it cannot be read, or would come true at no time that there is."""
+    schedule = read_or(_read, definition.data, None)
+
+    if schedule is None or schedule.every is None:
+        return schedule
+
+    return schedule if SHORTEST <= schedule.every <= check.LONGEST else None
 
 
 def tick_head(name: str, job: NewJob, tick: float | None) -> bytes:

@@ -12,6 +12,7 @@ import msgspec
 from cherga.rules.codec import decode
 from cherga.rules.newcomers import make_row, read_times
 from cherga.rules.progress import read_progress
+from cherga.rules.reading import read_or
 from cherga.words.clock import moment
 from cherga.words.job import Attempt, JobError, JobRow, JobState, Progress, Reason
 from cherga.words.push import JobHead, NewJob
@@ -173,13 +174,7 @@ class Snapshot:
 
 def _read(read: Callable[[bytes], V], data: bytes | None, default: D) -> V | D:
     """A packed column, or the default where it is empty or cannot be read: a handle shows, it does not judge."""
-    if data is None:
-        return default
-
-    try:
-        return read(data)
-    except (msgspec.DecodeError, TypeError):
-        return default
+    return read_or(read, data, default)
 
 
 def _last_attempt(row: JobRow) -> Attempt | None:

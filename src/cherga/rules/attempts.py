@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from cherga.rules.options import MOST
 from cherga.rules.reading import read_or
 from cherga.words.job import ATTEMPTS_KEPT, Attempt
 from cherga.words.settlement import Charge
@@ -28,9 +29,14 @@ class Counters(Struct, frozen=True):
             case Charge.REFUND:
                 return Counters(max(0, self.attempt - 1), self.crashes, self.interruptions)
             case Charge.INTERRUPTION:
-                return Counters(max(0, self.attempt - 1), self.crashes, self.interruptions + 1)
+                return Counters(max(0, self.attempt - 1), self.crashes, _next(self.interruptions))
             case Charge.CRASH:
-                return Counters(self.attempt, self.crashes + 1, self.interruptions)
+                return Counters(self.attempt, _next(self.crashes), self.interruptions)
+
+
+def _next(number: int) -> int:
+    """One more, of a number that may have been spoilt where it is stored."""
+    return min(max(number, 0), MOST) + 1
 
 
 def with_attempt(history: bytes | None, attempt: Attempt) -> bytes:

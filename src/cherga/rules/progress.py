@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from cherga.rules.reading import read_or
 from cherga.words.job import JobState, Progress
 
 _decode = msgspec.msgpack.Decoder(Progress).decode
@@ -11,10 +12,7 @@ _decode = msgspec.msgpack.Decoder(Progress).decode
 
 def read_progress(packed: bytes | None) -> Progress | None:
     """What a job has told last; None when that is nothing, or cannot be read."""
-    try:
-        return _decode(packed) if packed else None
-    except (msgspec.DecodeError, TypeError):
-        return None
+    return read_or(_decode, packed or None, None)
 
 
 def share_done(state: JobState, packed: bytes | None) -> float:

@@ -8,11 +8,14 @@ from cherga.words.clock import moment
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
+MOST = 10_000 * 365.25 * DAY
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def span(seconds: float) -> str:
     """A duration in its two largest units: ``12 ms``, ``3.2 s``, ``4 min 10 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    seconds = _bounded(seconds)
+
     if seconds < 1:
         return f"{max(0, round(seconds * 1000))} ms"
 
@@ -31,7 +34,7 @@ def span(seconds: float) -> str:
 
 def rough(seconds: float) -> str:
     """A duration in one unit, for a narrow column: ``9 s``, ``90 s``, ``4 min``, ``36 h``, ``3 d``."""
-    whole = round(seconds)
+    whole = round(_bounded(seconds))
 
     for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
         if whole >= 2 * size:
@@ -60,6 +63,11 @@ def local(seconds: float, now: float) -> str:
     """Date and time in the local time zone, with its name, for people; the date is left out for today."""
     time, today = _local(seconds), _local(now).date()
     return time.strftime("%H:%M:%S %Z" if time.date() == today else "%Y-%m-%d %H:%M:%S %Z")
+
+
+def _bounded(seconds: float) -> float:
+    """Ten thousand years at most, whatever was stored."""
+    return min(seconds, MOST) if seconds == seconds else 0.0
 
 
 def _local(seconds: float) -> datetime:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from cherga.brokers.sqlite.choosing import Choice, PlainChoice, choose
 from cherga.brokers.sqlite.declared import STORED_RULES, Rules
-from cherga.brokers.sqlite.holds import bring_back
+from cherga.brokers.sqlite.holds import bring_back, read_scopes
 from cherga.brokers.sqlite.lanes import FILLED, KEYED, Lane
 from cherga.brokers.sqlite.offers import Picker
 from cherga.brokers.sqlite.stands import Stand, find_stands
@@ -32,20 +32,22 @@ _LOOK = f"""
 with recursive {FILLED}
 select
     (select number from sessions where id = ? and death is null),
-    (select json_group_array(json(scope)) from pauses),
+    (select json_group_array(hex(scope)) from pauses),
     (select json_group_array(lane) from filled where lane is not null),
     exists (select 1 from uniques indexed by uniques_queued where hold = 'queued'),
     {STORED_RULES}
 """
 
+# Numbers are masked where they are raised, here and elsewhere: one that cannot be right breaks no batch.
 _TAKE = """
 update jobs set
-    state = 4, session = ?1, token = random(), attempt = attempt + 1, claims = claims + 1, position = position + 1,
+    state = 4, session = ?1, token = random(), attempt = (attempt & 0x7fffffff) + 1,
+    claims = (claims & 0xffffffffffff) + 1, position = (position & 0xffffffffffff) + 1,
     reason = null, started_at = ?2, first_started_at = ifnull(first_started_at, ?2)
 where sequence in (select value from json_each(?3))
 """
 
-_read_scopes = msgspec.json.Decoder(list[tuple[str | None, ...]]).decode
+_read_scopes = msgspec.json.Decoder(list[str]).decode
 _read_numbers = msgspec.json.Decoder(list[int]).decode
 _write_numbers = msgspec.json.Encoder().encode
 
@@ -106,7 +108,7 @@ def _find_ready(write: Write, wish: ClaimWish) -> Look | None:
     if session is None:
         return None
 
-    scopes = [PauseScope(*scope) for scope in _read_scopes(paused)]
+    scopes = read_scopes(map(bytes.fromhex, _read_scopes(paused))) if paused != "[]" else []
     found = _read_numbers(numbers)
     keyed = bool(found) and found[-1] >= KEYED
     lanes = _open_lanes(write, wish, scopes, found[:-1] if keyed else found)

@@ -9,6 +9,7 @@ import apsw
 import msgspec
 
 from cherga.brokers.sqlite.push import push_groups
+from cherga.brokers.sqlite.spoilt import read_text
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
 from cherga.words.limits import LIMIT, OVERRIDE
@@ -18,7 +19,9 @@ from cherga.words.shared import Definition, Shared
 
 _DEFINE = "insert or replace into definitions (kind, name, version, data, stamp) values (?, ?, ?, ?, ?)"
 
-_DEFINITIONS = "select name, data, version, stamp from definitions where kind = ?1 and length(data) > 0"
+_DEFINITIONS = (
+    "select cast(name as blob), data, version, cast(stamp as blob) from definitions where kind = ?1 and length(data) > 0"
+)
 
 _write_json = msgspec.json.Encoder().encode
 
@@ -48,7 +51,7 @@ def list_definitions(db: apsw.Connection, kind: str, names: Sequence[str]) -> li
     restriction = "and name in (select value from json_each(?2))" if names else ""
     bindings = (kind, _write_json(list(names)).decode()) if names else (kind,)
     rows = db.execute(f"{_DEFINITIONS} {restriction} order by name", bindings)
-    return [Definition(kind, *row) for row in rows]
+    return [Definition(kind, read_text(name), data, version, read_text(stamp)) for name, data, version, stamp in rows]
 
 
 def tick(write: Write, schedule: str, due: float, following: float | None, group: Sequence[NewJob]) -> bool:
@@ -65,8 +68,8 @@ def tick(write: Write, schedule: str, due: float, following: float | None, group
 
 def list_ticks(db: apsw.Connection) -> dict[str, float | None]:
     """The next due time of each schedule."""
-    rows: Iterable[Any] = db.execute("select schedule, due from ticks")
-    return dict(rows)
+    rows: Iterable[Any] = db.execute("select cast(schedule as blob), due from ticks")
+    return {read_text(schedule): due for schedule, due in rows}
 
 
 def load(db: apsw.Connection, keys: Sequence[str]) -> list[Shared]:

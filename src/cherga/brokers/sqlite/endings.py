@@ -34,7 +34,7 @@ update jobs set
     state = ?, reason = ?, message = iif(?1 = 7, ifnull(?3, message), ?3), result = ?,
     progress = ifnull(?, progress), meta = ifnull(?, meta), attempt = ?,
     crashes = ?, interruptions = ?, attempts = ?, traits = traits | ?, finished_at = ?, prune_at = ?,
-    token = ?, position = position + 1
+    token = ?, position = (position & 0xffffffffffff) + 1
 where sequence = ?
 """
 
@@ -42,11 +42,13 @@ _PUT_BACK = """
 update jobs set
     state = ?, lane = ?, session = null, place = ifnull(?, place), token = ?, reason = ?, message = ?,
     progress = ifnull(?, progress), meta = ifnull(?, meta), attempt = ?, crashes = ?, interruptions = ?, attempts = ?,
-    traits = traits | ?, run_at = ?, ready_at = ifnull(?, ready_at), position = position + 1
+    traits = traits | ?, run_at = ?, ready_at = ifnull(?, ready_at), position = (position & 0xffffffffffff) + 1
 where sequence = ?
 """
 
-_MARK = "update jobs set cancel = 1, message = ifnull(?, message), position = position + 1 where sequence = ?"
+_MARK = (
+    "update jobs set cancel = 1, message = ifnull(?, message), position = (position & 0xffffffffffff) + 1 where sequence = ?"
+)
 
 _DELETE = """
 delete from jobs where sequence in (select value from json_each(?))
@@ -116,7 +118,7 @@ def cancel(write: Write, held: Held, reason: Reason, message: str | None, told: 
         write.bells.jobs.append(held.packed_id)
         return True
 
-    if not allowed(Move.CANCEL, STATES[held.state], JobState.CANCELLED):
+    if not allowed(Move.CANCEL, STATES.get(held.state), JobState.CANCELLED):
         return False
 
     end(write, held, Ending(to=CANCELLED, reason=reason, message=message, told=told))

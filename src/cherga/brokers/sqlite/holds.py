@@ -13,8 +13,10 @@ import msgspec
 
 from cherga.brokers.sqlite.lanes import HELD, HOLD, Lane
 from cherga.brokers.sqlite.rows import READY
+from cherga.brokers.sqlite.spoilt import pass_over
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.pausing import concerns, means
+from cherga.rules.reading import read_or
 from cherga.words.shared import PauseScope
 
 _PAYLOADS = """
@@ -35,6 +37,7 @@ select json_group_array(sequence) from (
 _MOVE = "update jobs set lane = ? where sequence in (select value from json_each(?))"
 
 _encode = msgspec.json.Encoder().encode
+_read_parts = msgspec.json.Decoder(tuple[str | None, ...]).decode
 _read_payloads = msgspec.json.Decoder(list[tuple[int, str]]).decode
 _read_numbers = msgspec.json.Decoder(list[int]).decode
 
@@ -43,6 +46,25 @@ def write_scope(scope: PauseScope) -> str:
     """How a scope is stored."""
     parts = (scope.queue, scope.task, scope.arguments)
     return _encode(parts if scope.arguments is not None else parts[:2]).decode()
+
+
+def read_scopes(stored: Iterable[bytes]) -> list[PauseScope]:
+    """What is paused, by the scopes as they are stored; those that cannot be read pause nothing."""
+    scopes: list[PauseScope] = []
+
+    for each in stored:
+        scope = read_or(_read_scope, each, None)
+
+        if scope is None:
+            pass_over("pauses", each)
+        else:
+            scopes.append(scope)
+
+    return scopes
+
+
+def _read_scope(stored: bytes) -> PauseScope:
+    return PauseScope(*_read_parts(stored))
 
 
 def hold(write: Write, number: int, lane: Lane, sequences: Sequence[int], scopes: Iterable[PauseScope]) -> set[int]:

@@ -12,7 +12,9 @@ import apsw
 import msgspec
 from msgspec import Struct
 
+from cherga.brokers.sqlite.spoilt import pass_over, read_text
 from cherga.rules.limits import limit_names
+from cherga.rules.reading import UNREADABLE, read_or
 
 KEYED = 1 << 32
 """Lanes with limit keys are numbered from here on. Such a lane is removed when it is empty; its number is never used again."""
@@ -43,6 +45,11 @@ _SELECT = """
 select json_group_array(json_array(number, queue, task, json(limits), suspect)) from lanes where
 """
 
+_SELECT_EACH = """
+select number, cast(queue as blob), cast(task as blob), cast(limits as blob), suspect from lanes where
+"""
+
+_read_limits = msgspec.json.Decoder(tuple[str, ...]).decode
 _write_limits = msgspec.json.Encoder().encode
 _write_numbers = msgspec.json.Encoder().encode
 
@@ -121,7 +128,7 @@ class Lanes:
 
         if unknown:
             packed = _write_numbers(unknown).decode()
-            self._keep(db.execute(f"{_SELECT} number in (select value from json_each(?))", (packed,)).get)
+            self._keep(_select(db, "number in (select value from json_each(?))", packed))
 
     def trim(self) -> None:
         """Forget those with limit keys when they have become too many."""
@@ -151,10 +158,10 @@ class Lanes:
 
     def _learn(self, db: apsw.Connection) -> None:
         seen = max(self._lanes, default=0)
-        self._keep(db.execute(f"{_SELECT} number > ? and number < {KEYED}", (seen,)).get)
+        self._keep(_select(db, f"number > ? and number < {KEYED}", seen))
 
-    def _keep(self, rows: str) -> None:
-        for number, queue, task, limits, suspect in map(_fields, _read(rows)):
+    def _keep(self, rows: Iterable[_Stored]) -> None:
+        for number, queue, task, limits, suspect in map(_fields, rows):
             lane = Lane(queue, task, limits, suspect)
 
             if number >= KEYED:
@@ -165,6 +172,24 @@ class Lanes:
 
             if not limits:
                 self._numbers[queue, task, suspect] = number
+
+
+def _select(db: apsw.Connection, where: str, binding: object) -> list[_Stored]:
+    """All in one row of JSON, or, where one of them cannot be read so, one by one."""
+    try:
+        return _read(db.execute(f"{_SELECT} {where}", (binding,)).get)
+    except (*UNREADABLE, apsw.SQLError):
+        return [_stored(*row) for row in db.execute(f"{_SELECT_EACH} {where}", (binding,))]
+
+
+def _stored(number: int, queue: bytes, task: bytes, limits: bytes, suspect: int) -> _Stored:
+    """A lane whose limit keys cannot be read has one that nobody else has."""
+    known = read_or(_read_limits, limits, None)
+
+    if known is None:
+        pass_over("lanes", number)
+
+    return _Stored(number, read_text(queue), read_text(task), (f"?{number}",) if known is None else known, suspect)
 
 
 def _fields(one: _Stored) -> tuple[int, str, str, tuple[str, ...], bool]:

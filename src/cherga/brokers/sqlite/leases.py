@@ -8,7 +8,9 @@ from uuid import UUID
 
 import msgspec
 
+from cherga.brokers.sqlite.rows import ID_BYTES
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.reading import read_or
 from cherga.words.session import Cancel, SessionInfo, Signals
 
 _write_json = msgspec.json.Encoder().encode
@@ -61,13 +63,11 @@ def heartbeat(write: Write, sessions: Sequence[str]) -> Signals:
     names = _write_json(list(sessions)).decode()
     renewed = write.rows(_RENEW, (write.uptime + write.settings.lease, BOOT_ID, names))
     known = {id for (id,) in renewed}
-    cancels = [Cancel(session, UUID(bytes=id), token) for session, id, token in write.rows(_CANCELS, (names,))]
+    rows = write.rows(_CANCELS, (names,))
+    cancels = [Cancel(session, UUID(bytes=id), token) for session, id, token in rows if len(id) == ID_BYTES]
     return Signals(tuple(id for id in sessions if id not in known), tuple(cancels))
 
 
 def read_info(packed: bytes, id: str) -> SessionInfo:
     """What a session said of itself; hardly anything when that cannot be read."""
-    try:
-        return _read_info(packed)
-    except msgspec.DecodeError:
-        return SessionInfo(id=id, worker="?", host="?", pid=0)
+    return read_or(_read_info, packed, SessionInfo(id=id, worker="?", host="?", pid=0))

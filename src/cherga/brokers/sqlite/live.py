@@ -13,7 +13,7 @@ from cherga.words.report import EVENTS_KEPT, EventKind, Followed, LiveEvent, Rea
 
 _STORE = f"""
 update jobs set
-    progress = ifnull(?, progress), meta = ifnull(?, meta), position = position + ?, traits = traits | ?
+    progress = ifnull(?, progress), meta = ifnull(?, meta), position = (position & 0xffffffffffff) + ?, traits = traits | ?
 where sequence = ? and token = ? and state = {RUNNING} returning position
 """
 
@@ -22,6 +22,9 @@ delete from events where sequence = ?1 and position <= (
     select position from events where sequence = ?1 order by position desc limit 1 offset ?2
 )
 """
+
+
+_KINDS = {kind.value.encode(): kind for kind in EventKind}
 
 
 def report(write: Write, reports: Sequence[Report]) -> list[bool]:
@@ -65,7 +68,7 @@ def follow(db: apsw.Connection, readings: Sequence[Reading], limit: int) -> list
 
 def _events_of(db: apsw.Connection, sequence: int, after: int, limit: int) -> list[LiveEvent]:
     rows = db.execute(
-        "select position, kind, data from events where sequence = ? and position > ? order by position limit ?",
+        "select position, cast(kind as blob), data from events where sequence = ? and position > ? order by position limit ?",
         (sequence, after, limit),
     )
-    return [LiveEvent(position, EventKind(kind), data) for position, kind, data in rows]
+    return [LiveEvent(position, _KINDS[kind], data) for position, kind, data in rows if kind in _KINDS]

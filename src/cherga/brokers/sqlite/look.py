@@ -10,9 +10,10 @@ from uuid import UUID
 import apsw
 import msgspec
 
-from cherga.brokers.sqlite.holds import write_scope
+from cherga.brokers.sqlite.holds import read_scopes, write_scope
 from cherga.brokers.sqlite.leases import BOOT_ID, read_info
 from cherga.brokers.sqlite.rows import CODES, COLUMNS, FAILED, RUNNING, STATES, to_row
+from cherga.brokers.sqlite.spoilt import read_text
 from cherga.brokers.sqlite.sweeps import PATIENCE, read_last
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
@@ -25,12 +26,13 @@ from cherga.words.shared import PauseScope
 _SELECT = f"select {COLUMNS} from jobs as j left join lanes as l on l.number = j.lane"
 
 _COUNTS = """
-select l.queue, l.task, c.state, sum(c.count) as total from counters c join lanes l on l.number = c.lane
+select cast(l.queue as blob), cast(l.task as blob), c.state, total(c.count) as total
+from counters c join lanes l on l.number = c.lane
 group by l.queue, l.task, c.state having total > 0 order by l.queue, l.task, c.state
 """
 
 _WORKERS = """
-select s.number, s.id, s.info, s.expires - ?1,
+select s.number, cast(s.id as blob), s.info, s.expires - ?1,
     (select count(*) from jobs indexed by jobs_running where session = s.number and state = 4)
 from sessions as s where s.boot = ?2 and s.expires > ?1 and s.death is null order by s.number
 """
@@ -47,13 +49,13 @@ where j.state = {RUNNING} and j.progress is not null
 """
 
 _COUNTS_FOR = """
-? in (select 'queue:' || queue union all select 'task:' || task union all select value from json_each(limits))
+? in (select 'queue:' || queue union all select 'task:' || task union all
+select value from json_each(iif(json_valid(limits), limits, '[]')))
 """
 
 _AWAITED_BY = "j.sequence in (select parent from edges where child = (select sequence from jobs where id = ?))"
 
 _write_json = msgspec.json.Encoder().encode
-_read_scope = msgspec.json.Decoder(tuple[str | None, ...]).decode
 
 
 def select_rows(db: apsw.Connection, clauses: str, bindings: Sequence[Any]) -> list[JobRow]:
@@ -79,7 +81,8 @@ def find(db: apsw.Connection, where: JobFilter, limit: int, before: int | None) 
 
 def counts(db: apsw.Connection) -> list[TaskCount]:
     """How many jobs stand where, from the counters: nothing is scanned."""
-    return [TaskCount(queue, task, STATES[state], count) for queue, task, state, count in db.execute(_COUNTS)]
+    rows = db.execute(_COUNTS)
+    return [TaskCount(read_text(q), read_text(t), STATES[state], int(count)) for q, t, state, count in rows if state in STATES]
 
 
 def families(db: apsw.Connection, ids: Sequence[UUID]) -> list[Family]:
@@ -89,8 +92,9 @@ def families(db: apsw.Connection, ids: Sequence[UUID]) -> list[Family]:
     shares: dict[bytes, float] = defaultdict(float)
 
     for parent, state, count in db.execute(_CHILDREN, (packed,)):
-        counts[parent][STATES[state]] = count
-        shares[parent] += count if STATES[state].final else 0.0
+        known = STATES.get(state, JobState.FAILED)
+        counts[parent][known] = counts[parent].get(known, 0) + count
+        shares[parent] += count if known.final else 0.0
 
     for parent, progress in db.execute(_CHILDREN_RUNNING, (packed,)):
         shares[parent] += share_done(JobState.RUNNING, progress)
@@ -104,7 +108,7 @@ def workers(db: apsw.Connection, uptime: float) -> list[WorkerInfo]:
     rows = db.execute(_WORKERS, (uptime, BOOT_ID))
     alive = [
         WorkerInfo(
-            session=read_info(info, id),
+            session=read_info(info, read_text(id)),
             expires_in=min(left, max(0.0, cut[number] + PATIENCE - uptime)) if number in cut else left,
             running=running,
         )
@@ -126,7 +130,8 @@ def pause(write: Write, scope: PauseScope, paused: bool) -> None:
 
 def list_paused(db: apsw.Connection) -> list[PauseScope]:
     """What is paused now."""
-    return [PauseScope(*_read_scope(scope)) for (scope,) in db.execute("select scope from pauses order by scope")]
+    rows = db.execute("select cast(scope as blob) from pauses order by scope")
+    return read_scopes(scope for (scope,) in rows)
 
 
 def _restrict(where: JobFilter, before: int | None) -> tuple[list[str], list[Any]]:

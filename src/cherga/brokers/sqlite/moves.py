@@ -19,7 +19,7 @@ from cherga.rules.lifecycle import Move, allowed
 from cherga.words.job import JobState, Reason
 
 _NOW = """
-update jobs set state = 2, place = ?, ready_at = ?, run_at = ?2, position = position + 1 where sequence = ?
+update jobs set state = 2, place = ?, ready_at = ?, run_at = ?2, position = (position & 0xffffffffffff) + 1 where sequence = ?
 """
 
 _AGAIN = """
@@ -27,7 +27,7 @@ update jobs set
     state = 2, lane = ?, place = ?, ready_at = ?, session = null, token = null, attempt = 0,
     crashes = 0, interruptions = 0, cancel = 0,
     pending = 0, run_at = null, reason = null, message = null, result = null, progress = null, finished_at = null,
-    prune_at = null, expires_at = iif(expires_at <= ?3, null, expires_at), position = position + 1
+    prune_at = null, expires_at = iif(expires_at <= ?3, null, expires_at), position = (position & 0xffffffffffff) + 1
 where sequence = ?
 """
 
@@ -63,7 +63,7 @@ def _select(write: Write, ids: Sequence[UUID]) -> Iterator[Held]:
 
 
 def _make_ready(write: Write, held: Held) -> bool:
-    if not allowed(Move.RETRY, STATES[held.state], JobState.READY) or is_group(write, held):
+    if not allowed(Move.RETRY, STATES.get(held.state), JobState.READY) or is_group(write, held):
         return False
 
     if held.state < FIRST_FINAL:

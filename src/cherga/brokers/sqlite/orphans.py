@@ -12,6 +12,8 @@ import msgspec
 
 from cherga.brokers.sqlite.endings import cancel
 from cherga.brokers.sqlite.held import select_held
+from cherga.brokers.sqlite.rows import read_reason
+from cherga.brokers.sqlite.spoilt import read_text
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
 from cherga.words.job import Reason
@@ -60,12 +62,12 @@ def cancel_recorded(write: Write, limit: int) -> int:
 
 def cancel_page(write: Write, parent: bytes, limit: int) -> int:
     """Cancel at most ``limit`` children; forget the record when those were all."""
-    row = write.row("select reason, message from orphans where parent = ?", (parent,))
+    row = write.row("select cast(reason as blob), cast(message as blob) from orphans where parent = ?", (parent,))
 
     if row is None:
         return 0
 
-    reason, message = Reason(row[0]), row[1]
+    reason, message = read_reason(row[0]) or Reason.UPSTREAM, None if row[1] is None else read_text(row[1])
     children = list(select_held(write, _CHILDREN, (parent, limit + 1)))
     page = children[:limit]
 

@@ -10,6 +10,7 @@ import msgspec
 from cherga.brokers.sqlite.held import Held
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.rates import Starts, taken_back
+from cherga.rules.reading import read_or
 
 _LOGS = """
 select json_group_array(json_array(name, hex(log))) from rates where name in (select value from json_each(?))
@@ -51,7 +52,4 @@ def forget_old(write: Write) -> None:
 
 def _decode(log: bytes) -> Starts:
     """Nothing, when it cannot be read."""
-    try:
-        return _unpack(log)
-    except msgspec.DecodeError:
-        return ()
+    return read_or(_unpack, log, ())

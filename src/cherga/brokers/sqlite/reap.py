@@ -16,12 +16,17 @@ from cherga.brokers.sqlite.notices import note
 from cherga.brokers.sqlite.rates import take_start_back
 from cherga.brokers.sqlite.releases import release_ended
 from cherga.brokers.sqlite.rows import CODES
+from cherga.brokers.sqlite.spoilt import read_text
 from cherga.brokers.sqlite.sweeps import Sweep, note_sweep
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.deaths import Victim, fate_of, runs_once
+from cherga.rules.reading import read_or
 from cherga.words.job import JobState
 from cherga.words.session import Death
 from cherga.words.settlement import Charge
+
+LONGEST_LEASE = 2 * 86_400.0
+"""Seconds. No heartbeat has written a lease that ends later than this."""
 
 _RUNNING_IN = "indexed by jobs_running where state = 4 and session = ? limit ?"
 
@@ -69,16 +74,18 @@ def reap(write: Write, deaths: Sequence[Death], limit: int, lifelines: Lifelines
 
 
 def _sessions(write: Write) -> Iterator[Session]:
-    rows = write.rows("select number, id, boot, expires, inode, info, death from sessions order by number")
-    return (Session(*row) for row in rows)
+    rows = write.rows(
+        "select number, cast(id as blob), cast(boot as blob), expires, inode, info, death from sessions order by number"
+    )
+    return (Session(number, read_text(id), read_text(boot), *rest) for number, id, boot, *rest in rows)
 
 
 def _known_death(session: Session) -> Death | None:
-    return None if session.death is None else _read_death(session.death)
+    return None if session.death is None else read_or(_read_death, session.death, Death(session.id))
 
 
 def _find_death(session: Session, sweep: Sweep, lease: float) -> Death | None:
-    lapsed = not sweep.is_patient() and session.expires <= sweep.at
+    lapsed = not sweep.is_patient() and not sweep.at < session.expires <= sweep.at + LONGEST_LEASE
     restarted = is_of_another_boot(session.boot, session.expires, sweep.at, lease)
     dead = lapsed or restarted or sweep.is_gone(session.number)
     return Death(session.id) if dead else None
@@ -96,7 +103,9 @@ def _end(write: Write, session: Session, death: Death, limit: int, freed: list[U
     if len(jobs) > limit:
         write.run("update sessions set death = ? where number = ?", (_pack(death), session.number))
     else:
-        write.run("insert into past_sessions (number, id, ended) values (?, ?, ?)", (session.number, session.id, write.now))
+        write.run(
+            "insert or replace into past_sessions (number, id, ended) values (?, ?, ?)", (session.number, session.id, write.now)
+        )
         write.run("delete from sessions where number = ?", (session.number,))
 
     return len(jobs) <= limit

@@ -18,7 +18,7 @@ from cherga.brokers.sqlite.rows import BLOCKED, CANCELLED, READY, SCHEDULED, STA
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
 from cherga.rules.edges import upstream
-from cherga.words.job import Reason
+from cherga.words.job import JobState, Reason
 from cherga.words.push import EdgePolicy
 
 PAGE = 100
@@ -41,7 +41,7 @@ _WAIT_ON_TAIL = ") as new where jobs.sequence = new.column1"
 
 _LET_GO = """
 update jobs set pending = 0, state = ?1, place = iif(?1 = 2, ?2 + new.key, place), ready_at = iif(?1 = 2, ?3, null),
-    position = position + 1
+    position = (position & 0xffffffffffff) + 1
 from json_each(?4) as new where jobs.sequence = new.value
 """
 
@@ -152,7 +152,7 @@ def _find_broken(edges: Sequence[Open], ended: Mapping[int, int]) -> Open | None
 
 
 def _break(write: Write, held: Held, policy: str, ended: int) -> None:
-    message = upstream(STATES[ended])
+    message = upstream(STATES.get(ended, JobState.FAILED))
     end(write, held, Ending(to=CANCELLED, reason=Reason.UPSTREAM, message=message))
 
     if policy == EdgePolicy.TOGETHER:

@@ -17,7 +17,7 @@ _TAKE_OVER = f"""
 update jobs set
     state = ?, lane = ?, rank = ?, traits = traits & ~{HOLDS_KEY} | ?, attempt = 0, run_at = ?, ready_at = ?, expires_at = ?,
     owner = ?, head = ?, ties = ?, parent = ?, payload = ?, reason = null, message = null, progress = null, meta = null,
-    position = position + 1
+    position = (position & 0xffffffffffff) + 1
 where sequence = ?
 """
 

@@ -24,7 +24,7 @@ AHEAD = 200
 """Jobs that are looked up ahead, because the next groups of the push will need room too."""
 
 _WAITING = """
-select ifnull(sum(count), 0) from lanes cross join counters on counters.lane = lanes.number and counters.state <= 3
+select total(count) from lanes cross join counters on counters.lane = lanes.number and counters.state <= 3
 where lanes.queue = ?
 """
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from cherga.rules.reading import read_or
 from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.push import JobHead
 from cherga.words.unique import Unique, UniqueWhile
@@ -66,10 +67,7 @@ def unpack_ties(packed: bytes | None) -> Ties:
     if packed is None:
         return NO_TIES
 
-    try:
-        return _read_ties(packed)
-    except (msgspec.DecodeError, TypeError):
-        return NO_TIES
+    return read_or(_read_ties, packed, NO_TIES)
 
 
 def read_head(packed: bytes | None) -> JobHead:
@@ -77,10 +75,7 @@ def read_head(packed: bytes | None) -> JobHead:
     if not packed:
         return EMPTY_HEAD
 
-    try:
-        return _read_head(packed)
-    except (msgspec.DecodeError, TypeError):
-        return EMPTY_HEAD
+    return read_or(_read_head, packed, EMPTY_HEAD)
 
 
 def check_head(packed: bytes) -> None:
@@ -91,9 +86,12 @@ def check_head(packed: bytes) -> None:
 EMPTY_HEAD = JobHead()
 
 COLUMNS = """
-    j.sequence, j.id, l.task, l.queue, -j.rank, j.state, cast(j.reason as blob), cast(j.owner as blob), cast(j.message as blob),
+    j.sequence, j.id, cast(l.task as blob), cast(l.queue as blob), -j.rank, j.state,
+    cast(j.reason as blob), cast(j.owner as blob), cast(j.message as blob),
     j.payload, j.head, j.ties, j.parent, j.pending, j.attempt, j.claims, j.crashes, j.interruptions,
-    ifnull((select id from sessions where number = j.session), (select id from past_sessions where number = j.session)),
+    cast(ifnull(
+        (select id from sessions where number = j.session), (select id from past_sessions where number = j.session)
+    ) as blob),
     j.token, j.cancel,
     j.enqueued_at, j.run_at, j.ready_at, j.first_started_at, j.started_at, j.finished_at, j.expires_at, j.prune_at, j.position,
     j.progress, j.meta, j.result, j.attempts
@@ -114,11 +112,11 @@ def to_row(raw: tuple[Any, ...]) -> JobRow | None:
     return JobRow(
         id=UUID(bytes=id),
         sequence=sequence,
-        task=task or "",
-        queue=queue or "",
+        task=_read_text(task) or "",
+        queue=_read_text(queue) or "",
         priority=priority,
         state=STATES.get(state, JobState.FAILED),
-        reason=_read_reason(reason) if state in STATES else Reason.MALFORMED,
+        reason=read_reason(reason) if state in STATES else Reason.MALFORMED,
         owner=_read_text(owner),
         message=_read_text(message),
         payload=payload,
@@ -131,7 +129,7 @@ def to_row(raw: tuple[Any, ...]) -> JobRow | None:
         claims=claims,
         crashes=crashes,
         interruptions=interruptions,
-        session=session,
+        session=_read_text(session),
         token=token,
         cancel_requested=bool(cancel),
         **dict(zip(_LAST_FIELDS, last, strict=True)),
@@ -159,7 +157,8 @@ def _read_text(stored: bytes | None) -> str | None:
     return None if stored is None else stored.decode(errors="replace")
 
 
-def _read_reason(stored: bytes | None) -> Reason | None:
+def read_reason(stored: bytes | None) -> Reason | None:
+    """The reason of that name; ``malformed`` where there is none."""
     return None if stored is None else _REASONS.get(stored, Reason.MALFORMED)
 
 

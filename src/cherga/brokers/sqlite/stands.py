@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from cherga.brokers.sqlite.heads import Heads
-from cherga.brokers.sqlite.lanes import Lane
+from cherga.brokers.sqlite.lanes import KEYED, Lane
 from cherga.brokers.sqlite.write import Write
 from cherga.rules.turns import Offer
 
@@ -43,10 +43,11 @@ with recursive
 select json_group_array(json_array(suspect, queue, task)) from stands
 """
 
-_LANES = """
+_LANES = f"""
 select json_group_array(json_array(head, turn, number)) from (
     select head, turn, number from lanes indexed by lanes_ready
     where head is not null and suspect = ?1 and queue = ?2 and task = ?3 and (head, turn, number) > (?4, ?5, ?6)
+    and number >= {KEYED}
     order by head, turn, number limit ?7
 )
 """

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from cherga.brokers.sqlite.leases import BOOT_ID
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.reading import read_or
 
 PATIENCE = 1.0
 """Seconds in which whoever started a process that died may name its death, and say which of its jobs had begun."""
@@ -43,7 +44,7 @@ def note_sweep(write: Write, cut: Iterable[int]) -> Sweep:
     last = read_last(write.db)
     gap = write.uptime - last.at
     outage = last.boot != BOOT_ID or gap > 2 * write.settings.sweep or gap < 0
-    until = write.uptime + write.settings.lease if outage else last.patient_until
+    until = write.uptime + write.settings.lease if outage else min(last.patient_until, write.uptime + write.settings.lease)
     known = last.cut if last.boot == BOOT_ID else {}
     since = {session: min(known.get(session, write.uptime), write.uptime) for session in cut}
     sweep = Sweep(BOOT_ID, write.uptime, until, since)
@@ -53,9 +54,6 @@ def note_sweep(write: Write, cut: Iterable[int]) -> Sweep:
 
 def read_last(db: apsw.Connection) -> Sweep:
     """The last sweep; one that tells nothing when there was none."""
-    stored = db.execute("select value from facts where name = 'sweep'").get
+    stored = db.execute("select cast(value as blob) from facts where name = 'sweep'").get
 
-    try:
-        return _read_sweep(stored) if stored else Sweep()
-    except msgspec.DecodeError:
-        return Sweep()
+    return read_or(_read_sweep, stored or None, Sweep())

@@ -16,6 +16,7 @@ from cherga.brokers.sqlite.releases import release_ended, release_recorded
 from cherga.brokers.sqlite.rows import CANCELLED, FAILED, READY, SCHEDULED, SUCCEEDED
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
+from cherga.rules.options import LONGEST
 from cherga.words.claim import Promoted
 from cherga.words.job import Reason
 
@@ -37,7 +38,7 @@ select sequence, lane, id from jobs indexed by jobs_due where state = 1 and run_
 """
 
 _PROMOTE = """
-update jobs set state = 2, place = ?1 + new.key, ready_at = ?2, position = position + 1
+update jobs set state = 2, place = ?1 + new.key, ready_at = ?2, position = (position & 0xffffffffffff) + 1
 from json_each(?3) as new where jobs.sequence = new.value
 """
 
@@ -68,7 +69,7 @@ def find_next(db: apsw.Connection, now: float) -> float | None:
         return 0.0
 
     due = db.execute("select min(run_at) from jobs indexed by jobs_due where state = 1").get
-    return None if due is None else max(0.0, due - now)
+    return None if due is None else min(max(0.0, due - now), LONGEST)
 
 
 def promote(write: Write, limit: int) -> Promoted:
@@ -144,7 +145,7 @@ def _over(write: Write, states: tuple[int, ...], cap: int, limit: int) -> int:
 
 def _total(write: Write, states: tuple[int, ...]) -> int:
     marks = ", ".join("?" * len(states))
-    counted = write.value(f"select ifnull(sum(count), 0) from counters where state in ({marks})", states)
+    counted = write.value(f"select total(count) from counters where state in ({marks})", states)
     unflushed = sum(write.noted(state) for state in states)
     return int(counted) + unflushed
 

@@ -36,7 +36,7 @@ update jobs set
     message = iif(?1 = 7, ifnull(new.column5, message), new.column5),
     progress = ifnull(new.column6, progress), meta = ifnull(new.column7, meta),
     attempts = new.column8, traits = traits | iif(new.column8 is null, 0, {HAS_HISTORY}),
-    position = position + 1
+    position = (position & 0xffffffffffff) + 1
 from (values """
 _END_ROW = "(?, ?, ?, ?, ?, ?, ?, ?)"
 _END_TAIL = f""") as new

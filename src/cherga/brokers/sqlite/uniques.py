@@ -12,12 +12,13 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from cherga.brokers.sqlite.rows import FIRST_FINAL, SUCCEEDED
+from cherga.brokers.sqlite.rows import FIRST_FINAL, ID_BYTES, SUCCEEDED
+from cherga.brokers.sqlite.spoilt import pass_over, read_text
 from cherga.brokers.sqlite.write import Write
 from cherga.words.unique import Unique, UniqueWhile
 
 _HOLDERS = """
-select u.key, u.sequence, u.id, u.hold, u.expires, j.state, j.lane
+select u.key, u.sequence, u.id, cast(u.hold as blob), u.expires, j.state, j.lane
 from json_each(?) as k cross join uniques as u on u.key = k.value left join jobs as j on j.sequence = u.sequence
 """
 
@@ -57,7 +58,11 @@ def find_holders(write: Write, keys: Iterable[str]) -> dict[str, Holder]:
     found: dict[str, Holder] = {}
 
     for key, sequence, id, hold, expires, state, lane in write.rows(_HOLDERS, (names,)):
-        if _holds(hold, expires, state, write.now):
+        hold = read_text(hold)
+
+        if len(id) != ID_BYTES or hold not in set(UniqueWhile):
+            pass_over("uniques", key)
+        elif _holds(hold, expires, state, write.now):
             place = None if lane is None else write.lanes.get(write.db, lane)
             task = "" if place is None else place.task
             found[key] = Holder(key, sequence, UUID(bytes=id), UniqueWhile(hold), state or SUCCEEDED, task)

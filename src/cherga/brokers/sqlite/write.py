@@ -154,7 +154,7 @@ where lanes.number = new.number and lanes.number between {KEYED} and {HELD - 1} 
 
 _NOTICES = "insert into notices (task, at, packed) values "
 _COUNT = "insert into counters (lane, state, count) values "
-_COUNT_TAIL = " on conflict (lane, state) do update set count = count + excluded.count"
+_COUNT_TAIL = " on conflict (lane, state) do update set count = max(min(count, 1 << 48), -1 << 48) + excluded.count"
 
 _write_numbers = msgspec.json.Encoder().encode
 
