@@ -40,11 +40,7 @@ class Explanation(Struct, frozen=True):
     """What stands in its way; empty when it can start as soon as a slot is free, and for one that runs or has ended."""
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.task} is {self.state}: {self.runs_when}", *map(_line, self.obstacles)])
-
-
-def _line(obstacle: Obstacle) -> str:
-    return f"- {obstacle.text}" + (f"; {obstacle.remedy}" if obstacle.remedy else "")
+        return "\n".join([f"{self.task} is {self.state}: {self.runs_when}", *(f"- {one}" for one in self.obstacles)])
 
 
 def explain(source: ExplainSource, row: JobRow, worker: str, error: str | None) -> Explanation:

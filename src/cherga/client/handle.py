@@ -23,7 +23,7 @@ from cherga.doors.broker import FullBroker
 from cherga.rules.options import Duration, seconds, short_text
 from cherga.rules.results import Results
 from cherga.words.clock import Clock
-from cherga.words.errors import JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
+from cherga.words.errors import ChergaError, JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
 from cherga.words.inspection import Family
 from cherga.words.job import JobError, JobRow, JobState, Progress, Reason
 
@@ -264,7 +264,11 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
                 with pending.lend(waiter.wake) as go_on:
                     while not self._ended(waiter):
                         go_on()
-                        waiter.wait(min(wait.left(self), LONGEST_LOOK))
+
+                        if (left := wait.left()) <= 0:
+                            raise self._late(wait, self._why())
+
+                        waiter.wait(min(left, LONGEST_LOOK))
 
     async def aawait_end(self, timeout: Duration | None = None) -> None:
         """The async twin of ``await_end``."""
@@ -287,7 +291,11 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
                 with pending.lend(waiter.wake) as go_on:
                     while not self._ended(waiter):
                         go_on()
-                        await waiter.wait(wait.left(self))
+
+                        if (left := wait.left()) <= 0:
+                            raise self._late(wait, await self._source.submitter.call(self._why))
+
+                        await waiter.wait(left)
 
     def _looked(self, waiter: Waiter) -> bool:
         """Show what the waiter has seen since it was asked before; whether that was anything."""
@@ -304,6 +312,18 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
     def _ended(self, waiter: Waiter) -> bool:
         self._looked(waiter)
         return self._row.state.final
+
+    def _late(self, wait: _Wait, why: str) -> ResultTimeout:
+        return ResultTimeout(f"job {self.id} ({self.task_name}) is still {self.status} after {wait.timeout:g} seconds{why}")
+
+    def _why(self) -> str:
+        """What stands in its way, as the end of a sentence; nothing where that cannot be read."""
+        try:
+            obstacles = explain(self._source, self._row, worker_of(self._row.session), None).obstacles
+        except ChergaError:
+            return ""
+
+        return f": {obstacles[0]}" if obstacles else ""
 
     def _gone(self) -> JobNotFound:
         return JobNotFound(f"job {self.id} ({self.task_name}) is not kept any more")
@@ -340,18 +360,10 @@ class _Wait:
     """How long a wait may still go on."""
 
     def __init__(self, source: Source, timeout: Duration | None) -> None:
+        self.timeout = math.inf if timeout is None else seconds(timeout, "timeout")
         self._clock = source.clock
-        self._timeout = None if timeout is None else seconds(timeout, "timeout")
         self._began = self._clock.monotonic()
 
-    def left(self, job: Job[Any]) -> float:
-        """Seconds to wait for a sign of the job, perhaps without end. Raises ``ResultTimeout``."""
-        if self._timeout is None:
-            return math.inf
-
-        left = self._began + self._timeout - self._clock.monotonic()
-
-        if left <= 0:
-            raise ResultTimeout(f"job {job.id} ({job.task_name}) is still {job.status} after {self._timeout:g} seconds")
-
-        return left
+    def left(self) -> float:
+        """Seconds, perhaps without end."""
+        return self._began + self.timeout - self._clock.monotonic()

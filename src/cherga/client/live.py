@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cherga.client.handle import Source
 from cherga.client.ids import as_id
@@ -17,7 +18,7 @@ from cherga.client.waiters import EVENTS, LONGEST_LOOK, LoopWaiter, Sight, Threa
 from cherga.client.waiting import refuse_on_loop
 from cherga.rules.codec import decode
 from cherga.words.errors import JobNotFound
-from cherga.words.job import JobState, Progress, Reason
+from cherga.words.job import WAITING_STATES, JobState, Progress, Reason
 from cherga.words.push import GROUP_TASK
 from cherga.words.report import EventKind, LiveEvent, Reading
 
@@ -29,6 +30,8 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
     position: int
     state: JobState
     final: bool
+    unserved: str = ""
+    """Why no worker that is alive would run it, and what helps; told once the wait has lasted two seconds."""
     stopping: bool = False
     """It runs, and somebody asked that it stops."""
     reason: Reason | None = None
@@ -55,7 +58,7 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
 
     def differs(self, seen: LiveUpdate | None) -> bool:
         """Whether the job has moved since the update seen before."""
-        return seen is None or self.mark != seen.mark
+        return seen is None or (self.mark, self.unserved) != (seen.mark, seen.unserved)
 
     @property
     def mark(self) -> str:
@@ -116,7 +119,7 @@ class Watch:
         with self._source.lookout.serving(waiter):
             while seen is None or not seen.over:
                 waiter.wait(min(self._patience(), LONGEST_LOOK))
-                update = self._next(waiter) or seen
+                update = _warned(self._next(waiter), seen, waiter.unserved)
 
                 if update is not None and (self._pulse is not None or update.differs(seen)):
                     yield update
@@ -130,7 +133,7 @@ class Watch:
         with self._source.lookout.serving(waiter):
             while seen is None or not seen.over:
                 await waiter.wait(self._patience())
-                update = self._next(waiter) or seen
+                update = _warned(self._next(waiter), seen, waiter.unserved)
 
                 if update is not None and (self._pulse is not None or update.differs(seen)):
                     yield update
@@ -182,6 +185,17 @@ class Stream:
                     yield value
 
                 self.position = update.position
+
+
+def _warned(update: LiveUpdate | None, seen: LiveUpdate | None, unserved: str) -> LiveUpdate | None:
+    """The news, or what was seen last, with what is known of workers."""
+    if update is None and seen is not None and seen.unserved != unserved:
+        update = replace(seen, logs=(), values=(), positions=())
+
+    if update is None or update.state not in WAITING_STATES:
+        return update or seen
+
+    return replace(update, unserved=unserved) if unserved else update
 
 
 def _update(sight: Sight, source: Source) -> LiveUpdate:

@@ -18,8 +18,10 @@ from weakref import WeakSet
 from cherga.client.relatives import total_progress_of
 from cherga.client.waiters import EVENTS, LONGEST_LOOK, Sight, Waiter
 from cherga.doors.broker import FullBroker, JobListener
+from cherga.rules.obstacles import unserved
 from cherga.words.clock import Clock
-from cherga.words.errors import BrokerUnavailable, JobNotFound
+from cherga.words.errors import BrokerError, BrokerUnavailable, JobNotFound
+from cherga.words.job import JobRow
 from cherga.words.push import GROUP_TASK
 from cherga.words.report import Reading
 
@@ -37,6 +39,8 @@ REST = 0.0001
 """Seconds for each job between two looks at all of them, where nobody knows which have changed."""
 PAGE = 100
 """Jobs read in one call."""
+UNSERVED_AFTER = 2.0
+"""Seconds of waiting after which it is asked whether any worker would run the jobs waited for, and from then on as often."""
 
 
 class Lookout:
@@ -171,6 +175,9 @@ class _Watch:
         self._idle_since = clock.monotonic()
         self._parting = False
         """Somebody was shown an end."""
+        self._unserved_at: float | None = None
+        """When to ask for workers; None while nobody waits."""
+        self._told: set[str] = set()
 
     def wake(self) -> None:
         """Somebody asks for a look. From any thread."""
@@ -193,6 +200,7 @@ class _Watch:
             self._note_changes()
             self._note_overdue(self._clock.monotonic())
             self._look_at(self._next_page())
+            self._look_for_workers(self._clock.monotonic())
 
             if self._idle():
                 return
@@ -294,11 +302,54 @@ class _Watch:
         if self._any_changed:
             times.append(self._all_at)
 
+        if self._unserved_at is not None:
+            times.append(self._unserved_at)
+
         if self._parting:
             times.append(now + PARTING)
             self._parting = False
 
         return max(0.0, min(times) - now)
+
+    # --- whether anybody works on it
+
+    def _look_for_workers(self, now: float) -> None:
+        """Ask now and then, while anybody waits, whether a worker would run what is waited for."""
+        if not self._waiters:
+            self._unserved_at = None
+        elif self._unserved_at is None:
+            self._unserved_at = now + UNSERVED_AFTER
+        elif now >= self._unserved_at:
+            self._unserved_at = now + UNSERVED_AFTER
+            self._warn([(waiter, row) for waiter in self.waiters() if (row := waiter.waits_for) is not None])
+
+    def _warn(self, waiting: Sequence[tuple[Waiter, JobRow]]) -> None:
+        """Tell those who follow when no worker would, and the log, once."""
+        if not waiting:
+            return
+
+        try:
+            workers, now = self._broker.workers(), self._clock.now()
+        except BrokerError:
+            return
+
+        reasons: dict[tuple[str, str], str] = {}
+
+        for waiter, row in waiting:
+            place = (row.queue, row.task)
+
+            if place not in reasons:
+                reasons[place] = unserved(row, workers, now)
+
+            waiter.warn(reasons[place])
+
+        for (queue, task), reason in reasons.items():
+            self._log(f"a job of task {task} in queue {queue} is waited for: {reason}" if reason else "")
+
+    def _log(self, words: str) -> None:
+        if words and words not in self._told:
+            self._told.add(words)
+            logger.warning("%s", words, extra={"action": "wait.unserved"})
 
     # --- looking
 

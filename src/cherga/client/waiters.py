@@ -12,7 +12,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cherga.words.job import JobRow, Progress
+from cherga.words.job import WAITING_STATES, JobRow, Progress
 from cherga.words.report import LiveEvent
 
 LONGEST_LOOK = 5.0
@@ -47,7 +47,7 @@ class Sight(Struct, frozen=True):
 class Waiter(ABC):
     """One who waits for a job. It hears of the first look, and then of the end, or, where it ``follows``, of every change."""
 
-    __slots__ = ("_error", "_mark", "_seen", "_taken", "after", "follows", "id", "left")
+    __slots__ = ("_error", "_mark", "_seen", "_taken", "after", "follows", "id", "left", "unserved")
 
     def __init__(self, id: UUID, follows: bool = False, after: int = 0) -> None:
         self.id = id
@@ -56,6 +56,8 @@ class Waiter(ABC):
         """The position up to which it knows the stream."""
         self.left = False
         """It does not wait any more."""
+        self.unserved = ""
+        """Why no worker would run its job, where that has waited for some time."""
         self._seen: Sight | None = None
         self._taken: Sight | None = None
         self._mark: object = None
@@ -68,6 +70,20 @@ class Waiter(ABC):
         if first or (self.follows and (sight.mark != self._mark or sight.events)) or sight.job.state.final:
             self._mark = sight.mark
             self.wake()
+
+    @property
+    def waits_for(self) -> JobRow | None:
+        """The job as it was seen last, where it has not begun."""
+        row = self._seen.job if self._seen else None
+        return row if row and row.state in WAITING_STATES else None
+
+    def warn(self, unserved: str) -> None:
+        """Whether any worker would run its job, and if not, why."""
+        if unserved != self.unserved:
+            self.unserved = unserved
+
+            if self.follows:
+                self.wake()
 
     def fail(self, error: Exception) -> None:
         """It cannot be seen."""

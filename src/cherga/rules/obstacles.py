@@ -72,6 +72,9 @@ class Obstacle(Struct, frozen=True):
     remedy: str = ""
     """What a person can do about it: mostly a command."""
 
+    def __str__(self) -> str:
+        return self.text + (f"; {self.remedy}" if self.remedy else "")
+
 
 class Facts(Struct, frozen=True, kw_only=True):
     """What is known about a job and its surroundings at one moment."""
@@ -98,6 +101,15 @@ def find_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
         return (*_turn(facts), *found)
 
     return found
+
+
+UNSERVED = frozenset({ObstacleKind.NO_WORKER, ObstacleKind.QUEUE, ObstacleKind.TASK})
+
+
+def unserved(row: JobRow, workers: Sequence[WorkerInfo], now: float) -> str:
+    """Why no worker that is alive would run this waiting job, and what helps; nothing where one would."""
+    found = find_obstacles(Facts(row=row, now=now, workers=workers))
+    return next((str(obstacle) for obstacle in found if obstacle.kind in UNSERVED), "")
 
 
 Check = Callable[[Facts], Iterator[Obstacle]]

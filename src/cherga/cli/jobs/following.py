@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,9 @@ from cherga.client.handle import Job
 from cherga.client.live import LiveUpdate, Watch
 from cherga.words.errors import ResultTimeout
 from cherga.words.job import JobState
+
+# That no worker is alive stands in the output already.
+logging.getLogger("cherga.client").addHandler(logging.NullHandler())
 
 
 def follow(app: QueueTasks, out: Output, job: Job[Any], timeout: float | None) -> ExitCode:

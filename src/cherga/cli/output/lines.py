@@ -78,6 +78,9 @@ class Follower:
         if update.meta and (seen is None or seen.meta != update.meta):
             _write(["meta", json_text(update.meta)])
 
+        if update.unserved and (seen is None or seen.unserved != update.unserved):
+            note(update.unserved)
+
         if not update.final and (seen is None or seen.state is not update.state):
             _write(["state", update.state.value])
 

@@ -99,7 +99,8 @@ def _fields(job: Job[Any], update: LiveUpdate) -> dict[str, Any]:
     progress = update.progress
 
     if progress is None or (update.state in WAITING and not (update.of_group and progress.total)):
-        return {"total": None, "completed": 0, "percent": "", "count": "", "note": _waiting(job, update.state)}
+        note = printable(update.unserved) or _waiting(job, update.state)
+        return {"total": None, "completed": 0, "percent": "", "count": "", "note": note}
 
     return {
         "total": progress.total,
