@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -378,7 +379,7 @@ class TestNotebooks:
 
         assert [task.enqueue(1).result() for task in (first, edited)] == [101, 101]
 
-    @pytest.mark.parametrize("file", ["<stdin>", "<string>", "<python-input-0>"])
+    @pytest.mark.parametrize("file", ["<stdin>", "<python-input-0>", "<command-17>", "<ipython-input-3-0a1b>"])
     def test_so_does_what_is_typed_again_at_a_prompt(self, notebook: Notebook, file: str) -> None:
         notebook.run("@app.task\ndef add(a: int):\n    return a + 1", file)
 
@@ -394,12 +395,19 @@ class TestNotebooks:
         with pytest.raises(DuplicateTask, match="the task name 'work' is taken"):
             notebook.run("@app.task('work')\ndef add(a): ...\n@app.task('work')\ndef other(a): ...")
 
-    def test_texts_that_are_executed_apart_are_two_tasks(self, app: QueueTasks) -> None:
-        Notebook(app).run("@app.task\ndef add(a: int):\n    return a + 1", "<string>")
-        Notebook(app).run("@app.task\ndef add(a: int):\n    return a + 1", "<string>")
+    @pytest.mark.parametrize("where", ["apart", "together", "in two modules"])
+    def test_texts_that_a_program_executes_are_two_tasks(self, app: QueueTasks, where: str) -> None:
+        one, other = Notebook(app), Notebook(app)
+        other = one if where == "together" else other
+
+        if where == "in two modules":
+            one.space["__spec__"], other.space["__spec__"] = ModuleSpec("one", None), ModuleSpec("other", None)
+
+        for _ in range(2):
+            one.run("@app.task\ndef add(a: int):\n    return a + 1", "<string>")
 
         with pytest.raises(DuplicateTask, match="the task name 'add' is taken: <string>:1 and <string>:1"):
-            Notebook(app).run("@app.task\ndef add(a: int):\n    return a + 2", "<string>")
+            other.run("@app.task\ndef add(a: int):\n    return a + 2", "<string>")
 
 
 class Proxy:

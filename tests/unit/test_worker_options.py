@@ -50,3 +50,13 @@ def test_every_exit_code_is_told_in_the_reference() -> None:
     page = PAGE.read_text(encoding="utf-8")
 
     assert [code for code in Exit if code is not Exit.EXHAUSTED and f"| `{code.value}` |" not in page] == []
+
+
+@pytest.mark.parametrize("grace", [-1, float("nan"), float("inf"), True])
+def test_a_grace_time_that_is_none_is_refused(grace: Any) -> None:
+    with pytest.raises(ConfigError, match="expected grace to be seconds"):
+        WorkerOptions(app="shop:app", grace=grace)
+
+
+def test_no_grace_time_is_one_too() -> None:
+    assert WorkerOptions(app="shop:app", grace=0).grace == 0

@@ -26,6 +26,10 @@ _DEEPEST = 8
 """Functions in the closure of a function in the closure of a function …; what lies deeper is not looked at."""
 
 
+NAMELESS = "<string>"
+"""The file of code that ``exec`` and ``python -c`` are given as a text."""
+
+
 class Likeness(IntEnum):
     """What two functions are to each other. Of all that they were made with, the highest counts."""
 
@@ -50,6 +54,11 @@ class Origin(Struct, frozen=True):
     module: ModuleSpec | None = None
     """Another one each time the module is executed."""
     made_with: Mapping[str, Any] = {}
+
+    @property
+    def file(self) -> str:
+        """Where its code stands; nothing where it has none of its own."""
+        return self.code.co_filename if self.code else ""
 
     @property
     def is_composed(self) -> bool:
@@ -186,15 +195,19 @@ def _executed_again(one: Origin, other: Origin) -> bool:
         return False
 
     if one.module is not other.module:
-        return one.place == other.place or (one.module and one.module.name) == (other.module and other.module.name)
+        is_one_file = one.place == other.place and (_is_in_a_file(one) or _is_in_a_file(other))
+        return is_one_file or (one.module and one.module.name) == (other.module and other.module.name)
 
     return one.space is other.space and _is_typed_in(one) and _is_typed_in(other)
 
 
+def _is_in_a_file(origin: Origin) -> bool:
+    return bool(origin.module and origin.module.origin == origin.file) or os.path.exists(origin.file)
+
+
 def _is_typed_in(origin: Origin) -> bool:
-    """Whether it stands in no file: in a cell of a notebook, or at a prompt."""
-    file = origin.code.co_filename if origin.code else ""
-    return not (origin.module and origin.module.origin == file) and not os.path.exists(file)
+    """Whether it stands in a cell of a notebook, or at a prompt; what a program executes has no name of its own."""
+    return origin.file not in ("", NAMELESS) and not _is_in_a_file(origin)
 
 
 def _like(one: Any, other: Any) -> Likeness:

@@ -7,6 +7,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from cherga.rules.options import name as check_name
+from cherga.rules.options import seconds
 from cherga.words.errors import ConfigError
 
 DEFAULT_THREADS = 8
@@ -48,6 +49,9 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
         for field in ("processes", "threads", "concurrency"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"expected {field} to be 1 or more, got {getattr(self, field)}")
+
+        if self.grace is not None:
+            seconds(self.grace, "grace")
 
 
 class Exit(IntEnum):
