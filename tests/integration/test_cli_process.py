@@ -73,7 +73,7 @@ def test_options_may_stand_before_the_command(app: QueueTasks, tmp_path: Path) -
         (("worker", "-A", FACTORY, "-q", "a=1,b"), 2, "expected queues as a,b (strict order) or a=3,b=1"),
         (("worker", "-A", FACTORY, "--processes", "0"), 2, "0 is not in the range"),
         (("jbos",), 2, "unknown command 'jbos'; did you mean 'jobs'?"),
-        (("jobs", "list", "--stat"), 2, "no such option '--stat'; did you mean --state or --task?"),
+        (("jobs", "list", "--stat"), 2, "no such option '--stat'; did you mean --state or --task or --watch?"),
         (("jobs", "--frob"), 2, "no such option '--frob' (see cherga jobs --help)"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -99,6 +100,18 @@ SILENT = {"version": 1, "disable_existing_loggers": True}
 """Switches off every logger that there is."""
 
 
+@pytest.fixture
+def speaking() -> Iterator[None]:
+    """Afterwards those loggers speak that spoke before."""
+    loggers = [each for each in logging.Logger.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    before = {each: each.disabled for each in loggers}
+    yield
+
+    for logger, disabled in before.items():
+        logger.disabled = disabled
+
+
+@pytest.mark.usefixtures("speaking")
 @pytest.mark.parametrize("when", ["before the worker starts", "while it runs"])
 def test_an_application_that_silences_all_loggers_still_hears_of_failures(caplog: pytest.LogCaptureFixture, when: str) -> None:
     app = QueueTasks("shop", "memory://")
@@ -113,18 +126,15 @@ def test_an_application_that_silences_all_loggers_still_hears_of_failures(caplog
         logging.config.dictConfig(SILENT)
         logging.getLogger().handlers = handlers
 
-    try:
-        if when == "before the worker starts":
+    if when == "before the worker starts":
+        silence()
+
+    with app.worker():
+        if when == "while it runs":
             silence()
 
-        with app.worker():
-            if when == "while it runs":
-                silence()
-
-            with pytest.raises(JobFailed):
-                fail.enqueue().result(10)
-    finally:
-        logging.getLogger("the.shop").disabled = False
+        with pytest.raises(JobFailed):
+            fail.enqueue().result(10)
 
     (record,) = failed(caplog)
     assert record.name == "cherga.job"

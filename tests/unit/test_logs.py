@@ -304,10 +304,10 @@ class TestSilencedLoggers:
 
         assert collected.lines == ["ready"]
 
-    def test_an_error_is_told_in_any_case(self, collected: Collected) -> None:
+    def test_an_error_is_told_in_any_case(self, collected: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("cherga.job", "shop"):
             logger = logging.getLogger(name)
-            logger.disabled = True
+            monkeypatch.setattr(logger, "disabled", True)
             tell(logger, "job %s failed", 7, error=Proxied("no"), extra={"job_id": "7"})
 
         assert logging.getLogger("shop").disabled

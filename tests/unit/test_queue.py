@@ -126,6 +126,13 @@ def test_the_dotted_name_of_a_declared_task_is_that_task(
         assert queue.enqueue(target, 7) == jobs[0]
 
 
+def test_a_module_that_may_not_be_imported_has_no_tasks(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "forbidden", None)
+
+    with pytest.raises(UnknownTask):
+        queue.enqueue("forbidden.work")
+
+
 def test_a_module_that_is_listed_gives_its_declared_tasks_no_second_name(app: QueueTasks, queue: Queue) -> None:
     app.task("letters", priority=3)(send_mail)
     app.dotted.modules.remove("elsewhere.jobs")

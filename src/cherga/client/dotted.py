@@ -71,7 +71,8 @@ class DottedTasks:
 
     def _standing_at(self, dotted: str) -> str | None:
         module, _, attribute = dotted.rpartition(".")
-        return self._made_of(vars(sys.modules[module]).get(attribute)) if module in sys.modules else None
+        standing = getattr(sys.modules.get(module), "__dict__", {})  # a module that may not be imported is None there
+        return self._made_of(standing[attribute]) if attribute in standing else None
 
     def _made_of(self, value: Any) -> str | None:
         """The name of the task that this is, or that was made of this function."""
