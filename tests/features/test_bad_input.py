@@ -66,7 +66,11 @@ class NeedsUrl:
 
 
 WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
-    (mail, {"max_time": "10"}, "expected max_time to be seconds or a timedelta, from 0 to a hundred years, got '10'"),
+    (
+        mail,
+        {"max_time": "10"},
+        "expected max_time to be seconds, a timedelta or a text like \"5m\", from 0 to a hundred years, got '10'",
+    ),
     (mail, {"max_time": -1}, "expected max_time"),
     (mail, {"max_time": True}, "expected max_time"),
     (mail, {"max_time": float("nan")}, "expected max_time"),

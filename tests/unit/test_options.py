@@ -13,18 +13,54 @@ from cherga.rules import options
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [(0, 0.0), (5, 5.0), (0.25, 0.25), (timedelta(minutes=2), 120.0), (timedelta(0), 0.0)]
+    ("value", "number"),
+    [
+        (0, 0.0),
+        (5, 5.0),
+        (0.25, 0.25),
+        (timedelta(minutes=2), 120.0),
+        (timedelta(0), 0.0),
+        ("90s", 90.0),
+        ("5m", 300.0),
+        ("1.5h", 5400.0),
+        (" 1H 30 min ", 5400.0),
+        ("2d", 172_800.0),
+    ],
 )
-def test_a_duration_is_seconds_or_a_timedelta(value: Any, number: float) -> None:
+def test_a_duration_is_seconds_a_timedelta_or_a_text_with_units(value: Any, number: float) -> None:
     seconds = options.seconds(value, "grace")
 
     assert seconds == number
     assert type(seconds) is float
 
 
-@pytest.mark.parametrize("value", [-1, timedelta(seconds=-1), "5", None, True, math.nan, math.inf, 10**30, [5], 5j])
+@pytest.mark.parametrize(
+    "value",
+    [
+        -1,
+        timedelta(seconds=-1),
+        "5",
+        "",
+        "m",
+        "5x",
+        "-5m",
+        "5 5m",
+        "1e3s",
+        "٣m",
+        "99999999d",
+        None,
+        True,
+        math.nan,
+        math.inf,
+        10**30,
+        [5],
+        5j,
+    ],
+)
 def test_any_other_duration_is_refused_by_name(value: Any) -> None:
-    with pytest.raises(ConfigError, match="expected grace to be seconds or a timedelta, from 0 to a hundred years, got"):
+    with pytest.raises(
+        ConfigError, match='expected grace to be seconds, a timedelta or a text like "5m", from 0 to a hundred years, got'
+    ):
         options.seconds(value, "grace")
 
 

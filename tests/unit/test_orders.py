@@ -124,12 +124,12 @@ def test_a_job_that_uses_nothing_of_the_head_has_none(app: QueueTasks) -> None:
         ({"countdown": 1}, "unknown option 'countdown'; did you mean 'run_in'?"),
         ({"queue": ""}, "expected queue to be 1 to 200 letters"),
         ({"priority": 1.5}, "expected priority to be a whole number"),
-        ({"run_in": -1}, "expected run_in to be seconds or a timedelta"),
-        ({"run_in": "soon"}, "expected run_in to be seconds or a timedelta"),
+        ({"run_in": -1}, "expected run_in to be seconds, a timedelta or"),
+        ({"run_in": "soon"}, "expected run_in to be seconds, a timedelta or"),
         ({"run_at": datetime(2100, 1, 1)}, "expected run_at to be a datetime with a time zone"),  # noqa: DTZ001
         ({"run_at": 5}, "expected run_at to be a datetime with a time zone"),
         ({"run_in": 1, "run_at": SOON}, "expected run_in or run_at, got both"),
-        ({"expires": -1}, "expected expires to be seconds or a timedelta"),
+        ({"expires": -1}, "expected expires to be seconds, a timedelta or"),
         ({"expires": datetime(2100, 1, 1)}, "expected expires to be a datetime with a time zone"),  # noqa: DTZ001
         ({"owner": 7}, "expected owner to be text, got 7"),
         ({"owner": "half \ud83d"}, "expected owner to be text that can be encoded"),
@@ -144,7 +144,7 @@ def test_a_job_that_uses_nothing_of_the_head_has_none(app: QueueTasks) -> None:
         ({"after": 7}, "expected after to be a list of jobs, got 7 in it"),
         ({"unique": 7}, "expected unique to be a list of texts, got 7"),
         ({"retry": "3"}, "expected retry to be a whole number"),
-        ({"max_time": -5}, "expected max_time to be seconds or a timedelta"),
+        ({"max_time": -5}, "expected max_time to be seconds, a timedelta or"),
         ({"on_crash": "explode"}, "expected on_crash to be 'retry' or 'fail', got 'explode'"),
     ],
 )

@@ -341,12 +341,23 @@ def test_a_misspelt_zone_is_answered_by_the_nearest(given: str, meant: str) -> N
         check_timing("0 9 * * *", None, given)
 
 
-@pytest.mark.parametrize("word", ["@daily", "@hourly", "@weekly", "@monthly"])
-def test_a_word_of_crontab_files_is_answered_with_its_fields(word: str) -> None:
-    with pytest.raises(ConfigError, match=f"got '{word}': write '") as caught:
-        check_timing(word, None, "UTC")
+@pytest.mark.parametrize(
+    ("word", "fields"),
+    [
+        ("@hourly", "0 * * * *"),
+        ("@daily", "0 0 * * *"),
+        ("@midnight", "0 0 * * *"),
+        (" @Weekly ", "0 0 * * 0"),
+        ("@monthly", "0 0 1 * *"),
+        ("@yearly", "0 0 1 1 *"),
+        ("@annually", "0 0 1 1 *"),
+    ],
+)
+def test_a_word_of_crontab_files_means_its_fields(word: str, fields: str) -> None:
+    check_timing(word, None, "Europe/Kyiv")
+    ticks = [upcoming(schedule(cron=cron, timezone="Europe/Kyiv"), 1.0e9, 50) for cron in (word, fields)]
 
-    check_timing(str(caught.value).split("'")[-2], None, "UTC")
+    assert ticks[0] == ticks[1]
 
 
 def test_a_zone_that_is_like_none_is_not_answered_with_all_of_them() -> None:

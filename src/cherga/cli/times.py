@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
-from cherga.rules.times import DAY, HOUR, MINUTE
+from cherga.rules import times
 from cherga.words.clock import moment
-
-_UNITS = {"": 1, "s": 1, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
 
 def iso(seconds: float | None) -> str | None:
@@ -19,13 +15,13 @@ def iso(seconds: float | None) -> str | None:
 
 
 def read_span(text: str) -> float:
-    """``60``, ``90s``, ``5m``, ``1.5h``, ``2d`` as seconds. Raises ``ValueError`` that says what was expected."""
-    found = _SPAN.fullmatch(text.strip().lower())
+    """A duration as seconds. Raises ``ValueError`` that says what was expected."""
+    span = times.read_span(text)
 
-    if not found or found[2] not in _UNITS:
-        raise ValueError(f"expected seconds or a number with s, m, h or d (90, 90s, 5m, 2h, 1d), got {text!r}")
+    if span is None:
+        raise ValueError(f"expected seconds or a number with s, m, h or d (90, 90s, 5m, 1h30m, 1d), got {text!r}")
 
-    return float(found[1]) * _UNITS[found[2]]
+    return span
 
 
 def read_time(text: str) -> datetime:

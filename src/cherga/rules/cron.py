@@ -19,7 +19,15 @@ from cronsim import CronSim, CronSimError
 from cherga.words.errors import ConfigError
 
 MINUTE = timedelta(minutes=1)
-NICKNAMES = {"@daily": "0 0 * * *", "@hourly": "0 * * * *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0"}
+NICKNAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 """Words of crontab files, and the fields that mean the same."""
 
 
@@ -62,7 +70,7 @@ def _nearest_zone(name: object) -> str:
 
 
 def _names_times_of_day(cron: str) -> bool:
-    fields = cron.split()
+    fields = _fields(cron).split()
     return len(fields) == 5 and not fields[0].startswith("*") and not fields[1].startswith("*")
 
 
@@ -116,9 +124,13 @@ def _without_zone(moment: datetime) -> datetime:
 def _times(cron: str, start: datetime, reverse: bool = False) -> Iterator[datetime]:
     """The times on a clock that is never changed, later than ``start``, or earlier ones in reverse."""
     try:
-        return CronSim(cron, start, reverse=reverse)
+        return CronSim(_fields(cron), start, reverse=reverse)
     except CronSimError as error:
-        why = f"write {NICKNAMES[cron]!r}" if cron in NICKNAMES else error
         raise ConfigError(
-            f"expected cron to be five fields (minute hour day month weekday) or six with seconds first, got {cron!r}: {why}"
+            "expected cron to be five fields (minute hour day month weekday), six with seconds first, or a word such as "
+            f"'@daily', got {cron!r}: {error}"
         ) from None
+
+
+def _fields(cron: str) -> str:
+    return NICKNAMES.get(cron.strip().lower(), cron)

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from math import inf
 
+from cherga.rules.times import read_span
 from cherga.words.errors import ConfigError
 from cherga.words.push import GROUP_TASK
 
-Duration = float | int | timedelta
-"""Seconds, or a ``timedelta``."""
+Duration = float | int | timedelta | str
+"""Seconds, a ``timedelta``, or a text such as ``"5m"``."""
 
 LONGEST = 100 * 365 * 86_400
 """Seconds; a hundred years."""
@@ -30,12 +31,22 @@ NAME = re.compile(r"[\w.:/-]{1,200}")
 
 def seconds(value: Duration, what: str) -> float:
     """A duration as seconds: 0 or more, a hundred years at most."""
-    number = value.total_seconds() if isinstance(value, timedelta) else value
+    number = _plain_seconds(value)
 
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= LONGEST:
-        raise ConfigError(f"expected {what} to be seconds or a timedelta, from 0 to a hundred years, got {shown(value)}")
+        raise ConfigError(
+            f'expected {what} to be seconds, a timedelta or a text like "5m", from 0 to a hundred years, got {shown(value)}'
+        )
 
     return float(number)
+
+
+def _plain_seconds(value: Duration) -> object:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+
+    # A number alone may be anything that was not converted; written as text a duration says its unit.
+    return read_span(value) if isinstance(value, str) and value.rstrip()[-1:].isalpha() else value
 
 
 def run_limit(value: Duration | None, what: str = "max_time") -> float | None:

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from cherga.words.clock import moment
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+_UNITS = {"": 1, "s": 1, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY}
+_PART = r"(\d+(?:\.\d+)?)\s*([a-z]*)"
+_SPAN = re.compile(rf"{_PART}(?:\s*{_PART})*", re.ASCII)
+
+
+def read_span(text: str) -> float | None:
+    """``60``, ``90s``, ``5m``, ``1.5h``, ``1h 30m``, ``2d`` as seconds; None for a text that is no duration."""
+    written = text.strip().lower()
+
+    if not _SPAN.fullmatch(written):
+        return None
+
+    parts = re.findall(_PART, written)
+
+    if any(unit not in _UNITS or (not unit and len(parts) > 1) for _, unit in parts):
+        return None
+
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
 
 MOST = 10_000 * 365.25 * DAY
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
