@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cherga import Backoff, ConfigError, InvalidArguments, Job, PayloadTooLarge, QueueTasks, Retry, RetryLater, Snooze, ctx
-from cherga.cli.records import job_record
+from cherga.client.records import job_record
 from cherga.testing.waiting import wait_until
 from cherga.words.job import JobState
 

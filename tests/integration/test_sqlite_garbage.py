@@ -14,7 +14,7 @@ import pytest
 
 from cherga import QueueTasks
 from cherga.brokers.sqlite import SQLiteBroker
-from cherga.cli.records import job_record
+from cherga.client.records import job_record
 from cherga.rules.settings import BrokerSettings
 from cherga.testing.contract.keeping import packed, publish
 from cherga.testing.contract.stage import TASKS, Stage, after, new_job, new_jobs, session_info, settlement

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cherga.cli.times import iso, read_span, read_time
-from cherga.rules.times import DAY, HOUR, MINUTE, exact, from_now, local, rough, span
+from cherga.cli.times import read_span, read_time
+from cherga.rules.times import DAY, HOUR, MINUTE, exact, from_now, iso, local, rough, span
 
 NOON = datetime(2031, 5, 17, 12, 0, 0, 250_000, UTC).timestamp()
 

@@ -40,7 +40,7 @@ WHERE = "from cherga import QueueTasks; print(QueueTasks('shop').broker_url)"
 
 
 @pytest.mark.parametrize(
-    ("value", "url"), [(None, "sqlite:///cherga.db"), ("", "sqlite:///cherga.db"), ("memory://x", "memory://x")]
+    ("value", "url"), [(None, "sqlite:///shop.cherga.db"), ("", "sqlite:///shop.cherga.db"), ("memory://x", "memory://x")]
 )
 def test_the_url_comes_from_the_environment_else_from_the_working_directory(
     tmp_path: Path, value: str | None, url: str

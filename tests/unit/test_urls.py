@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from cherga import QueueTasks, UnknownBroker
-from cherga.rules.urls import masked
+from cherga import ConfigError, QueueTasks, UnknownBroker
+from cherga.rules.urls import default_url, masked
 
 
 @pytest.mark.parametrize(
@@ -41,3 +45,34 @@ def test_a_refused_url_does_not_show_its_password() -> None:
         app.broker  # noqa: B018 (opened by the look)
 
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("cherga", "sqlite:///cherga.db"),
+        ("microblog", "sqlite:///microblog.cherga.db"),
+        ("shop.example", "sqlite:///shop.example.cherga.db"),
+        ("a/b:c", "sqlite:///a-b-c.cherga.db"),
+        ("..", "sqlite:///cherga.db"),
+    ],
+)
+def test_the_default_file_is_named_after_the_application(name: str, url: str) -> None:
+    assert default_url(name) == url
+
+
+def test_a_path_names_the_queue_file(tmp_path: Path) -> None:
+    odd = tmp_path / "100% sure?#1.db"
+
+    with closing(QueueTasks("shop", odd)) as app:
+        app.task(name="work")(lambda: None)
+        app.tasks["work"].enqueue()
+
+    assert odd.is_file()
+    assert QueueTasks("shop", Path("jobs.db")).broker_url == "sqlite:///jobs.db"
+
+
+@pytest.mark.parametrize("url", ["jobs.db", "/var/jobs", 7, b"sqlite:///x"])
+def test_what_is_neither_a_url_nor_a_path_is_refused(url: Any) -> None:
+    with pytest.raises(ConfigError, match=r"expected a broker URL such as 'sqlite:///jobs\.db', or a Path, got"):
+        QueueTasks("shop", url)

@@ -6,44 +6,14 @@ from typing import Any
 
 import msgspec
 
-from cherga.cli.times import iso
 from cherga.cli.values import unpack
 from cherga.client.handle import Job
+from cherga.client.records import Record, error_record, job_record
 from cherga.client.snapshot import worker_of
+from cherga.rules.times import iso
 from cherga.words.inspection import Family
-from cherga.words.job import Attempt, JobError, Progress
+from cherga.words.job import Attempt
 from cherga.words.session import WorkerInfo
-
-Record = dict[str, Any]
-
-
-def job_record(job: Job[Any]) -> Record:
-    """A job as a list shows it."""
-    row = job.row
-
-    return {
-        "id": str(job.id),
-        "task": job.task_name,
-        "state": job.status.value,
-        "reason": job.reason and job.reason.value,
-        "queue": job.queue,
-        "priority": job.priority,
-        "owner": job.owner,
-        "description": job.description,
-        "tags": list(job.tags),
-        "arguments": job.arguments,
-        "attempt": job.attempt,
-        "crashes": job.crashes,
-        "interruptions": job.interruptions,
-        "cancel_requested": row.cancel_requested,
-        "enqueued_at": iso(row.enqueued_at),
-        "run_at": iso(row.run_at),
-        "started_at": iso(row.started_at),
-        "finished_at": iso(row.finished_at),
-        "progress": progress_record(job.progress),
-        "message": job.message,
-        "error": error_record(job.error, traceback=False),
-    }
 
 
 def full_record(job: Job[Any], family: Family) -> Record:
@@ -78,23 +48,6 @@ def attempt_record(attempt: Attempt) -> Record:
         "reason": attempt.reason and attempt.reason.value,
         "error": error_record(attempt.error, traceback=True),
     }
-
-
-def error_record(error: JobError | None, traceback: bool) -> Record | None:
-    """A remote error."""
-    if error is None:
-        return None
-
-    record = {"type": error.type, "message": error.message}
-    return record | {"traceback": error.traceback} if traceback else record
-
-
-def progress_record(progress: Progress | None) -> Record | None:
-    """How far a job is."""
-    if progress is None:
-        return None
-
-    return {"done": progress.done, "total": progress.total, "percent": progress.percent, "note": progress.note}
 
 
 def worker_record(worker: WorkerInfo) -> Record:

@@ -12,12 +12,11 @@ from cherga.cli.lazy import Entry, LazyGroup, show_help
 from cherga.cli.options import reading_options, watch_option, with_app
 from cherga.cli.output import Cell, Column, Done, Listing, Output
 from cherga.cli.parameters import NAME, SPAN
-from cherga.cli.records import job_record
-from cherga.cli.times import iso
 from cherga.cli.values import call_text, shorten, unpack
 from cherga.client.app import QueueTasks
+from cherga.client.records import job_record
 from cherga.client.schedules import Scheduled, Timing
-from cherga.rules.times import from_now, local
+from cherga.rules.times import from_now, iso, local
 from cherga.words.schedule import CatchUp
 
 F = TypeVar("F", bound=Callable[..., Any])

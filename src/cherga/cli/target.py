@@ -11,8 +11,8 @@ import click
 from msgspec import Struct
 
 from cherga.cli.namespace import namespace_in, queue_file
-from cherga.client.app import BROKER_URL, DEFAULT_URL, QueueTasks
-from cherga.rules.urls import masked
+from cherga.client.app import BROKER_URL, QueueTasks
+from cherga.rules.urls import DEFAULT_FILE, as_url, masked
 from cherga.words.errors import BrokerUnusable
 from cherga.worker.load import load_app
 
@@ -84,10 +84,15 @@ def _without_code(target: Target) -> QueueTasks:
 
 
 def _default_url() -> str:
-    if not Path(DEFAULT_URL.removeprefix("sqlite:///")).exists():
-        raise click.UsageError(
-            f"expected an application (-A module:app or {APP}) or a broker (-u URL or {BROKER_URL}), and there is no "
-            f"{DEFAULT_URL.removeprefix('sqlite:///')} here"
-        )
+    """The one queue file of the working directory that has a default's name."""
+    found = sorted({*Path().glob(DEFAULT_FILE), *Path().glob(f"*.{DEFAULT_FILE}")})
 
-    return DEFAULT_URL
+    if len(found) == 1:
+        return as_url(found[0])
+
+    here = (
+        f"several are here: {', '.join(map(str, found))}"
+        if found
+        else f"there is no {DEFAULT_FILE} or NAME.{DEFAULT_FILE} here"
+    )
+    raise click.UsageError(f"expected an application (-A module:app or {APP}) or a broker (-u URL or {BROKER_URL}), and {here}")

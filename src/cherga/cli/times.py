@@ -5,13 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from cherga.rules import times
-from cherga.words.clock import moment
-
-
-def iso(seconds: float | None) -> str | None:
-    """ISO 8601 in UTC with a Z, for machines."""
-    time = moment(seconds)
-    return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read_span(text: str) -> float:

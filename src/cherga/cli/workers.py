@@ -7,9 +7,8 @@ import click
 from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import Cell, Column, Listing, Output
 from cherga.cli.records import worker_record
-from cherga.cli.times import iso
 from cherga.client.app import QueueTasks
-from cherga.rules.times import rough
+from cherga.rules.times import iso, rough
 from cherga.words.session import WorkerInfo
 
 COLUMNS = (

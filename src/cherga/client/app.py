@@ -36,6 +36,7 @@ from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.settings import make_settings
+from cherga.rules.urls import as_url, default_url
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import BrokerUnavailable, ConfigError, EnqueueRefused
 from cherga.words.job import JobRow
@@ -43,7 +44,6 @@ from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob, PushAnswer
 
 BROKER_URL = "CHERGA_BROKER_URL"
-DEFAULT_URL = "sqlite:///cherga.db"
 
 
 class AfterSend(Protocol):
@@ -56,14 +56,14 @@ class AfterSend(Protocol):
 class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     """An application's tasks and its broker; one object serves sync and async code.
 
-    ``name`` is the broker's namespace. ``broker_url`` defaults to the environment's ``CHERGA_BROKER_URL``, else to
-    ``sqlite:///cherga.db`` in the working directory. Further keywords are the fields of ``Settings`` and
-    ``BrokerSettings``. The broker is opened at the first use, and again in each forked process.
+    ``name`` is the broker's namespace. ``broker_url`` defaults to the environment's ``CHERGA_BROKER_URL``, else to the file
+    ``NAME.cherga.db`` in the working directory; a ``Path`` is the file itself. Further keywords are the fields of ``Settings``
+    and ``BrokerSettings``. The broker is opened at the first use, and again in each forked process.
     """
 
     _foreign = foreign.APPLICATION
 
-    def __init__(self, name: str = "cherga", broker_url: str | None = None, **settings: Any) -> None:
+    def __init__(self, name: str = "cherga", broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.aliases: dict[str, str] = {}
         self.dotted = DottedTasks(self.tasks, self.aliases, self._declared)
@@ -91,7 +91,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self.lookout = Lookout(lambda: self.broker, lambda: self.clock)
         enter(self)
 
-    def configure(self, name: str | None = None, broker_url: str | None = None, **settings: Any) -> None:
+    def configure(self, name: str | None = None, broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
         """Set name, broker and settings before the first use. Raises ``ConfigError`` that names what is wrong.
 
         Tasks that were declared before take their defaults (``max_time`` and how long jobs are kept) from these settings.
@@ -100,7 +100,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
             raise ConfigError(f"expected {self.name} to be configured before its broker was opened")
 
         self.name = check.name(self.name if name is None else name, "the application's name")
-        self.broker_url = broker_url or os.environ.get(BROKER_URL) or DEFAULT_URL
+        self.broker_url = as_url(broker_url) if broker_url else os.environ.get(BROKER_URL) or default_url(self.name)
         self.given_settings = settings
         self.settings = make_settings(self.name, settings)
         self.max_payload = self.settings.max_payload

@@ -13,6 +13,7 @@ from cherga.client.cancelling import cancel, cancel_untold, tell
 from cherga.client.explain import Explanation, explain
 from cherga.client.ids import as_id
 from cherga.client.lookout import Lookout
+from cherga.client.records import public_record
 from cherga.client.relatives import children_of, family_of, total_progress_of
 from cherga.client.signals import Signals
 from cherga.client.snapshot import Snapshot, worker_of
@@ -179,6 +180,13 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         Ends with the job; the last thousand are kept. ``after`` resumes behind the ``position`` that a stream had reached.
         """
         return self._source.stream(self.id, after)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the handle shows as plain values, ready for JSON: times in ISO 8601, UTC; what JSON cannot say as its text.
+
+        With arguments, error (without its traceback), ``meta``, ``progress`` and ``result``: decide who may see them.
+        """
+        return public_record(self)
 
     def cancel(self, message: str | None = None) -> bool:
         """Ask that the job does not run, or stops running. False when it had ended already."""

@@ -77,8 +77,7 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
             "final": self.final,
             "stopping": self.stopping,
             "reason": self.reason and self.reason.value,
-            "progress": progress
-            and {"done": progress.done, "total": progress.total, "percent": progress.percent, "note": progress.note},
+            "progress": progress and progress.as_dict(),
             "description": self.description,
             "message": self.message,
             "meta": self.meta,

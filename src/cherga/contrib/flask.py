@@ -37,7 +37,7 @@ class Cherga(QueueTasks):
         app: Flask | None = None,
         *,
         name: str = "cherga",
-        broker_url: str | None = None,
+        broker_url: str | os.PathLike[str] | None = None,
         live: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:

@@ -11,10 +11,11 @@ import msgspec
 from flask import Flask
 from msgspec import Struct
 
-from cherga.client.app import BROKER_URL, DEFAULT_URL
+from cherga.client.app import BROKER_URL
 from cherga.rules.elsewhere import APPLICATION, refused
 from cherga.rules.options import nearest
 from cherga.rules.settings import BrokerSettings, Settings
+from cherga.rules.urls import as_url, default_url
 from cherga.web.settings import LiveSettings
 from cherga.web.settings import check as check_live
 from cherga.words.errors import ConfigError
@@ -45,9 +46,11 @@ def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
     if unknown := sorted(given.keys() - {"name", "broker_url", "live", *_TYPES}):
         raise refused(unknown[0], APPLICATION, "setting", f" in {KEY}")
 
+    name = str(given.pop("name", "cherga"))
+
     return FlaskConfig(
-        name=str(given.pop("name", "cherga")),
-        broker_url=_choose_url(app, given.pop("broker_url", None)),
+        name=name,
+        broker_url=_choose_url(app, given.pop("broker_url", None), name),
         live=_read_live(given.pop("live", None) or {}),
         settings={name: _fit(value, _TYPES[name], name) for name, value in given.items()},
     )
@@ -129,7 +132,7 @@ def _fit(value: Any, kind: Any, name: str) -> Any:
 # --- files
 
 
-def _choose_url(app: Flask, url: Any) -> str:
+def _choose_url(app: Flask, url: Any, name: str) -> str:
     """What the configuration says, else the environment, else a file in the instance folder.
 
     A relative path in the configuration starts at the instance folder, as Flask-SQLAlchemy's do; one in the environment
@@ -138,7 +141,7 @@ def _choose_url(app: Flask, url: Any) -> str:
     if not url and (found := os.environ.get(BROKER_URL)):
         return found
 
-    return _in_instance_folder(app, str(url or DEFAULT_URL))
+    return _in_instance_folder(app, as_url(url) if url else default_url(name))
 
 
 def _in_instance_folder(app: Flask, url: str) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from cherga.rules.elsewhere import APPLICATION, refused
 from cherga.rules.options import LONGEST, shown
+from cherga.rules.times import read_span
 from cherga.words.errors import ConfigError
 
 SHORTEST_INTERVAL = 0.05
@@ -82,9 +83,18 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.broker.failure_ttl
 
 
+def _plain(value: Any) -> Any:
+    """A duration as seconds, anything else as it is."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+
+    span = read_span(value) if isinstance(value, str) and value.rstrip()[-1:].isalpha() else None
+    return value if span is None else span
+
+
 def make_settings(name: str, given: dict[str, Any]) -> Settings:
     """Settings from keywords. Raises ``ConfigError`` for an unknown one or one out of its limits."""
-    given = {key: value.total_seconds() if isinstance(value, timedelta) else value for key, value in given.items()}
+    given = {key: _plain(value) for key, value in given.items()}
     inner = {key: value for key, value in given.items() if key in BrokerSettings.__struct_fields__ and key != "namespace"}
     outer = {key: value for key, value in given.items() if key in Settings.__struct_fields__ and key != "broker"}
 

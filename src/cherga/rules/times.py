@@ -33,6 +33,12 @@ MOST = 10_000 * 365.25 * DAY
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def iso(seconds: float | None) -> str | None:
+    """ISO 8601 in UTC with a Z, for machines."""
+    time = moment(seconds)
+    return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def span(seconds: float) -> str:
     """A duration in its two largest units: ``12 ms``, ``3.2 s``, ``4 min 10 s``, ``2 h 5 min``, ``3 d 4 h``."""
     seconds = _bounded(seconds)

@@ -1,12 +1,37 @@
-"""Broker URLs as they may be shown: a password never stands in a message, a log line or a list."""
+"""Broker URLs: the default, and how they may be shown: a password never stands in a message, a log line or a list."""
 
 from __future__ import annotations
 
+import os
 import re
 
+from cherga.words.errors import ConfigError
+
+DEFAULT_FILE = "cherga.db"
 _MASK = "***"
 _USER = re.compile(r"(?<=://)(?P<user>[^/?#@:]*):.*@(?=[^@]*$)", re.DOTALL)
 _WORD = re.compile(r"(?P<name>[?&;][^=&;]*(?:pass|secret|token)[^=&;]*=)[^&;#]*", re.IGNORECASE)
+
+
+def default_url(name: str) -> str:
+    """Where an application of this name keeps its jobs when nobody says it: a file in the working directory.
+
+    ``NAME.cherga.db``, which is not taken for a database of the application itself; ``cherga.db`` without a name.
+    """
+    plain = name.replace("/", "-").replace(":", "-").strip(".")
+    return f"sqlite:///{DEFAULT_FILE}" if plain in ("", "cherga") else f"sqlite:///{plain}.{DEFAULT_FILE}"
+
+
+def as_url(broker: str | os.PathLike[str]) -> str:
+    """The URL of a broker that is named by it, or by the path of its queue file. Raises ``ConfigError``."""
+    if isinstance(broker, os.PathLike):
+        path = os.fspath(broker)
+        return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F').replace('#', '%23')}"
+
+    if not isinstance(broker, str) or ":" not in broker:
+        raise ConfigError(f"expected a broker URL such as 'sqlite:///jobs.db', or a Path, got {broker!r}")
+
+    return broker
 
 
 def masked(url: str) -> str:

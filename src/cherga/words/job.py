@@ -94,6 +94,10 @@ class Progress(Struct, frozen=True, array_like=True):
             return None
         return min(100.0, max(0.0, 100.0 * self.done / self.total))
 
+    def as_dict(self) -> dict[str, float | str | None]:
+        """``done``, ``total``, ``percent`` and ``note``, for JSON."""
+        return {"done": self.done, "total": self.total, "percent": self.percent, "note": self.note}
+
 
 class JobRow(Struct, frozen=True, kw_only=True):
     """Everything that is kept about a job, as ``get`` and ``find`` return it."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cherga.cli.output import Cell
-from cherga.cli.times import iso
 from cherga.cli.values import call_text, shorten
 from cherga.client.handle import Job
-from cherga.rules.times import from_now, rough
+from cherga.rules.times import from_now, iso, rough
 from cherga.words.job import JobState, Progress
 
 STYLES = {

@@ -15,10 +15,10 @@ from cherga.cli.jobs.following import follow
 from cherga.cli.options import with_app
 from cherga.cli.output import Done, Output
 from cherga.cli.parameters import NEW_ID, SPAN, TIME
-from cherga.cli.records import job_record
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.client.order import Order, UsingOptions, new_job, order_with
+from cherga.client.records import job_record
 from cherga.rules import options as check
 from cherga.rules.codec import check_size, encode_argument
 from cherga.rules.times import local

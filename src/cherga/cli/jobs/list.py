@@ -13,9 +13,9 @@ from cherga.cli.jobs.cells import call_cell, note_cell, state_cell, when_cell
 from cherga.cli.jobs.selection import filter_options, find_job, make_filter, newest_first
 from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import WIDE, Cell, Column, Listing, Output
-from cherga.cli.records import job_record
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
+from cherga.client.records import job_record
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobState
 

@@ -15,12 +15,11 @@ from cherga.cli.jobs.selection import find_job
 from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import Cell, Output, Page, Section
 from cherga.cli.records import full_record
-from cherga.cli.times import iso
 from cherga.cli.values import LONGEST_SHOWN, json_text, shorten, unpack
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.client.snapshot import worker_of
-from cherga.rules.times import from_now, local, span
+from cherga.rules.times import from_now, iso, local, span
 from cherga.words.inspection import Family
 from cherga.words.job import Attempt, JobState
 from cherga.words.push import GROUP_TASK

@@ -13,11 +13,11 @@ from cherga.cli.jobs.cells import state_cell
 from cherga.cli.jobs.selection import find_job
 from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import Cell, Output, Page, Section
-from cherga.cli.times import iso
 from cherga.client.app import QueueTasks
 from cherga.client.explain import Explanation
 from cherga.client.handle import Job
 from cherga.rules.obstacles import Obstacle
+from cherga.rules.times import iso
 
 
 @click.command("why")
