@@ -242,6 +242,9 @@ RIGHT: list[tuple[Any, Any]] = [
     (list[Planet], [Planet.EARTH]),
     (dict[str, Planet], {"a": Planet.EARTH}),
     (Rights, Rights.READ),
+    (Rights, Rights.READ | Rights.WRITE),
+    (Rights | None, Rights(0)),
+    (Rights | str, Rights.READ | Rights.WRITE),
     (Literal[Colour.RED, b"x"], Colour.RED),
     (Literal[Colour.RED, b"x"], b"x"),
     # variables, new types and aliases

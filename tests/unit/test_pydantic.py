@@ -191,6 +191,11 @@ def test_secrets_arrive_and_are_not_shown() -> None:
     assert decode(payload) == {"x": {"password": "**********", "key": "**********", "shown": ""}}
     assert passed(SecretStr, SecretStr("pw")).get_secret_value() == "pw"
 
+    with pytest.raises(InvalidArguments, match="would arrive as plain text") as caught:
+        passed(Any, SecretStr("hush"))
+
+    assert "hush" not in str(caught.value)
+
 
 def test_plain_data_is_validated_as_the_model_says() -> None:
     assert passed(Alias, {"userId": 7}) == Alias.model_validate({"userId": 7})

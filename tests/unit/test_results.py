@@ -136,8 +136,18 @@ def test_a_chain_hands_on_what_a_step_returned(app: QueueTasks) -> None:
     def kinds(x):  # type: ignore[no-untyped-def]
         return type(x).__name__, type(x[1]).__name__
 
+    @app.task
+    def day() -> date:
+        return DAY
+
+    @app.task
+    def kind(x):  # type: ignore[no-untyped-def]
+        return type(x).__name__
+
     with app.worker():
         assert chain(first.s(), second.s()).enqueue().result(10) == "Dog"
+        assert chain(first.s(), kind.s()).enqueue().result(10) == "dict"
+        assert chain(day.s(), kind.s()).enqueue().result(10) == "date"
         assert chain(pair.s(), kinds.s()).enqueue().result(10) == ("tuple", "date")
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from cherga.rules import options as check
 from cherga.rules.hints import hints_of
+from cherga.rules.signature import unresolved
 from cherga.words.claim import ClaimedJob
 from cherga.words.errors import ConfigError
 
@@ -120,7 +121,12 @@ def element_of(function: Callable[..., Any], filled: Iterable[str]) -> Callable[
     Raises ``ConfigError`` when the function does not take one list.
     """
     parameter = _list_parameter(function, frozenset(filled))
-    hint = hints_of(function).get(parameter.name, Any)
+    hints = hints_of(function)
+
+    if parameter.name not in hints and parameter.annotation is not parameter.empty:
+        raise ConfigError(f"parameter {parameter.name!r}: {unresolved(parameter.annotation)}")
+
+    hint = hints.get(parameter.name, Any)
     kind = _element_kind(hint)
 
     if kind is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from cherga.client.handle import Job, Source
 from cherga.client.relatives import family_of, rows_of, total_progress_of
 from cherga.client.signals import Event
 from cherga.doors.broker import FullBroker
-from cherga.rules.codec import decode
+from cherga.rules.codec import decode_whole
 from cherga.rules.options import Duration, short_text
 from cherga.rules.reading import read_or
 from cherga.words.errors import ResultExpired
@@ -98,13 +99,22 @@ class GroupJob(Job[list[R]], Generic[R]):
         return self._source.handle(row)._finished() if row.state is JobState.SUCCEEDED else None
 
 
-def result_of(broker: FullBroker, row: JobRow) -> Any:
-    """What the job hands on, as plain data: its result, or those of its members, None for one that did not succeed.
+Read = Callable[[str, bytes], Any]
+"""Reads what a task of this name has returned."""
+
+
+def as_stored(task: str, data: bytes) -> Any:
+    """A result without a look at what the task says about it."""
+    return decode_whole(data)
+
+
+def result_of(broker: FullBroker, row: JobRow, read: Read) -> Any:
+    """What the job hands on: its result, or those of its members, None for one that did not succeed.
 
     Raises ``ResultExpired`` when it is not kept.
     """
     if row.task == GROUP_TASK:
-        return [_result_if_any(broker, member) for member in member_rows(broker, row)]
+        return [_result_if_any(broker, member, read) for member in member_rows(broker, row)]
 
     if row.state is not JobState.SUCCEEDED:
         raise ResultExpired(f"job {row.id} ({row.task}) is {row.state}: it has no result to hand on; run it again first")
@@ -112,7 +122,7 @@ def result_of(broker: FullBroker, row: JobRow) -> Any:
     if row.result is None:
         raise ResultExpired(f"job {row.id} ({row.task}) succeeded, but its result is not kept")
 
-    return decode(row.result)
+    return read(row.task, row.result)
 
 
 def member_rows(broker: FullBroker, group: JobRow) -> list[JobRow]:
@@ -142,8 +152,8 @@ def stand_ins(broker: FullBroker, waiting: UUID, keys: dict[int, str]) -> dict[i
     return {place: holders[key] for place, key in keys.items() if key in holders}
 
 
-def _result_if_any(broker: FullBroker, row: JobRow) -> Any:
-    return result_of(broker, row) if row.state is JobState.SUCCEEDED else None
+def _result_if_any(broker: FullBroker, row: JobRow, read: Read) -> Any:
+    return result_of(broker, row, read) if row.state is JobState.SUCCEEDED else None
 
 
 def _head(row: JobRow) -> JobHead:

@@ -91,3 +91,7 @@ class Looking(ABC):
         """What a task returns, as far as this process knows."""
         known = self.tasks.get(self.aliases.get(task, task))
         return known.results if known else UNKNOWN
+
+    def read_result(self, task: str, data: bytes) -> Any:
+        """What a task has returned, of what is stored."""
+        return self.results_of(task).unpack(data)

@@ -18,6 +18,7 @@ from cherga.rules.codec import SCALARS, field_names, is_model, revive
 from cherga.rules.kinds import (
     Choice,
     Exact,
+    Extensions,
     Foreign,
     Items,
     Kind,
@@ -56,9 +57,9 @@ class Annotations:
         """See ``kind_of``."""
         return _kind_of(annotation) if is_hashable(annotation) else _make(annotation, ())
 
-    def decoder(self, annotation: Any) -> msgspec.msgpack.Decoder[Any]:
+    def decoder(self, annotation: Any, extensions: Extensions = revive) -> msgspec.msgpack.Decoder[Any]:
         """See ``decoder``."""
-        return msgspec.msgpack.Decoder(annotation, dec_hook=self._restore, ext_hook=revive)
+        return msgspec.msgpack.Decoder(annotation, dec_hook=self._restore, ext_hook=extensions)
 
     def _restore(self, annotation: Any, value: Any) -> Any:
         return self.kind_of(annotation).restore(value)
@@ -74,9 +75,9 @@ def kind_of(annotation: Any) -> Kind:
     return _KINDS.kind_of(annotation)
 
 
-def decoder(annotation: Any) -> msgspec.msgpack.Decoder[Any]:
+def decoder(annotation: Any, extensions: Extensions = revive) -> msgspec.msgpack.Decoder[Any]:
     """A decoder that checks against a type. Raises ``TypeError`` for a type whose values have to be restored."""
-    return _KINDS.decoder(annotation)
+    return _KINDS.decoder(annotation, extensions)
 
 
 def checked_kind(annotation: Any) -> Kind:

@@ -235,6 +235,20 @@ def revive(code: int, data: memoryview) -> Any:
     return value.value if type(value) is _Secret else value
 
 
+class ObjectFound(Exception):
+    """What is read holds something that has to be made an object again."""
+
+
+def revive_values(code: int, data: memoryview) -> Any:
+    """As ``revive``, for who expects no objects. Raises ``ObjectFound``."""
+    value = revive(code, data)
+
+    if type(value) is Named or (type(value) not in SCALARS and came_from_store(value)):
+        raise ObjectFound
+
+    return value
+
+
 def _revive_to_show(code: int, data: memoryview) -> Any:
     value = _revived(code, data, _shown)
 
@@ -286,12 +300,15 @@ decode_whole = _whole.decode
 """Bytes as values that can be made objects again: see ``Named``."""
 
 
-_OBJECTS = tuple(encode(word) for word in ("object", "enum", "model"))
+def came_from_store(data: Any) -> bool:
+    """Whether there is something in it that only restoring makes whole."""
+    if isinstance(data, Named):
+        return True
 
+    if isinstance(data, dict):
+        return any(map(came_from_store, data.values()))
 
-def holds_objects(data: bytes) -> bool:
-    """Whether something in it may have to be made an object again."""
-    return any(word in data for word in _OBJECTS)
+    return isinstance(data, list | tuple | set | frozenset) and any(map(came_from_store, data))
 
 
 def plain(data: Any) -> Any:

@@ -71,7 +71,8 @@ def _difference_of_fields(sent: Any, held: Mapping[str, Any], arrived: Any, wher
 def _said(sent: Any, arrived: Any, where: str) -> str:
     place = f" at {where.lstrip('.')}" if where else ""
     hint = "; annotate it with its class, or pass plain data" if type(arrived) in _BUILT_IN else ""
-    return f"{called(sent)}{place} would arrive as {called(arrived)}, which is not the same{hint}"
+    became = "plain text" if hasattr(type(sent), "get_secret_value") else called(arrived)
+    return f"{called(sent)}{place} would arrive as {became}, which is not the same{hint}"
 
 
 def called(value: Any) -> str:

@@ -30,12 +30,26 @@ from typing import (
 
 import msgspec
 
-from cherga.rules.codec import Named, decode_whole, encode, holds_objects, plain, written_out
+from cherga.rules.codec import (
+    Named,
+    ObjectFound,
+    came_from_store,
+    decode_whole,
+    encode,
+    plain,
+    revive,
+    revive_values,
+    written_out,
+)
 from cherga.rules.difference import called, difference, equal
 from cherga.rules.hints import bound_of
 
 MISFITS = (TypeError, ValueError, msgspec.DecodeError, RecursionError, OverflowError)
 """What restoring raises for what does not fit."""
+
+
+Extensions = Callable[[int, memoryview], Any]
+"""Gives the value of an extension."""
 
 
 class Changed(TypeError):
@@ -46,7 +60,7 @@ class Kinds(Protocol):
     """Tells which kind an annotation says."""
 
     def kind_of(self, annotation: Any) -> Kind: ...
-    def decoder(self, annotation: Any) -> msgspec.msgpack.Decoder[Any]: ...
+    def decoder(self, annotation: Any, extensions: Extensions = revive) -> msgspec.msgpack.Decoder[Any]: ...
 
 
 class Kind(ABC):
@@ -80,6 +94,11 @@ class Kind(ABC):
             return self.kinds.decoder(self.whole).decode
         except Exception:  # a class may say anything about its fields
             return None
+
+    @cached_property
+    def _read_stored(self) -> Callable[[bytes], Any] | None:
+        """The same, for what may hold objects where none are expected."""
+        return None if self.read is None else self.kinds.decoder(self.whole, revive_values).decode
 
     def keep(self, value: Any) -> Any:
         """What to encode, so that the value comes back. Raises ``Changed``, or one of ``MISFITS`` when it does not fit."""
@@ -126,12 +145,9 @@ class Kind(ABC):
 
     def unpack(self, data: bytes) -> Any:
         """The value of what ``pack`` gave. Raises one of ``MISFITS``."""
-        if self.read is None or (not self.exact and holds_objects(data)):
-            return self.restore(decode_whole(data))
-
         try:
-            return self.read(data)
-        except msgspec.ValidationError:  # it may be written out
+            return self.restore(decode_whole(data)) if self._read_stored is None else self._read_stored(data)
+        except (msgspec.ValidationError, ObjectFound):  # it may be written out
             return self.restore(decode_whole(data))
 
 
@@ -330,17 +346,6 @@ class Defaulted(Kind):
 
 
 # --- telling what data is
-
-
-def came_from_store(data: Any) -> bool:
-    """Whether there is something in it that only restoring makes whole."""
-    if isinstance(data, Named):
-        return True
-
-    if isinstance(data, dict):
-        return any(map(came_from_store, data.values()))
-
-    return isinstance(data, list | tuple | set | frozenset) and any(map(came_from_store, data))
 
 
 def _fitting(kinds: Iterable[Kind], data: Any) -> Iterator[tuple[Kind, Any]]:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, defstruct, field
 
 from cherga.rules.annotations import decoder, extra_kind, kind_of, rest_kind
-from cherga.rules.codec import ENCODE_ERRORS, decode_whole, encode, encode_argument, holds_objects, written_out
+from cherga.rules.codec import ENCODE_ERRORS, ObjectFound, decode_whole, encode, encode_argument, revive_values, written_out
 from cherga.rules.difference import equal
 from cherga.rules.hints import hints_of
 from cherga.rules.kinds import MISFITS, Changed, Defaulted, Kind
@@ -44,9 +44,11 @@ class Signature:
         self._keywords = [p.name for p in everything if p.kind is P.KEYWORD_ONLY]
         self._rest = next((p.name for p in parameters if p.kind is P.VAR_POSITIONAL), None)
         self._extra = next((p.name for p in parameters if p.kind is P.VAR_KEYWORD), None)
-        self._fields = {p.name: _field(task, p, hints_of(function)) for p in parameters}
+        hints = hints_of(function)
+        self._fields = {p.name: _field(task, p, hints) for p in parameters}
         self._record = _record(task, parameters, self._fields)
         self._decoder = decoder(self._record)
+        self._reader = decoder(self._record, revive_values)
         self._restored = [name for name, each in self._fields.items() if each.kind.read is None]
         self._exact = all(each.kind.exact for each in self._fields.values())
         self._sparse = any(default is UNSET for default in self._record.__struct_defaults__)
@@ -66,10 +68,13 @@ class Signature:
             record = self._bind(args, kwargs)
             payload = encode(record)
             arrived = self._decoder.decode(payload)
-        except Exception:  # of the encoder, or of what the arguments' own classes do
-            return self._pack_each(args, kwargs)
 
-        return (payload, arrived) if self._exact or equal(arrived, record) else self._pack_each(args, kwargs)
+            if self._exact or arrived == record:
+                return payload, arrived
+        except Exception:  # of the encoder, or of what the arguments' own classes do
+            pass
+
+        return self._pack_each(args, kwargs)
 
     def unpack(self, payload: bytes, filled: Mapping[str, Any] = _NOTHING) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments to call the function with; ``filled`` holds the injected ones by name.
@@ -150,12 +155,9 @@ class Signature:
 
     def _read(self, payload: bytes) -> Any:
         try:
-            if not self._exact and holds_objects(payload):
-                return self._read_each(payload, "expected its arguments by name")
-
             try:
-                record = self._decoder.decode(payload)
-            except msgspec.ValidationError as error:
+                record = self._reader.decode(payload)
+            except (msgspec.ValidationError, ObjectFound) as error:
                 return self._read_each(payload, error)
 
             for name in self._restored:
@@ -168,7 +170,7 @@ class Signature:
         except Exception as error:  # of what a class does when it is made
             raise InvalidArguments(f"task {self.task}{self.signature}: {type(error).__name__}: {error}") from error
 
-    def _read_each(self, payload: bytes, error: Exception | str) -> Any:
+    def _read_each(self, payload: bytes, error: Exception) -> Any:
         """Restore what was written out; bind what a sender without the signature stored."""
         loose = decode_whole(payload)
 
@@ -176,7 +178,7 @@ class Signature:
             return self._record(**{name: self._restore(name, data) for name, data in loose.items()})
 
         if not (isinstance(loose, list) and len(loose) == 2 and isinstance(loose[0], list) and isinstance(loose[1], dict)):
-            raise InvalidArguments(f"task {self.task}{self.signature}: {error}")
+            raise InvalidArguments(f"task {self.task}{self.signature}: {str(error) or 'expected its arguments by name'}")
 
         return self.packed(tuple(loose[0]), loose[1])[1]
 
@@ -212,9 +214,8 @@ class Signature:
 
         record = self._bind(args, kwargs)
         kept = {name: self._keep(where, name, value) for name, value in self.values(record).items()}
-        return encode({name: wire for name, (wire, _) in kept.items()}), self._record(
-            **{name: value for name, (_, value) in kept.items()}
-        )
+        payload = encode({name: wire for name, (wire, _) in kept.items()})
+        return payload, self._record(**{name: value for name, (_, value) in kept.items()})
 
     def _keep(self, where: str, name: str, value: Any) -> tuple[Any, Any]:
         """What to encode for an argument, and the argument as it arrives."""

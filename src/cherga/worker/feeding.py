@@ -7,10 +7,10 @@ from uuid import UUID
 import msgspec
 
 from cherga.client.app import QueueTasks
-from cherga.client.grouping import result_of, stand_ins
+from cherga.client.grouping import as_stored, result_of, stand_ins
 from cherga.client.task import Task
 from cherga.words.claim import ClaimedJob
-from cherga.words.errors import ResultExpired
+from cherga.words.errors import InvalidArguments, ResultExpired
 from cherga.words.job import JobRow
 from cherga.words.push import JobHead
 
@@ -22,7 +22,12 @@ def fed_payload(app: QueueTasks, task: Task[..., object], job: ClaimedJob, feed:
 
     Raises ``ResultExpired`` when that is not kept, ``InvalidArguments`` when it does not fit.
     """
-    return task.signature.feed(job.payload, result_of(app.broker, _feeding_row(app, job, feed)))
+    row = _feeding_row(app, job, feed)
+
+    try:
+        return task.signature.feed(job.payload, result_of(app.broker, row, app.read_result))
+    except InvalidArguments:  # where nothing says what they are, objects go on as plain data
+        return task.signature.feed(job.payload, result_of(app.broker, row, as_stored))
 
 
 def _feeding_row(app: QueueTasks, job: ClaimedJob, feed: UUID) -> JobRow:

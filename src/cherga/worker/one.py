@@ -78,7 +78,10 @@ class One:
     def returned(self, assignment: Assignment, value: object) -> Outcome:
         """Whatever was returned is the result."""
         try:
-            result = self._pack(assignment, value)
+            result = assignment.task.results.pack(value)
+        except Changed as change:  # the work is done: it is kept as plain data
+            self._journal.changed(assignment, change)
+            result = encode(value)
         except BaseException as error:  # models encode themselves, by code that may raise anything
             return unencodable(error, value)
 
@@ -89,14 +92,6 @@ class One:
                 return unencodable(error, value)
 
         return Succeeded(result)
-
-    def _pack(self, assignment: Assignment, value: object) -> bytes:
-        """The work is done: what would come back as plain data is kept as that, and the log says so."""
-        try:
-            return assignment.task.results.pack(value)
-        except Changed as change:
-            self._journal.changed(assignment, change)
-            return encode(value)
 
     def raised(self, assignment: Assignment, error: BaseException) -> Outcome:
         """What was raised ends the attempt, and is in the log with its traceback."""
