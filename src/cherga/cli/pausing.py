@@ -13,6 +13,7 @@ from cherga.cli.options import reading_options, with_app
 from cherga.cli.output import Done, Output, note
 from cherga.cli.parameters import NAME
 from cherga.cli.queues import known_queues
+from cherga.cli.values import to_json
 from cherga.client.app import QueueTasks
 from cherga.rules.describe import describe_scope, scope_arguments
 from cherga.rules.options import nearest
@@ -138,9 +139,13 @@ def _covers(scope: PauseScope, other: PauseScope) -> bool:
 def _pause_done(past: str, scopes: Sequence[PauseScope]) -> Done:
     return Done(
         f"{past} {', '.join(map(describe_scope, scopes))}" if scopes else "nothing was paused",
-        [[scope.queue or "", scope.task or "", past, scope.arguments or ""] for scope in scopes],
+        [[scope.queue or "", scope.task or "", past, _arguments_text(scope)] for scope in scopes],
         [_record(scope, past == "paused") for scope in scopes],
     )
+
+
+def _arguments_text(scope: PauseScope) -> str:
+    return to_json(scope_arguments(scope)).decode() if scope.arguments else ""
 
 
 def _record(scope: PauseScope, paused: bool) -> dict[str, Any]:

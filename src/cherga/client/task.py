@@ -7,13 +7,12 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from inspect import BoundArguments
-from types import GenericAlias, NoneType
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_args
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from msgspec.structs import replace
 
 from cherga.client import foreign
-from cherga.client.batches import Batch, element_of, element_result
+from cherga.client.batches import Batch, element_of
 from cherga.client.depends import context_parameters
 from cherga.client.features import Features
 from cherga.client.flow import Step
@@ -21,12 +20,11 @@ from cherga.client.handle import Job
 from cherga.client.keys import Call, check_names, check_text, given_text, key_text, make_fed_limit_key
 from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.client.origin import place_of
+from cherga.client.returns import results_of
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.elsewhere import JOB, ours
-from cherga.rules.hints import annotations_of, hints_of
-from cherga.rules.results import Results
-from cherga.rules.signature import Signature, unresolved, unusable
+from cherga.rules.signature import Signature
 from cherga.words.errors import ConfigError, InvalidArguments
 from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob
@@ -128,7 +126,7 @@ class Task(Enqueuing[P, R]):
         self.is_async = features.is_async
         self.injected = context_parameters(function)
         self.signature = self._signature()
-        self.results = _results(features, function)
+        self.results = results_of(features, function)
         self.sender = sender
         self.rule: tuple[str, LimitRule] | None = None
         """The limit that its options declare, with its name."""
@@ -349,48 +347,6 @@ def _ordered(task: Task[Any, Any], steps: tuple[UsingOptions, ...]) -> Order:
 
     task.check_keys(order)
     return order
-
-
-def _results(features: Features, function: Callable[..., Any]) -> Results:
-    """What is stored, as far as annotations tell. Raises ``ConfigError`` for one that cannot be honoured."""
-    kind = _result_type(features, function)
-
-    try:
-        return Results(kind)
-    except Exception as error:  # of msgspec, or of an annotation that is no type
-        raise ConfigError(f"its return: {unusable(kind, error)}") from error
-
-
-def _result_type(features: Features, function: Callable[..., Any]) -> Any:
-    if features.decode is not None:
-        return _return_hint(features.decode)
-
-    hint = _return_hint(function)
-
-    if features.batch is not None:
-        return element_result(hint)
-
-    if not features.is_generator:
-        return hint
-
-    of = get_args(hint)
-    returned = of[2] if len(of) == 3 else None
-
-    if returned not in (None, NoneType, Any):
-        return returned
-
-    handler = features.generate_handler
-    return GenericAlias(list, (_return_hint(handler) if handler else of[0] if of else Any,))
-
-
-def _return_hint(function: Callable[..., Any]) -> Any:
-    """What a function says that it returns. Raises ``ConfigError`` when that cannot be looked up."""
-    hints = hints_of(function)
-
-    if "return" not in hints and (said := annotations_of(function).get("return")) is not None:
-        raise ConfigError(f"its return: {unresolved(said)}")
-
-    return hints.get("return", Any)
 
 
 def _many(task: Task[P, R], order: Order, calls: Iterable[tuple[Any, ...]]) -> list[NewJob]:

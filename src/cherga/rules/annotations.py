@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from cherga.rules.codec import SCALARS, field_names, is_model, revive
+from cherga.rules.hints import is_hashable, unwrapped
 from cherga.rules.kinds import (
     Choice,
     Exact,
@@ -28,8 +29,6 @@ from cherga.rules.kinds import (
     Open,
     Pairs,
     Words,
-    is_hashable,
-    unwrapped,
 )
 from cherga.rules.objects import Fields, Model
 

@@ -10,9 +10,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
-from types import CodeType, FrameType, SimpleNamespace
-from typing import Any, ForwardRef, TypeVar, get_type_hints
+from functools import partial, reduce
+from operator import or_
+from types import CodeType, FrameType, NoneType, SimpleNamespace
+from typing import Any, ForwardRef, LiteralString, Never, NewType, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary, ref
 
 _NAME = re.compile(r"[^\W\d]\w*")
@@ -61,17 +62,6 @@ def class_hints(kind: type) -> dict[str, Any]:
         hints |= _one_by_one(base, annotations_of(base), _names_around(base))
 
     return hints
-
-
-def bound_of(variable: TypeVar) -> Any:
-    """What a type variable is bound to, ``Any`` where it is to nothing."""
-    bound = variable.__bound__
-
-    if isinstance(bound, ForwardRef):
-        place = type("Place", (), {"__annotations__": {"bound": bound}, "__module__": variable.__module__})
-        return get_type_hints(place, include_extras=True)["bound"]
-
-    return Any if bound is None else bound
 
 
 def _one_by_one(owner: Any, annotations: Mapping[str, Any], names: dict[str, Any]) -> dict[str, Any]:
@@ -174,3 +164,46 @@ def _keeper(value: Any) -> Callable[[], Any]:
         return ref(value)
     except TypeError:
         return lambda: value
+
+
+# --- what stands for another annotation
+
+
+def unwrapped(kind: Any) -> Any:
+    """What aliases, new types and variables stand for."""
+    while True:
+        if type(kind).__name__ == "TypeAliasType":
+            kind = kind.__value__
+        elif type(get_origin(kind)).__name__ == "TypeAliasType":
+            kind = get_origin(kind).__value__[get_args(kind)]
+        elif isinstance(kind, NewType):
+            kind = kind.__supertype__
+        elif isinstance(kind, TypeVar):
+            kind = reduce(or_, kind.__constraints__) if kind.__constraints__ else _bound_of(kind)
+        elif getattr(get_origin(kind), "_name", "") in ("Required", "NotRequired", "ReadOnly", "Final"):
+            (kind,) = get_args(kind)
+        else:
+            return _STAND_FOR.get(kind, kind) if is_hashable(kind) else kind
+
+
+_STAND_FOR: dict[Any, Any] = {None: NoneType, LiteralString: str, Never: Any, NoReturn: Any, object: Any}
+
+
+def is_hashable(annotation: Any) -> bool:
+    try:
+        hash(annotation)
+    except TypeError:
+        return False
+
+    return True
+
+
+def _bound_of(variable: TypeVar) -> Any:
+    """What a type variable is bound to, ``Any`` where it is to nothing."""
+    bound = variable.__bound__
+
+    if isinstance(bound, ForwardRef):
+        place = type("Place", (), {"__annotations__": {"bound": bound}, "__module__": variable.__module__})
+        return get_type_hints(place, include_extras=True)["bound"]
+
+    return Any if bound is None else bound

@@ -11,19 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
-from functools import cached_property, reduce
-from operator import or_
-from types import NoneType
+from functools import cached_property
 from typing import (
     Annotated,
     Any,
     Literal,
-    LiteralString,
-    Never,
-    NewType,
-    NoReturn,
     Protocol,
-    TypeVar,
     get_args,
     get_origin,
 )
@@ -42,7 +35,7 @@ from cherga.rules.codec import (
     written_out,
 )
 from cherga.rules.difference import called, difference, equal
-from cherga.rules.hints import bound_of
+from cherga.rules.hints import unwrapped
 
 MISFITS = (TypeError, ValueError, msgspec.DecodeError, RecursionError, OverflowError)
 """What restoring raises for what does not fit."""
@@ -391,35 +384,3 @@ def _is_secret(kind: type) -> bool:
 
 def _name_of(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
-
-
-# --- what stands for another annotation
-
-
-def unwrapped(kind: Any) -> Any:
-    """What aliases, new types and variables stand for."""
-    while True:
-        if type(kind).__name__ == "TypeAliasType":
-            kind = kind.__value__
-        elif type(get_origin(kind)).__name__ == "TypeAliasType":
-            kind = get_origin(kind).__value__[get_args(kind)]
-        elif isinstance(kind, NewType):
-            kind = kind.__supertype__
-        elif isinstance(kind, TypeVar):
-            kind = reduce(or_, kind.__constraints__) if kind.__constraints__ else bound_of(kind)
-        elif getattr(get_origin(kind), "_name", "") in ("Required", "NotRequired", "ReadOnly", "Final"):
-            (kind,) = get_args(kind)
-        else:
-            return _STAND_FOR.get(kind, kind) if is_hashable(kind) else kind
-
-
-_STAND_FOR: dict[Any, Any] = {None: NoneType, LiteralString: str, Never: Any, NoReturn: Any, object: Any}
-
-
-def is_hashable(annotation: Any) -> bool:
-    try:
-        hash(annotation)
-    except TypeError:
-        return False
-
-    return True

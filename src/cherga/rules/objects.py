@@ -10,8 +10,8 @@ from typing import Any, TypeVar, get_args, get_origin, is_typeddict
 
 from cherga.rules.codec import Named, came_from_store, encode, field_names, plain
 from cherga.rules.difference import called
-from cherga.rules.hints import class_hints
-from cherga.rules.kinds import Kind, class_called, unwrapped
+from cherga.rules.hints import class_hints, unwrapped
+from cherga.rules.kinds import Kind, class_called
 
 
 class Fields(Kind):
