@@ -27,7 +27,7 @@ def test_a_job_sees_who_it_is(app: QueueTasks) -> None:
 
     with app.worker():
         job = see.using(owner="user:7", tags=["t"]).enqueue()
-        assert job.result(WAIT) == [str(job.id), "see", 1, "user:7", ["t"]]
+        assert job.result(WAIT) == [job.id, "see", 1, "user:7", ["t"]]
 
 
 def test_the_current_job_is_a_handle(app: QueueTasks) -> None:
@@ -80,7 +80,7 @@ def test_a_parameter_annotated_context_is_filled_in(app: QueueTasks) -> None:
     with app.worker():
         for task in (first, last, maybe):
             job = app.add_task(task.name, 7)
-            assert job.result(WAIT) == [str(job.id), 7]
+            assert job.result(WAIT) == [job.id, 7]
 
 
 def test_the_parameter_stands_beside_parameters_of_every_kind(app: QueueTasks) -> None:
@@ -94,9 +94,9 @@ def test_the_parameter_stands_beside_parameters_of_every_kind(app: QueueTasks) -
 
     with app.worker():
         job = app.add_task("collects", 1, 2, three=3)
-        assert job.result(WAIT) == [str(job.id), [1, 2], {"three": 3}]
+        assert job.result(WAIT) == [job.id, [1, 2], {"three": 3}]
         job = app.add_task("positional", 1)
-        assert job.result(WAIT) == [str(job.id), 1]
+        assert job.result(WAIT) == [job.id, 1]
 
 
 def test_a_plain_call_passes_the_parameter_itself(app: QueueTasks) -> None:
