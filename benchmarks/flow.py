@@ -57,14 +57,14 @@ def _time_group(app: QueueTasks, members: int) -> dict[str, float]:
 
 
 def _enqueue(app: QueueTasks, members: int) -> GroupJob[int]:
-    step = app.tasks["noop"].s
-    return group((step(number) for number in range(members)), then=app.tasks["count"].s()).enqueue()
+    noop = app.tasks["noop"]
+    return group((noop.s(number) for number in range(members)), then=app.tasks["count"].s()).enqueue()
 
 
 def _time_chain(app: QueueTasks, links: int) -> float:
     begun = time.perf_counter()
-    step = app.tasks["noop"].s
-    chain(step(0), *(step() for _ in range(links - 1))).enqueue().result(LIMIT)
+    noop = app.tasks["noop"]
+    chain(noop.s(0), *(noop.s() for _ in range(links - 1))).enqueue().result(LIMIT)
     return time.perf_counter() - begun
 
 

@@ -101,7 +101,8 @@ def test_a_number_that_is_absurd_in_a_declaration(app: QueueTasks, option: str, 
 
     def declare() -> None:
         function: Any = many if batched else lambda: None
-        app.task(name="absurd", **{option: value}, **more, **batched)(function)
+        options: Any = {"name": "absurd", option: value, **more, **batched}
+        app.task(**options)(function)
         app.publish()
 
     if not refused_or_fit(declare):

@@ -203,7 +203,7 @@ def test_nothing_is_left_of_a_task_that_was_declared_wrongly(app: QueueTasks) ->
     app.include_router(router)
 
     with pytest.raises(ConfigError):
-        router.task(retry="x")(mail)
+        router.task(retry="x")(mail)  # type: ignore[call-overload]
 
     assert "mail" not in app.tasks
     task = router.task(mail)

@@ -59,10 +59,22 @@ class TestOnAnApplication:
             app.task("old_mail")(lambda: None)
 
     def test_other_keywords_are_kept(self, app: QueueTasks) -> None:
-        @app.task(colour="red", weight=3)
+        @app.task(colour="red", weight=3)  # type: ignore[call-overload]
         def task() -> None: ...
 
         assert task.extra == {"colour": "red", "weight": 3}
+
+    def test_extra_keeps_what_type_checkers_are_to_know_of(self, app: QueueTasks) -> None:
+        @app.task(extra={"colour": "red", "queue": "of bees"})
+        def task() -> None: ...
+
+        assert task.extra == {"colour": "red", "queue": "of bees"}
+        assert task.queue == "default"
+
+    @pytest.mark.parametrize("extra", [None, 5, ["a"], {1: 2}])
+    def test_extra_that_is_no_mapping_from_names_is_refused(self, app: QueueTasks, extra: Any) -> None:
+        with pytest.raises(ConfigError, match="expected extra to be a mapping from names to values"):
+            app.task(name="odd", extra=extra)(lambda: None)
 
     def test_a_task_that_is_declared_while_the_worker_runs_is_run(self, app: QueueTasks) -> None:
         app.task(mail)

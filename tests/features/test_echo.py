@@ -42,8 +42,7 @@ def test_self_has_every_field_of_the_seed(app: QueueTasks) -> None:
         tags=["a", "b"],
         description="shows itself",
         priority=3,
-        colour="red",
-        shape="round",
+        extra={"colour": "red", "shape": "round"},
     )
     def show(self: SyncTask, number: int) -> None:
         seen.update({name: getattr(self, name) for name in FIELDS})

@@ -45,7 +45,7 @@ plain.enqueue(1, c=2)  # error
 plain.using(priority=3).enqueue("1")  # error
 
 
-@app.task(retry=5, retry_on_exc=[ValueError], queue="mail", colour="red")
+@app.task(retry=5, retry_on_exc=[ValueError], queue="mail", extra={"colour": "red"})
 async def coroutine(a: int) -> str:
     return str(a)
 
@@ -242,6 +242,12 @@ async def awaiting_flows() -> None:
 plain.si("1")  # error
 plain.si()  # error
 chain(plain, plain.s())  # error
+coroutine.s("x")  # error
+plain.s(1, c=2)  # error
+plain.s(1, "x", 3)  # error
+plain.s(b=3)  # error
+coroutine.using(priority=3).s("x")  # error
+reveal_type(plain.s(b="x"))  # is: Step[float]
 group(plain.s(1), then=plain)  # error
 
 
@@ -321,3 +327,23 @@ shared_lengths.enqueue(1)  # error
 routed_lengths.enqueue(["a"])  # error
 routed_lengths.enqueue("a", "b")  # error
 routed_lengths([1])  # error
+
+
+# --- slips of the pen
+
+
+@app.task(retrys=3)  # error
+def misspelt() -> None: ...
+
+
+@app.task(echo=True, retrys=3)  # error
+def misspelt_echo(self: SyncTask) -> None: ...
+
+
+@app.task(max_time="10m", every="1h", extra={"colour": "red"})
+def with_text() -> None: ...
+
+
+plain.using(prio=3)  # error
+chain(plain.s(1)).using(owner="user:7", colour="red")  # error
+reveal_type(chain(plain.s(1)).using(owner="user:7", run_in="5m").enqueue())  # is: Job[float]

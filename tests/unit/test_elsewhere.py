@@ -150,7 +150,7 @@ class TestTasks:
 
     def test_where_a_value_is_meant_it_is_shown(self, app: QueueTasks) -> None:
         with pytest.raises(ConfigError, match=r"did you mean 'retry'\? As in retry=Retry\(backoff=…\)"):
-            app.task(retry_backoff=True)(mail)
+            app.task(retry_backoff=True)(mail)  # type: ignore[call-overload]
 
 
 class TestJobs:

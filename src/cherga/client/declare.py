@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -46,16 +46,19 @@ H = TypeVar("H")
 D = TypeVar("D")
 
 
-class TaskOptions(TypedDict, total=False):
-    """The keywords of ``@app.task``; any other is kept as ``task.extra``."""
+class CommonOptions(TypedDict, total=False):
+    """The keywords of ``@app.task`` that say nothing about types.
 
+    Type checkers refuse any other, so that a slip of the pen is seen; what the application wants to keep with a task stands in
+    ``extra``. At run time other keywords are kept there as well.
+    """
+
+    name: str
     queue: str
     priority: int
     retry: int | Retry
     retry_on_exc: Iterable[type[BaseException]]
     max_time: Duration | None
-    batch: int
-    batch_wait: Duration
     unique: UniqueKey
     unique_while: str
     unique_for: Duration
@@ -74,13 +77,22 @@ class TaskOptions(TypedDict, total=False):
     tags: Iterable[str]
     description: str
     aliases: Iterable[str]
-    echo: bool
     executor: type[Any]
     middlewares_before: list[Step]
     middlewares_after: list[Step]
+    awaiting: bool
+    extra: Mapping[str, Any]
+    """Whatever the application wants to know of the task: ``task.extra``."""
+
+
+class TaskOptions(CommonOptions, total=False):
+    """All keywords of ``@app.task``."""
+
+    batch: int
+    batch_wait: Duration
+    echo: bool
     generate_handler: Callable[[Any], Any]
     decode: Callable[[Any], Any]
-    awaiting: bool
 
 
 class Declaration(Struct, frozen=True):
@@ -101,7 +113,7 @@ class Declaration(Struct, frozen=True):
         options = cast(TaskOptions, self.options)
 
         try:
-            features = features_of(self.function, self.options, [*TaskOptions.__annotations__, "name"])
+            features = features_of(self.function, self.options, list(TaskOptions.__annotations__))
             executor_of(features.executor)
             aliases_of(self)
             policy, order = policy_of(options, settings), _order(self.name, options)
@@ -160,14 +172,22 @@ class Declaring:
     @overload
     def task(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
     @overload
-    def task(self, name_: str = ..., /, *, batch: int, batch_wait: Duration = ..., **options: Any) -> BatchDecorator: ...
+    def task(
+        self, name_: str = ..., /, *, batch: int, batch_wait: Duration = ..., **options: Unpack[CommonOptions]
+    ) -> BatchDecorator: ...
     @overload
     def task(
-        self, name_: str = ..., /, *, echo: Literal[True], decode: Callable[[Any], Awaitable[D]], **options: Any
+        self,
+        name_: str = ...,
+        /,
+        *,
+        echo: Literal[True],
+        decode: Callable[[Any], Awaitable[D]],
+        **options: Unpack[CommonOptions],
     ) -> EchoDecodedDecorator[D]: ...
     @overload
     def task(
-        self, name_: str = ..., /, *, echo: Literal[True], decode: Callable[[Any], D], **options: Any
+        self, name_: str = ..., /, *, echo: Literal[True], decode: Callable[[Any], D], **options: Unpack[CommonOptions]
     ) -> EchoDecodedDecorator[D]: ...
     @overload
     def task(
@@ -178,7 +198,7 @@ class Declaring:
         echo: Literal[True],
         generate_handler: Callable[[Any], Awaitable[H]],
         decode: None = ...,
-        **options: Any,
+        **options: Unpack[CommonOptions],
     ) -> EchoHandledDecorator[H]: ...
     @overload
     def task(
@@ -189,19 +209,32 @@ class Declaring:
         echo: Literal[True],
         generate_handler: Callable[[Any], H],
         decode: None = ...,
-        **options: Any,
+        **options: Unpack[CommonOptions],
     ) -> EchoHandledDecorator[H]: ...
     @overload
     def task(
-        self, name_: str = ..., /, *, echo: Literal[True], decode: None = ..., generate_handler: None = ..., **options: Any
+        self,
+        name_: str = ...,
+        /,
+        *,
+        echo: Literal[True],
+        decode: None = ...,
+        generate_handler: None = ...,
+        **options: Unpack[CommonOptions],
     ) -> EchoDecorator: ...
     @overload
     def task(
-        self, name_: str = ..., /, *, echo: Literal[False] = ..., decode: Callable[[Any], Awaitable[D]], **options: Any
+        self,
+        name_: str = ...,
+        /,
+        *,
+        echo: Literal[False] = ...,
+        decode: Callable[[Any], Awaitable[D]],
+        **options: Unpack[CommonOptions],
     ) -> DecodedDecorator[D]: ...
     @overload
     def task(
-        self, name_: str = ..., /, *, echo: Literal[False] = ..., decode: Callable[[Any], D], **options: Any
+        self, name_: str = ..., /, *, echo: Literal[False] = ..., decode: Callable[[Any], D], **options: Unpack[CommonOptions]
     ) -> DecodedDecorator[D]: ...
     @overload
     def task(
@@ -212,7 +245,7 @@ class Declaring:
         echo: Literal[False] = ...,
         generate_handler: Callable[[Any], Awaitable[H]],
         decode: None = ...,
-        **options: Any,
+        **options: Unpack[CommonOptions],
     ) -> HandledDecorator[H]: ...
     @overload
     def task(
@@ -223,7 +256,7 @@ class Declaring:
         echo: Literal[False] = ...,
         generate_handler: Callable[[Any], H],
         decode: None = ...,
-        **options: Any,
+        **options: Unpack[CommonOptions],
     ) -> HandledDecorator[H]: ...
     @overload
     def task(
@@ -234,7 +267,7 @@ class Declaring:
         echo: Literal[False] = ...,
         decode: None = ...,
         generate_handler: None = ...,
-        **options: Any,
+        **options: Unpack[CommonOptions],
     ) -> TaskDecorator: ...
 
     def task(self, given: Any = None, /, *, name: str | None = None, **options: Any) -> Any:

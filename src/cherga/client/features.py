@@ -180,12 +180,16 @@ def _one_argument(function: Any, name: str) -> Callable[[Any], Any] | None:
 def _extra(options: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
     """Keywords that Cherga has no use for belong to the application; those that mean something to us are refused."""
     extra = {key: value for key, value in options.items() if key not in known}
+    given = options.get("extra", {})
+
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise ConfigError(f"expected extra to be a mapping from names to values, got {given!r}")
 
     for key in extra:
         if (error := elsewhere.refusal(key, elsewhere.TASK)) is not None:
             raise error
 
-    return extra
+    return {**given, **extra}
 
 
 def _name(function: Any) -> str:

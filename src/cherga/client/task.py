@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from inspect import BoundArguments
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from msgspec.structs import replace
 
@@ -32,6 +32,7 @@ from cherga.words.schedule import Schedule
 from cherga.words.unique import Unique
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 C = TypeVar("C")
 T = TypeVar("T")
@@ -80,6 +81,11 @@ class Enqueuing(foreign.Explaining, ABC, Generic[P, R]):
         task, order = self._aim()
         return await task.sender.asend(_many(task, order, calls))
 
+    # A step is given all arguments, or all but the first, which a chain fills in.
+    @overload
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Step[R]: ...
+    @overload
+    def s(self: Enqueuing[Concatenate[Any, Q], R], *args: Q.args, **kwargs: Q.kwargs) -> Step[R]: ...
     def s(self, *args: Any, **kwargs: Any) -> Step[R]:
         """A step for ``chain`` and ``group``: in a chain, the result before it becomes the first argument."""
         task, order = self._aim()

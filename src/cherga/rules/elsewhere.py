@@ -135,7 +135,7 @@ TASK = _place(
     "a task: @app.task({}=…)",
     "name aliases queue priority retry retry_on_exc max_time batch batch_wait unique unique_while unique_for on_conflict"
     " max_running rate_limit key cron every timezone catch_up catch_up_cap result_ttl failure_ttl on_crash tags description"
-    " echo executor middlewares_before middlewares_after generate_handler decode awaiting",
+    " extra echo executor middlewares_before middlewares_after generate_handler decode awaiting",
     OF_TASKS,
     OF_ONE_JOB,
 )
