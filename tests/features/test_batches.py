@@ -598,7 +598,7 @@ def test_the_error_of_a_call_stands_in_the_log_once(app: QueueTasks, caplog: pyt
         all_ended(jobs)
 
     assert [record.getMessage() for record in caplog.records if "nothing there" in record.getMessage()] == [
-        "a call of index for 5 jobs failed, 0 of them will be tried again: nothing there"
+        "a call of index for 5 jobs failed, 0 of them will be tried again: LookupError: nothing there"
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cherga import JobFailed, QueueTasks
+from cherga import JobFailed, QueueTasks, Retry
 
 
 def failed(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -66,6 +66,58 @@ def test_what_was_raised_is_logged_once_with_its_traceback_where_the_application
     assert record.name == "the.shop"
     assert record.exc_info is not None
     assert record.exc_info[0] is ValueError
+
+
+def lines_of_retries(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Those of a task that fails twice and succeeds then."""
+    app = QueueTasks("shop", "memory://")
+    failures = iter([ConnectionError("the server is away"), OSError()])
+
+    @app.task(retry=Retry(max=5, backoff=0.01, jitter=0))
+    def fetch() -> None:
+        for failure in failures:
+            raise failure
+
+    with app.worker():
+        fetch.enqueue().result(10)
+
+    return failed(caplog)
+
+
+def test_an_expected_retry_is_one_line_that_says_what_failed_and_when_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = lines_of_retries(caplog)
+
+    assert first.levelno == logging.WARNING
+    assert first.getMessage().endswith("attempt 1 of 6 failed, tries again in 10 ms: ConnectionError: the server is away")
+    assert second.getMessage().endswith("attempt 2 of 6 failed, tries again in 10 ms: OSError")
+    assert first.exc_info is None
+
+
+def test_whoever_asks_for_details_gets_the_traceback_of_each_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "cherga.job")
+
+    assert all(record.exc_info for record in lines_of_retries(caplog))
+
+
+def test_the_last_attempt_has_its_traceback_and_one_line_alone(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "cherga.job")
+    app = QueueTasks("shop", "memory://")
+
+    @app.task(retry=Retry(max=1, backoff=0, jitter=0, give_up_on=(KeyError,)))
+    def fail(how: str) -> None:
+        raise {"key": KeyError, "value": ValueError}[how]("such a thing")
+
+    with app.worker():
+        for how in ("value", "key"):
+            with pytest.raises(JobFailed):
+                fail.enqueue(how).result(10)
+
+    again, last, only = failed(caplog)
+    assert again.getMessage().endswith("attempt 1 of 2 failed, tries again at once: ValueError: such a thing")
+    assert last.getMessage().endswith("attempt 2 of 2 failed: ValueError: such a thing")
+    assert only.getMessage().endswith("attempt 1 of 2 failed, and none follows: KeyError: 'such a thing'")
+    assert last.exc_info
+    assert only.exc_info
 
 
 class Proxied(Exception):

@@ -220,3 +220,43 @@ def test_json_log_lines_carry_the_job_as_a_field(place: Workplace) -> None:
     lines = [json.loads(line) for line in worker.log.splitlines()]
 
     assert any(line.get("job_id") == str(job.id) and line["action"] == "job.succeeded" for line in lines)
+
+
+def test_a_worker_says_at_its_start_what_runs(place: Workplace) -> None:
+    worker = place.worker("--burst", "--log-format", "json", "--processes", "2", "--threads", "3")
+    worker.wait()
+    (said,) = [fields for fields in map(json.loads, worker.log.splitlines()) if fields.get("action") == "worker.start"]
+
+    assert (said["application"], said["broker"], said["queues"]) == ("jobs", place.url, [])
+    assert (said["processes"], said["threads"]) == (2, 3)
+    assert said["tasks"] > 1
+
+
+def test_no_success_is_missing_in_the_log_of_a_worker_that_ends_at_once(place: Workplace) -> None:
+    for first in range(0, 3000, 1000):
+        declared_here(place, "add").enqueue_many([(number, 1) for number in range(first, first + 1000)])
+
+    worker = place.worker("--burst", "--log-format", "json")
+    worker.wait()
+    lines = [json.loads(line) for line in worker.log.splitlines()]
+    single = [line for line in lines if line["action"] == "job.succeeded"]
+    summed = [line for line in lines if line["action"] == "jobs.succeeded"]
+
+    assert len(single) + sum(line["count"] for line in summed) == 3000
+    assert len(lines) < 300
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the machine has no /proc")
+def test_processes_say_in_their_titles_what_they_are(place: Workplace, tmp_path: Path) -> None:
+    worker = place.worker("--name", "here").ready()
+    place.client.add_task("until_file", str(tmp_path / "go"))
+    child = place.wait_for("start")[0].pid
+
+    assert title(worker.process.pid) == "cherga: supervisor jobs"
+    wait_until(lambda: title(child) == "cherga: worker jobs here (1 running)", "the title counts the job")
+    (tmp_path / "go").touch()
+    wait_until(lambda: title(child) == "cherga: worker jobs here (0 running)", "the title counts its end")
+
+
+def title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from cherga.client.mishaps import revive, tell
-from cherga.worker.logs import JsonLines, Lines, TextLines, escape
+from cherga.worker.logs import Facts, JsonLines, Lines, TextLines, escape, wants_colour
 
 
 def record(message: str, *args: object, error: BaseException | None = None, **extra: Any) -> logging.LogRecord:
@@ -319,3 +320,48 @@ class TestSilencedLoggers:
         tell(logging.getLogger("cherga.job"), "failed", error=None, extra={})
 
         assert collected.lines == ["test_logs.py test_a_line_says_where_it_was_told failed"]
+
+
+def test_without_a_terminal_there_is_no_colour() -> None:
+    assert not wants_colour(io.StringIO(), {"TERM": "xterm"})
+    assert not wants_colour(None, {"TERM": "xterm"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "colour"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "dumb"}, False),
+        ({"NO_COLOR": "1", "TERM": "xterm"}, False),
+        ({"NO_COLOR": "", "TERM": "xterm"}, True),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_a_terminal_has_colour_unless_somebody_objects(environment: dict[str, str], colour: bool) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert wants_colour(Terminal(), environment) is colour
+
+
+def test_a_pipe_has_colour_where_it_is_forced() -> None:
+    assert wants_colour(io.StringIO(), {"FORCE_COLOR": "1"})
+
+
+def test_colour_changes_no_word_and_lets_no_argument_paint() -> None:
+    made = record("job %s (%s) failed: %s", 7, "export", "\x1b[31mred", task_name="export")
+    plain, painted = TextLines().format(made), TextLines(colour=True).format(made)
+
+    assert "\x1b[1mexport\x1b[0m" in painted
+    assert "\\x1b[31mred" in painted
+    assert re.sub(r"\x1b\[[\d;]*m", "", painted) == plain
+
+
+def test_facts_stand_below_a_line_of_text_and_are_no_field_of_a_json_line() -> None:
+    made = record("cherga runs shop", tasks=3, facts=Facts(broker="sqlite:///a\nb.db", tasks=3))
+    lines = TextLines().format(made).splitlines()
+
+    assert [line.split() for line in lines[1:]] == [["broker", "sqlite:///a\\nb.db"], ["tasks", "3"]]
+    assert json.loads(JsonLines().format(made))["tasks"] == 3
+    assert "facts" not in json.loads(JsonLines().format(made))

@@ -17,7 +17,7 @@ from cherga.worker.wire import CancelJob, Drain, Hello, LastWord, Lost, Message,
 
 EVERY_MESSAGE: list[Message] = [
     Start(WorkerOptions(app="shop:app", queues=("a", "b"), weights=(3, 1), grace=2.5), "here", 108),
-    Hello("sqlite:///x.db", BrokerSettings(namespace="shop", crash_backoff=(1.0,)), "here.1", 25.0, 60.0, ("a.py",)),
+    Hello("shop", 3, "sqlite:///x.db", BrokerSettings(namespace="shop", crash_backoff=(1.0,)), "here.1", 25.0, 60.0, ("a.py",)),
     NewSession("here.2"),
     Stuck(),
     LastWord(Settlement(UUID(int=7), 1, 2, JobState.FAILED, Reason.TIMEOUT, attempt=Attempt(1, "here", 1.0, 2.0), result=b"x")),
@@ -70,7 +70,9 @@ def test_a_message_in_pieces_is_put_together(ends: tuple[Wire, Wire]) -> None:
 
 def test_a_long_message_arrives_whole(ends: tuple[Wire, Wire]) -> None:
     near, far = ends
-    hello = Hello("sqlite:///x.db", BrokerSettings(), "s", 1.0, 1.0, tuple(f"/some/where/module_{n}.py" for n in range(20_000)))
+    hello = Hello(
+        "shop", 3, "sqlite:///x.db", BrokerSettings(), "s", 1.0, 1.0, tuple(f"/some/where/module_{n}.py" for n in range(20_000))
+    )
     threading.Thread(target=near.send, args=(hello,), daemon=True).start()
 
     assert far.receive() == [hello]

@@ -145,6 +145,7 @@ class Engine:
         """Begin to claim, once registered."""
         revive()
         self.app.publish()
+        self.executor.one.journal.successes.start()
         self._settler.start()
         self._deadlines.start(self.judge.expire)
         lanes = [lane for lane in self._claimer.lanes if lane.names()]
@@ -232,6 +233,7 @@ class Engine:
         written = self.settle()
         self.executor.telling.herald.stop(CLOSING)
         self._deadlines.stop()
+        self.executor.one.journal.successes.stop(CLOSING)
         return written
 
     def close(self) -> None:
@@ -261,6 +263,7 @@ class Engine:
         kept = self._settler.divert()
         self._abandon()
         self._settler.stop(timeout)
+        self.executor.one.journal.successes.stop(timeout)
         return [*self._settler.left(), *kept]
 
     def _tell_of_the_end(self) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from cherga.client.app import QueueTasks
 from cherga.client.mishaps import tell
 from cherga.rules.notices import AGAIN, words_for
+from cherga.rules.times import span
 from cherga.words.job import JobState
 from cherga.words.notice import Notice
 from cherga.words.outcomes import Failed
 from cherga.words.settlement import Settlement
 from cherga.worker.assignment import Assignment
 from cherga.worker.calls import Call
+from cherga.worker.successes import Successes
 
 logger = logging.getLogger("cherga.job")
 
@@ -21,41 +23,43 @@ _PAST = {JobState.READY: "given back", JobState.SCHEDULED: "will run again"}
 
 
 class Journal:
-    """Failures as warnings and errors, ends as information."""
+    """Failures as warnings and errors, always one by one; ends as information."""
 
     def __init__(self, app: QueueTasks) -> None:
         self._app = app
         self._clock = app.clock
         self._told: set[str] = set()
+        self.successes = Successes(app.clock)
 
     def failed(self, assignment: Assignment, outcome: Failed, error: BaseException | None = None) -> None:
-        """A last failure is an error; one that will be tried again a warning. What was raised comes with its traceback."""
-        job, again = assignment.job, _comes_again(assignment, outcome)
+        """A last failure is an error, with its traceback; one that will be tried again is a warning, of one line."""
+        job, again = assignment.job, comes_again(assignment, outcome)
+        log = self._find_logger()
         assignment.told = True
         tell(
-            self._find_logger(),
-            "job %s (%s): attempt %d failed%s: %s",
+            log,
+            "job %s (%s): %s: %s",
             job.id,
             job.task,
-            job.attempt,
-            ", it will be tried again" if again else "",
-            outcome.error.message,
-            error=error,
+            _words_for(assignment, outcome, again),
+            _told(outcome),
+            error=None if again and not log.isEnabledFor(logging.DEBUG) else error,
             extra={"action": "job.failed", "job_id": str(job.id), "task_name": job.task, "attempt": job.attempt},
             level=logging.WARNING if again else logging.ERROR,
         )
 
     def call_failed(self, call: Call, members: Sequence[Assignment], outcome: Failed, error: BaseException | None) -> None:
         """One failure of many jobs is one line."""
-        again = [_comes_again(each, outcome) for each in members]
+        again = [comes_again(each, outcome) for each in members]
+        log = self._find_logger()
         tell(
-            self._find_logger(),
+            log,
             "a call of %s for %d jobs failed, %d of them will be tried again: %s",
             call.job.task,
             len(members),
             sum(again),
-            outcome.error.message,
-            error=error,
+            _told(outcome),
+            error=None if all(again) and not log.isEnabledFor(logging.DEBUG) else error,
             extra={"action": "batch.failed", "job_ids": [str(each.job.id) for each in members], "task_name": call.job.task},
             level=logging.WARNING if all(again) else logging.ERROR,
         )
@@ -78,18 +82,22 @@ class Journal:
             )
 
     def ended(self, assignment: Assignment, settlement: Settlement) -> None:
-        """How the attempt ended, and how long it took."""
-        if not logger.isEnabledFor(logging.INFO):
+        """How the attempt ended, and how long it took, unless that is told as a failure."""
+        if assignment.told or not logger.isEnabledFor(logging.INFO):
             return
 
         job = assignment.job
-        seconds = self._clock.monotonic() - assignment.started if assignment.context else 0.0
+
+        if settlement.to is JobState.SUCCEEDED:
+            self.successes.note(job, 0.0 if self.successes.many else self._seconds(assignment))
+            return
+
         logger.info(
             "%s %s %s in %.3f s",
             job.task,
             job.id,
             _PAST.get(settlement.to, settlement.to.value),
-            seconds,
+            self._seconds(assignment),
             extra={
                 "action": f"job.{settlement.to.value}",
                 "job_id": str(job.id),
@@ -97,6 +105,9 @@ class Journal:
                 "attempt": job.attempt,
             },
         )
+
+    def _seconds(self, assignment: Assignment) -> float:
+        return self._clock.monotonic() - assignment.started if assignment.context else 0.0
 
     def noticed(self, notice: Notice) -> None:
         """What the broker did with a job by itself, and what comes next."""
@@ -120,5 +131,27 @@ class Journal:
         return own if own.hasHandlers() and not own.disabled else logger
 
 
-def _comes_again(assignment: Assignment, outcome: Failed) -> bool:
+def comes_again(assignment: Assignment, outcome: Failed) -> bool:
+    """Whether there is another attempt after this failure."""
     return outcome.retryable and assignment.job.attempt <= assignment.policy.retry.max
+
+
+def _words_for(assignment: Assignment, outcome: Failed, again: bool) -> str:
+    """``attempt 1 of 6 failed, tries again in 2 s``."""
+    attempt, most = assignment.job.attempt, assignment.policy.retry.max + 1
+
+    if most == attempt == 1:
+        return "failed"
+
+    failed = f"attempt {attempt} of {max(attempt, most)} failed"
+
+    if again:
+        return f"{failed}, tries again {f'in {span(outcome.delay)}' if outcome.delay else 'at once'}"
+
+    return failed if attempt >= most else f"{failed}, and none follows"
+
+
+def _told(outcome: Failed) -> str:
+    """``ConnectionError: the server is away``."""
+    error = outcome.error
+    return f"{error.type}: {error.message}" if error.message else error.type

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 import sys
 import time
@@ -27,7 +28,24 @@ LARGEST = 1 << 64
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _OURS = frozenset({"time", "level", "logger", "pid", "message", "traceback", "stack"})
+_DIM, _BOLD = "2", "1"
+_COLOURS = {logging.INFO: "32", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "1;31"}
+_INDENT = len("00:00:00 WARNING ")
 _HEAD = re.compile(r"\d\d:\d\d:\d\d ")
+
+
+def wants_colour(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
+    """On a terminal that has colours, unless ``NO_COLOR`` is set; elsewhere if ``FORCE_COLOR`` is."""
+    if environment.get("NO_COLOR"):
+        return False
+
+    if environment.get("FORCE_COLOR"):
+        return True
+
+    try:
+        return stream is not None and stream.isatty() and environment.get("TERM") != "dumb"
+    except ValueError:  # it is closed
+        return False
 
 
 def set_up(level: str, style: str) -> None:
@@ -39,7 +57,9 @@ def set_up(level: str, style: str) -> None:
         return
 
     handler = Lines(sys.stderr)
-    handler.setFormatter(JsonLines(_takes_any(sys.stderr)) if style == "json" else TextLines())
+    handler.setFormatter(
+        JsonLines(_takes_any(sys.stderr)) if style == "json" else TextLines(wants_colour(sys.stderr, os.environ))
+    )
     handler.addFilter(lambda record: not logging.getLogger().handlers)
     logger.addHandler(handler)
     logger.setLevel(level.upper())
@@ -65,17 +85,32 @@ class Lines(logging.StreamHandler[TextIO]):
         self.flush()
 
 
+class Facts(dict[str, object]):
+    """The extra field ``facts``: what stands below a line of text, one fact a line. In JSON they are fields of their own."""
+
+
 class TextLines(logging.Formatter):
     """One line a record, and its traceback below; control characters are escaped, so that no argument can forge a line."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s [%(process)d] %(message)s", "%H:%M:%S")
+    def __init__(self, colour: bool = False) -> None:
+        super().__init__()
+        self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        record.message = message_of(record)
-        record.asctime = self.formatTime(record, self.datefmt)
-        parts = [escape(self.formatMessage(record)), _trace_of(record), record.stack_info or ""]
-        return "\n".join([parts[0], *(_below(part) for part in parts[1:] if part)])
+        below = (_trace_of(record), record.stack_info or "")
+        return "\n".join([self._line(record), *_facts_of(record), *(_below(part) for part in below if part)])
+
+    def _line(self, record: logging.LogRecord) -> str:
+        time, process, message = self.formatTime(record, "%H:%M:%S"), f"[{record.process}]", escape(message_of(record))
+        level = f"{escape(record.levelname):<7}"
+
+        if not self._colour:
+            return f"{time} {level} {process} {message}"
+
+        task = escape(str(getattr(record, "task_name", "")))
+        shown = message.replace(task, _painted(task, _BOLD), 1) if task else message
+        level = _painted(level, _COLOURS.get(record.levelno, _DIM))
+        return f"{_painted(time, _DIM)} {level} {_painted(process, _DIM)} {shown}"
 
 
 class JsonLines(logging.Formatter):
@@ -98,7 +133,7 @@ class JsonLines(logging.Formatter):
         }
 
         for key, value in vars(record).items():
-            if key not in _STANDARD:
+            if key not in _STANDARD and type(value) is not Facts:
                 fields[f"{key}_" if key in _OURS else str(key)] = value
 
         if trace := _trace_of(record):
@@ -130,9 +165,18 @@ def escape(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def _painted(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
 def count_of(number: int, noun: str) -> str:
     """``1 task``, ``2 tasks``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _facts_of(record: logging.LogRecord) -> list[str]:
+    facts = getattr(record, "facts", None)
+    return [escape(f"{'':{_INDENT}}{name:<12}{value}") for name, value in facts.items()] if type(facts) is Facts else []
 
 
 def _trace_of(record: logging.LogRecord) -> str:

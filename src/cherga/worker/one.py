@@ -22,7 +22,7 @@ from cherga.worker.assignment import Assignment, Running
 from cherga.worker.failure import outcome_of, unencodable
 from cherga.worker.feeding import fed_payload
 from cherga.worker.host import WorkerHost
-from cherga.worker.journal import Journal
+from cherga.worker.journal import Journal, comes_again
 from cherga.worker.settler import Settler
 
 TellEnd = Callable[[Assignment, Settlement], None]
@@ -50,7 +50,7 @@ class One:
         self._clock = app.clock
         self._limit = app.settings.max_payload
         self._wrapped = bool(app.middlewares)
-        self._journal = Journal(app)
+        self.journal = Journal(app)
 
     # --- during
 
@@ -80,7 +80,7 @@ class One:
         try:
             result = assignment.task.results.pack(value)
         except Changed as change:  # the work is done: it is kept as plain data
-            self._journal.changed(assignment, change)
+            self.journal.changed(assignment, change)
             result = encode(value)
         except BaseException as error:  # models encode themselves, by code that may raise anything
             return unencodable(error, value)
@@ -94,12 +94,13 @@ class One:
         return Succeeded(result)
 
     def raised(self, assignment: Assignment, error: BaseException) -> Outcome:
-        """What was raised ends the attempt, and is in the log with its traceback."""
+        """What was raised ends the attempt, and is in the log."""
         self.tell_raised(assignment, error)
         outcome = outcome_for(assignment, error)
 
         if type(outcome) is Failed:
-            self._journal.failed(assignment, outcome, error)
+            outcome = self._with_delay(assignment, outcome)
+            self.journal.failed(assignment, outcome, error)
 
         return outcome
 
@@ -113,6 +114,9 @@ class One:
         if type(outcome) is Succeeded:
             settlement = succeed(assignment.job, outcome, assignment.policy)
         else:
+            if type(outcome) is Failed:
+                outcome = self._with_delay(assignment, outcome)
+
             self.interruptions += type(outcome) is Interrupted
             run = Run(self._worker, self._clock.now())
             settlement = decide(assignment.job, outcome, assignment.policy, run, self.chance())
@@ -129,9 +133,17 @@ class One:
         self._settler.settle(settlement)
 
         if type(outcome) is Failed and not assignment.told:
-            self._journal.failed(assignment, outcome)
+            self.journal.failed(assignment, outcome)
 
-        self._journal.ended(assignment, settlement)
+        self.journal.ended(assignment, settlement)
+
+    def _with_delay(self, assignment: Assignment, outcome: Failed) -> Failed:
+        """The failure with the time until the next attempt, where there is one."""
+        if outcome.delay is not None or not comes_again(assignment, outcome):
+            return outcome
+
+        delay = assignment.policy.retry.wait(assignment.job.attempt, self.chance())
+        return msgspec.structs.replace(outcome, delay=delay)
 
     def _with_last_words(self, context: Context, settlement: Settlement) -> Settlement:
         progress, meta = self._last_words(context)

@@ -27,6 +27,7 @@ from cherga.worker.load import load_app
 from cherga.worker.logs import count_of
 from cherga.worker.options import CLOSING, LAST_WRITE, Exit
 from cherga.worker.slots import SlotTable
+from cherga.worker.titles import WorkerTitle
 from cherga.worker.turns import start_thread
 from cherga.worker.wire import CancelJob, Drain, Hello, LastWord, Lost, Message, NewSession, Start, Stuck, Wire
 
@@ -62,9 +63,12 @@ class WorkerProcess:
         app = self._load()
         self._grace = app.settings.grace if self._options.grace is None else self._options.grace
         self._engine = Engine(app, self._engine_options(), self._slots, self._on_stuck, self._on_broken)
+        self._title = WorkerTitle(app.name, self._name, self._engine.executor.running.__len__)
         self._engine.register()
         self._wire.send(
             Hello(
+                application=app.name,
+                tasks=len(app.tasks),
                 broker_url=app.broker_url,
                 settings=app.settings.broker,
                 session=self._engine.session.id,
@@ -78,6 +82,7 @@ class WorkerProcess:
             threading.Thread(target=self._watch_for_the_end, name="cherga-burst", daemon=True).start()
 
         self._start()
+        self._title.start()
         self._say_ready(len(app.tasks))
         self._listen()
 
@@ -165,6 +170,7 @@ class WorkerProcess:
     def _end(self, grace: float, code: Exit) -> NoReturn:
         """Drain, close, and leave; what still runs is left to the supervisor, which knows when this process is really gone."""
         self._stopped.set()
+        self._title.end()
         finished = self._engine.drain(grace)
         self._code = code if finished or code is Exit.BROKER else Exit.INTERRUPTED
         start_thread(self._leave_in_time, "cherga-closing")

@@ -16,10 +16,12 @@ from contextlib import suppress
 
 from cherga.brokers import connect
 from cherga.doors.broker import FullBroker
+from cherga.version import __version__
 from cherga.words.clock import SystemClock
 from cherga.words.errors import BrokerError, ChergaError
 from cherga.words.session import Cancel
 from cherga.worker import logs
+from cherga.worker.banner import banner
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.child import Child, describe_exit
 from cherga.worker.inherited import handle_signals, open_standard_streams, reap_orphans, unblock_signals
@@ -27,6 +29,7 @@ from cherga.worker.keeper import Keeper
 from cherga.worker.options import Exit, WorkerOptions
 from cherga.worker.reload import Files
 from cherga.worker.restarts import STARTS_IN_VAIN, YOUNG_DEATHS, Restarts
+from cherga.worker.titles import name_supervisor
 from cherga.worker.wire import CancelJob, Hello, LastWord, Lost, Message, NewSession, Stuck
 
 logger = logging.getLogger("cherga.worker")
@@ -70,6 +73,7 @@ class Supervisor:
         self._stopping = False
         self._code = Exit.OK
         self._started = 0
+        self._introduced = False
 
     def run(self) -> int:
         self._listen_to_signals()
@@ -196,11 +200,19 @@ class Supervisor:
         self._grace = hello.grace
         self._stall_limit = hello.stall_limit
         self._files.watch(hello.files)
+        self._say_what_runs(hello)
         self._open_broker(hello)
 
         # It may have overlooked an order that came before it was up.
         if self._stopping or child.draining:
             child.drain(self._grace)
+
+    def _say_what_runs(self, hello: Hello) -> None:
+        """Once: what has changed since then is in the lines of the processes."""
+        if not self._introduced:
+            self._introduced = True
+            name_supervisor(hello.application)
+            logger.info("cherga %s runs %s", __version__, hello.application, extra=banner(self._options, hello))
 
     def _replace(self, child: Child) -> None:
         """Let it finish what still moves, and start another one at once."""

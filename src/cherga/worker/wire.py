@@ -30,6 +30,8 @@ class Start(Struct, frozen=True, tag="start"):
 class Hello(Struct, frozen=True, tag="hello"):
     """Up: the application is loaded and the session registered. Only the application knows these things."""
 
+    application: str
+    tasks: int
     broker_url: str
     settings: BrokerSettings
     session: str
