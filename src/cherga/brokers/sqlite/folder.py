@@ -8,12 +8,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from cherga.words.clock import SystemClock
+from cherga.brokers.sqlite.place import shows_later_changes
 
 LONGEST_SOCKET_PATH = 100
 """A socket's path must fit 108 bytes on Linux and 104 elsewhere."""
-TICK = 2.0
-"""Seconds by which the times of files may be coarse: what happens within a tick leaves the folder's time as it is."""
 
 
 class Listing(Struct, frozen=True):
@@ -53,7 +51,7 @@ class LiveFolder:
             return Listing((), 0, lasting=False)
 
         if not self._seen.lasting or self._seen.changed_at != changed_at:
-            lasting = SystemClock.now() - changed_at / 1e9 > TICK
+            lasting = shows_later_changes(changed_at)
             names = tuple(self.names())
             self._seen = self._seen if not lasting and self._seen.names == names else Listing(names, changed_at, lasting)
 

@@ -21,8 +21,8 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 """File systems on which SQLite's locks and shared memory cannot be trusted."""
 
-COARSE = 2.0
-"""Seconds within which two changes of a folder may bear the same time."""
+COARSE, FINE = 2.0, 0.05
+"""Seconds within which two changes of a folder may bear the same time, where times are kept in seconds and where in less."""
 
 Identity = tuple[int, int]
 """Device and inode: what tells one file from another that came to stand at its place."""
@@ -57,6 +57,8 @@ class Files:
         """``identity``: of the file itself, from before it was opened."""
         self._opened = [(str(path), identity), *((name, _identify(name)) for name in companions(path))]
         self._folders = {str(path.parent), os.path.dirname(os.path.realpath(path))}
+        self.log = companions(path)[0]
+        """The name of the write-ahead log."""
         self._quiet: list[int] = []
         """When names in the folders changed last (nanoseconds), once the files were looked at long enough after that."""
         self.check()
@@ -70,8 +72,7 @@ class Files:
 
         if not changes or changes != self._quiet:
             self._look()
-            long_ago = (SystemClock.now() - COARSE) * 1e9
-            self._quiet = changes if changes and max(changes) < long_ago else []
+            self._quiet = changes if changes and all(map(shows_later_changes, changes)) else []
 
     def _look(self) -> None:
         for name, identity in self._opened:
@@ -90,6 +91,15 @@ class Files:
             return False
 
         return True
+
+
+def shows_later_changes(changed_at: int) -> bool:
+    """Whether any later change of a folder bears another time than this one (nanoseconds).
+
+    A time with a fraction of a second is one of a file system that keeps them finely.
+    """
+    tick = FINE if changed_at % 1_000_000_000 else COARSE
+    return SystemClock.now() - changed_at / 1e9 > tick
 
 
 def companions(path: Path) -> tuple[str, str]:
@@ -136,12 +146,12 @@ def _identify(name: str) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def check_space(path: Path, watermark: int | None) -> None:
-    """Raise ``BrokerFull`` when too little space is free to take new jobs."""
+def check_space(path: Path, log: str, watermark: int | None) -> None:
+    """Raise ``BrokerFull`` when too little space is free to take new jobs; ``log``: the name of the write-ahead log."""
     if watermark == 0 or not hasattr(os, "statvfs"):
         return
 
-    needed = required_space(path) if watermark is None else watermark
+    needed = required_space(log) if watermark is None else watermark
     disk = os.statvfs(path)
     free = disk.f_bavail * disk.f_frsize
 
@@ -152,10 +162,10 @@ def check_space(path: Path, watermark: int | None) -> None:
         )
 
 
-def required_space(path: Path) -> int:
+def required_space(log: str) -> int:
     """Enough for the running jobs to end and for a checkpoint: 64 MB or four times the write-ahead log."""
     try:
-        return max(SPACE_AT_LEAST, 4 * os.stat(companions(path)[0]).st_size)
+        return max(SPACE_AT_LEAST, 4 * os.stat(log).st_size)
     except OSError:
         return SPACE_AT_LEAST
 

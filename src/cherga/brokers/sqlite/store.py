@@ -131,7 +131,7 @@ class Store:
             self.files.check()
 
             if growing:
-                check_space(self.path, self.address.watermark)
+                check_space(self.path, self.files.log, self.address.watermark)
 
             transaction = turn.under_way = Transaction(self._connection(outer), outer)
             self._patience.deadline = deadline

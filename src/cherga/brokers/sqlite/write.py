@@ -79,6 +79,9 @@ class Write:
 
         ``first`` are the bindings of the numbered parameters in ``head``, which stand before those of the rows.
         """
+        if len(rows) == 1:
+            return self.run(_repeat(head, row, tail, 1), (*first, *rows[0]))
+
         changed = start = 0
 
         while start < len(rows):
