@@ -27,7 +27,7 @@ from cherga.client.publish import publish
 from cherga.client.queue import Queue
 from cherga.client.router import Router
 from cherga.client.signals import Event, Signals
-from cherga.client.snapshot import row_as_pushed
+from cherga.client.snapshot import AsPushed
 from cherga.client.standing import Standing
 from cherga.client.state import S, State, StateHandle, name_of
 from cherga.client.steering import Steering
@@ -245,7 +245,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
         now = self.clock.now()
         return [
-            self.handle(known.get(pushed.id) or row_as_pushed(job, pushed.id, pushed.state, now), pushed.existing)
+            self.handle(known.get(pushed.id) or AsPushed(job, pushed.id, pushed.state, now), pushed.existing)
             for job, pushed in zip(jobs, answer.jobs, strict=True)
         ]
 

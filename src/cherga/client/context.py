@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import logging
 import threading
@@ -26,6 +25,7 @@ from cherga.words.clock import Clock
 from cherga.words.control import TaskCancelError
 from cherga.words.errors import NoCurrentJob
 from cherga.words.job import Progress
+from cherga.words.later import asyncio
 from cherga.words.push import JobHead
 from cherga.words.report import EVENTS_KEPT, EventKind
 

@@ -12,6 +12,7 @@ from cherga.client.cancelling import cancel_untold, tell
 from cherga.client.handle import Job, Source
 from cherga.client.relatives import family_of, rows_of, total_progress_of
 from cherga.client.signals import Event
+from cherga.client.snapshot import AsPushed
 from cherga.doors.broker import FullBroker
 from cherga.rules.codec import decode_whole
 from cherga.rules.options import Duration, short_text
@@ -31,18 +32,20 @@ class GroupJob(Job[list[R]], Generic[R]):
 
     __slots__ = ("callback",)
 
-    def __init__(self, row: JobRow, source: Source, callback: Job[Any] | None = None, existing: bool = False) -> None:
+    def __init__(
+        self, row: JobRow | AsPushed, source: Source, callback: Job[Any] | None = None, existing: bool = False
+    ) -> None:
         super().__init__(row, source, existing)
         self.callback = callback
 
     @property
     def progress(self) -> Progress:
         """How many jobs of the group have ended, with the share that is done of those that run; read live."""
-        return total_progress_of(self._source.broker, self._row) or Progress(0.0)
+        return total_progress_of(self._source.broker, self.row) or Progress(0.0)
 
     def members(self) -> list[Job[Any]]:
         """The jobs that stand for the members, in their order: of a chain its last one, of a group in it its ``GroupJob``."""
-        return [self._source.handle(row) for row in member_rows(self._source.broker, self._row)]
+        return [self._source.handle(row) for row in member_rows(self._source.broker, self.row)]
 
     def results(self, timeout: Duration | None = None) -> list[R]:
         """Wait for the end, and return the members' results in their order; None for one that did not succeed.
@@ -92,7 +95,7 @@ class GroupJob(Job[list[R]], Generic[R]):
         return bool(touched) or any(count and not state.final for state, count in counts.items()), events
 
     def _value(self) -> list[R]:
-        return [self._result_of(row) for row in member_rows(self._source.broker, self._row)]
+        return [self._result_of(row) for row in member_rows(self._source.broker, self.row)]
 
     def _result_of(self, row: JobRow) -> Any:
         """As the member's own handle gives it, of the type that its task returns."""

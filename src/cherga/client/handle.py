@@ -16,7 +16,7 @@ from cherga.client.lookout import Lookout
 from cherga.client.records import public_record
 from cherga.client.relatives import children_of, family_of, total_progress_of
 from cherga.client.signals import Signals
-from cherga.client.snapshot import Snapshot, worker_of
+from cherga.client.snapshot import AsPushed, Snapshot, worker_of
 from cherga.client.submit import Submitter
 from cherga.client.waiters import LONGEST_LOOK, LoopWaiter, ThreadWaiter, Waiter
 from cherga.client.waiting import OUTSIDE, on_loop, refuse_on_loop, waiting_for
@@ -64,7 +64,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
     __slots__ = ("_source", "existing")
     _foreign = foreign.JOB
 
-    def __init__(self, row: JobRow, source: Source, existing: bool = False) -> None:
+    def __init__(self, row: JobRow | AsPushed, source: Source, existing: bool = False) -> None:
         super().__init__(row)
         self._source = source
         self.existing = existing
@@ -103,7 +103,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     def return_value(self) -> R_co | None:
         """What the task returned, read live; None while there is nothing to return."""
-        kept = self.refresh().status is JobState.SUCCEEDED and self._row.result is not None
+        kept = self.refresh().status is JobState.SUCCEEDED and self.row.result is not None
         return self._value() if kept else None
 
     def save_meta(self) -> None:
@@ -210,7 +210,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         self.refresh()
         error = self.error
         words = None if error is None else f"{error.type}: {error.message}"
-        return explain(self._source, self._row, worker_of(self._row.session), words)
+        return explain(self._source, self.row, worker_of(self.row.session), words)
 
     async def arefresh(self) -> Job[R_co]:
         """The async twin of ``refresh``."""
@@ -250,7 +250,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     def await_end(self, timeout: Duration | None = None) -> None:
         """Wait until the job is final, with the handle refreshed. Raises ``ResultTimeout`` or ``JobNotFound``."""
-        if self._row.state.final:
+        if self.row.state.final:
             return
 
         if on_loop() and self.refresh().status.final:
@@ -280,7 +280,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     async def aawait_end(self, timeout: Duration | None = None) -> None:
         """The async twin of ``await_end``."""
-        if self._row.state.final:
+        if self.row.state.final:
             return
 
         wait, waiter = _Wait(self._source, timeout), LoopWaiter(self.id)
@@ -319,7 +319,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     def _ended(self, waiter: Waiter) -> bool:
         self._looked(waiter)
-        return self._row.state.final
+        return self.row.state.final
 
     def _late(self, wait: _Wait, why: str) -> ResultTimeout:
         return ResultTimeout(f"job {self.id} ({self.task_name}) is still {self.status} after {wait.timeout:g} seconds{why}")
@@ -327,7 +327,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
     def _why(self) -> str:
         """What stands in its way, as the end of a sentence; nothing where that cannot be read."""
         try:
-            obstacles = explain(self._source, self._row, worker_of(self._row.session), None).obstacles
+            obstacles = explain(self._source, self.row, worker_of(self.row.session), None).obstacles
         except ChergaError:
             return ""
 
@@ -337,7 +337,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         return JobNotFound(f"job {self.id} ({self.task_name}) is not kept any more")
 
     def _finished(self) -> R_co:
-        row = self._row
+        row = self.row
 
         if row.state is JobState.SUCCEEDED:
             return self._value()
@@ -349,10 +349,10 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         raise JobFailed(row.id, row.reason or Reason.ERROR, error.type, error.message, error.traceback)
 
     def _value(self) -> R_co:
-        if self._row.result is None:
+        if self.row.result is None:
             raise ResultExpired(f"job {self.id} ({self.task_name}) succeeded, but its result is not kept")
 
-        return cast(R_co, self._source.results_of(self.task_name).unpack(self._row.result))
+        return cast(R_co, self._source.results_of(self.task_name).unpack(self.row.result))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and other.id == self.id

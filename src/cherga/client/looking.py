@@ -13,6 +13,7 @@ from cherga.client.ids import as_id
 from cherga.client.live import Stream, Watch
 from cherga.client.lookout import Lookout
 from cherga.client.signals import Signals
+from cherga.client.snapshot import AsPushed
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
@@ -83,7 +84,7 @@ class Looking(ABC):
         """The handle on a group, from the job that waits for its members."""
         return GroupJob(job.row, self, callback)
 
-    def handle(self, row: JobRow, existing: bool = False) -> Job[Any]:
+    def handle(self, row: JobRow | AsPushed, existing: bool = False) -> Job[Any]:
         """The handle on a stored job."""
         return GroupJob(row, self, existing=existing) if row.task == GROUP_TASK else Job(row, self, existing)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from cherga.client.mishaps import tell
+from cherga.words.later import asyncio, futures
 
 logger = logging.getLogger("cherga.depends")
 
@@ -102,7 +101,7 @@ class SharedScope:
     def __init__(self, fresh: Callable[[], contextvars.Context] = contextvars.Context) -> None:
         self._fresh = fresh
         self._lock = threading.Lock()
-        self._opened: dict[Function, Future[Opened]] = {}
+        self._opened: dict[Function, futures.Future[Opened]] = {}
 
     @property
     def used(self) -> bool:
@@ -166,18 +165,18 @@ class SharedScope:
         self._lock = threading.Lock()
         self._opened = {}
 
-    def _reserve(self, function: Function) -> tuple[Future[Opened], bool]:
+    def _reserve(self, function: Function) -> tuple[futures.Future[Opened], bool]:
         with self._lock:
             future = self._opened.get(function)
 
             if future is not None:
                 return future, False
 
-            self._opened[function] = future = Future()
+            self._opened[function] = future = futures.Future()
             return future, True
 
     async def _open(
-        self, function: Function, future: Future[Opened], open_it: Callable[[], Awaitable[Opened]], is_async: bool
+        self, function: Function, future: futures.Future[Opened], open_it: Callable[[], Awaitable[Opened]], is_async: bool
     ) -> Any:
         opening = self._opening(function, future, open_it)
 
@@ -187,7 +186,9 @@ class SharedScope:
         # In a task of its own: the job that happens to be first may be cancelled, the others still want it.
         return await asyncio.shield(asyncio.create_task(opening, context=self._fresh()))
 
-    async def _opening(self, function: Function, future: Future[Opened], open_it: Callable[[], Awaitable[Opened]]) -> Any:
+    async def _opening(
+        self, function: Function, future: futures.Future[Opened], open_it: Callable[[], Awaitable[Opened]]
+    ) -> Any:
         try:
             opened = await open_it()
         except BaseException:
@@ -299,7 +300,7 @@ async def _leave(function: Function, opened: Opened) -> None:
         tell(logger, "the dependency %s could not be closed", name, error=error, extra={"action": "depends.close"})
 
 
-async def _shielded(future: Future[Opened]) -> Opened:
+async def _shielded(future: futures.Future[Opened]) -> Opened:
     return await asyncio.shield(asyncio.wrap_future(future))
 
 

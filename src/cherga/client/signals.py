@@ -5,7 +5,6 @@ A handler that raises is logged and harms nothing.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ from cherga.client.mishaps import tell
 from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError
 from cherga.words.job import JobError, JobState, Progress
+from cherga.words.later import asyncio
 
 logger = logging.getLogger("cherga.signals")
 
@@ -37,9 +37,6 @@ class Event(Struct, frozen=True):
     worker: str | None = None
     details: dict[str, Any] | None = None
 
-
-HARMLESS = (Exception, SystemExit, asyncio.CancelledError)
-"""What a handler may raise and harm nothing."""
 
 EventHandler = Callable[[Event], Any]
 Inside = Callable[[], AbstractContextManager[object]]
@@ -88,7 +85,7 @@ class Signal:
 
                 if inspect.isawaitable(made):
                     self._run(_guarded(made, self.name, inside))
-            except HARMLESS as error:
+            except harmless() as error:
                 _tell_failed(self.name, error)
 
     def run_with(self, run: Callable[[Awaitable[Any]], object] | None) -> None:
@@ -134,11 +131,16 @@ class Signals:
             signal.surround_with(inside)
 
 
+def harmless() -> tuple[type[BaseException], ...]:
+    """What a handler may raise and harm nothing."""
+    return Exception, SystemExit, asyncio.CancelledError
+
+
 async def _guarded(made: Awaitable[Any], name: str, inside: Inside) -> None:
     try:
         with inside():
             await made
-    except HARMLESS as error:
+    except harmless() as error:
         _tell_failed(name, error)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from cherga.rules.codec import decode
 from cherga.rules.newcomers import make_row, read_times
@@ -24,58 +25,78 @@ _decode_head = msgspec.msgpack.Decoder(JobHead).decode
 _decode_attempts = msgspec.msgpack.Decoder(list[Attempt]).decode
 
 
+class AsPushed(Struct, frozen=True, gc=False):
+    """The row of a job as far as its sender knows it, without asking the broker: few who enqueue look at more than the id."""
+
+    job: NewJob
+    id: UUID
+    state: JobState
+    now: float
+
+    @property
+    def task(self) -> str:
+        return self.job.task
+
+    def make_row(self) -> JobRow:
+        """The row itself."""
+        return make_row(self.job, self.id, self.state, read_times(self.job, self.now), self.now, len(self.job.edges))
+
+
 class Snapshot:
     """One row, readable; what is packed is unpacked at the first look."""
 
-    __slots__ = ("_head", "_meta", "_row")
+    __slots__ = ("_head", "_meta", "_shown")
 
-    def __init__(self, row: JobRow) -> None:
+    def __init__(self, row: JobRow | AsPushed) -> None:
         self._show(row)
 
-    def _show(self, row: JobRow) -> None:
+    def _show(self, row: JobRow | AsPushed) -> None:
         """Show this row from now on."""
-        self._row = row
+        self._shown = row
         self._head: JobHead | None = None
         self._meta: dict[str, Any] | None = None
 
     @property
     def row(self) -> JobRow:
         """The stored row."""
-        return self._row
+        if isinstance(self._shown, AsPushed):
+            self._shown = self._shown.make_row()
+
+        return self._shown
 
     @property
     def id(self) -> UUID:
-        return self._row.id
+        return self._shown.id
 
     @property
     def task_name(self) -> str:
-        return self._row.task
+        return self._shown.task
 
     @property
     def queue(self) -> str:
-        return self._row.queue
+        return self.row.queue
 
     @property
     def priority(self) -> int:
-        return self._row.priority
+        return self.row.priority
 
     @property
     def status(self) -> JobState:
-        return self._row.state
+        return self.row.state
 
     @property
     def reason(self) -> Reason | None:
         """Why the job stands where it stands, where the state alone does not say."""
-        return self._row.reason
+        return self.row.reason
 
     @property
     def message(self) -> str | None:
         """The words of whoever cancelled the job."""
-        return self._row.message
+        return self.row.message
 
     @property
     def owner(self) -> str | None:
-        return self._row.owner
+        return self.row.owner
 
     @property
     def description(self) -> str | None:
@@ -88,65 +109,65 @@ class Snapshot:
     @property
     def parent(self) -> UUID | None:
         """The id of the job inside which this one was enqueued, or of the group that it belongs to; it need not be kept."""
-        return self._row.parent
+        return self.row.parent
 
     @property
     def root(self) -> UUID:
         """The id of the first job of the family: its own when nobody is its parent."""
-        return self.head.root or self._row.parent or self.id
+        return self.head.root or self.row.parent or self.id
 
     @property
     def attempt(self) -> int:
         """Attempts counted so far."""
-        return self._row.attempt
+        return self.row.attempt
 
     @property
     def crashes(self) -> int:
-        return self._row.crashes
+        return self.row.crashes
 
     @property
     def interruptions(self) -> int:
-        return self._row.interruptions
+        return self.row.interruptions
 
     @property
     def enqueued_at(self) -> datetime | None:
-        return moment(self._row.enqueued_at)
+        return moment(self.row.enqueued_at)
 
     @property
     def run_at(self) -> datetime | None:
-        return moment(self._row.run_at)
+        return moment(self.row.run_at)
 
     @property
     def started_at(self) -> datetime | None:
         """When the last attempt started."""
-        return moment(self._row.started_at)
+        return moment(self.row.started_at)
 
     @property
     def finished_at(self) -> datetime | None:
-        return moment(self._row.finished_at)
+        return moment(self.row.finished_at)
 
     @property
     def expires_at(self) -> datetime | None:
-        return moment(self._row.expires_at)
+        return moment(self.row.expires_at)
 
     @property
     def head(self) -> JobHead:
         """What was set at enqueue and no query needs."""
         if self._head is None:
-            self._head = _read(_decode_head, self._row.head, JobHead())
+            self._head = _read(_decode_head, self.row.head, JobHead())
 
         return self._head
 
     @property
     def progress(self) -> Progress | None:
         """How far the job is; None before it says so."""
-        return read_progress(self._row.progress)
+        return read_progress(self.row.progress)
 
     @property
     def meta(self) -> dict[str, Any]:
         """What the job told about itself with ``ctx.meta``, else what was given with it at enqueue."""
         if self._meta is None:
-            meta: Any = _read(decode, self._row.meta or self.head.meta, None)
+            meta: Any = _read(decode, self.row.meta or self.head.meta, None)
             self._meta = meta if isinstance(meta, dict) else {}
 
         return self._meta
@@ -155,21 +176,21 @@ class Snapshot:
     def attempts(self) -> list[Attempt]:
         """The last ten attempts that are over, oldest first, with worker, times and error."""
         kept = self._kept_attempts()
-        return [*kept, last] if (last := _last_attempt(self._row)) else kept
+        return [*kept, last] if (last := _last_attempt(self.row)) else kept
 
     @property
     def error(self) -> JobError | None:
         """The error of the last attempt that failed."""
         kept = self._kept_attempts()
-        return kept[-1].error if kept and self._row.state is not JobState.SUCCEEDED else None
+        return kept[-1].error if kept and self.row.state is not JobState.SUCCEEDED else None
 
     @property
     def arguments(self) -> Any:
         """The stored arguments as plain data: by name, or ``[args, kwargs]`` from a sender that knew no signature."""
-        return _read(decode, self._row.payload, None)
+        return _read(decode, self.row.payload, None)
 
     def _kept_attempts(self) -> list[Attempt]:
-        return _read(_decode_attempts, self._row.attempts, None) or []
+        return _read(_decode_attempts, self.row.attempts, None) or []
 
 
 def _read(read: Callable[[bytes], V], data: bytes | None, default: D) -> V | D:
@@ -188,8 +209,3 @@ def _last_attempt(row: JobRow) -> Attempt | None:
 def worker_of(session: str | None) -> str:
     """The worker's name, which a session's id begins with."""
     return (session or "").rpartition(".")[0]
-
-
-def row_as_pushed(job: NewJob, id: UUID, state: JobState, now: float) -> JobRow:
-    """The row as far as the sender knows it, without asking the broker."""
-    return make_row(job, id, state, read_times(job, now), now, len(job.edges))

@@ -6,7 +6,6 @@ the value as it really was, and none is lost, whichever worker or process makes 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from cherga.rules.options import Duration
 from cherga.rules.signature import unresolved
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError, InvalidState, PayloadTooLarge, StateConflict
+from cherga.words.later import asyncio
 from cherga.words.shared import Shared
 
 LONGEST_PAUSE = 0.05

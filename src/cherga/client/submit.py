@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
 from cherga.words.clock import SystemClock
 from cherga.words.errors import BrokerUnavailable, EnqueueUnknown
+from cherga.words.later import asyncio, futures
 from cherga.words.push import NewJob, PushAnswer
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Push = Callable[[Sequence[Sequence[NewJob]]], list[PushAnswer]]
-Waiting = tuple[Sequence[NewJob], "Future[PushAnswer]"]
+Outcome = PushAnswer | Exception
+"""What came of a push; an error as a value, so that nobody has to fetch it when its caller has gone away meanwhile."""
 
 MOST_GROUPS = 500
+
+
+class Asked:
+    """What one coroutine pushes, and the future of its loop in which it waits for what comes of it."""
+
+    __slots__ = ("future", "group", "loop", "withdrawn")
+
+    def __init__(self, group: Sequence[NewJob]) -> None:
+        self.group = group
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Outcome] = self.loop.create_future()
+        self.withdrawn = False
+        """Whether its caller has gone away."""
+
+    @property
+    def open(self) -> bool:
+        """Whether anybody still waits for it."""
+        return not (self.withdrawn or self.future.done())
+
+    def answer(self, outcome: Outcome) -> None:
+        """Say what came of it; on its loop."""
+        if self.open:
+            self.future.set_result(outcome)
+
+    async def wait(self, timeout: float) -> Outcome:
+        """What came of it; ``TimeoutError`` as a value when nothing has within ``timeout`` seconds."""
+        timer = self.loop.call_later(timeout, self.answer, TimeoutError())
+
+        try:
+            return await self.future
+        finally:
+            self.withdrawn = True
+            timer.cancel()
 
 
 class Submitter:
@@ -37,19 +71,20 @@ class Submitter:
         never stored.
         """
         self._start()
-        answer: Future[PushAnswer] = Future()
+        asked = Asked(group)
         began = SystemClock.monotonic()
-        self._inbox.put((group, answer))
+        self._inbox.put(asked)
+        outcome = await asked.wait(timeout)
 
-        try:
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answer)), timeout)
-        except (TimeoutError, BrokerUnavailable) as error:
-            if isinstance(error, BrokerUnavailable) and SystemClock.monotonic() - began < timeout:
-                raise
+        if isinstance(outcome, PushAnswer):
+            return outcome
 
-            raise unanswered(group, timeout) from error
-        finally:
-            answer.cancel()
+        if isinstance(outcome, TimeoutError) or (
+            isinstance(outcome, BrokerUnavailable) and SystemClock.monotonic() - began >= timeout
+        ):
+            raise unanswered(group, timeout) from outcome
+
+        raise outcome
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         """Run a short broker call off the event loop."""
@@ -74,32 +109,40 @@ class Submitter:
             if self._pid == os.getpid():
                 return
 
-            self._inbox: SimpleQueue[Waiting | None] = SimpleQueue()
-            self._calls = ThreadPoolExecutor(4, "cherga-call")
+            self._inbox: SimpleQueue[Asked | None] = SimpleQueue()
+            self._calls = futures.ThreadPoolExecutor(4, "cherga-call")
             threading.Thread(target=self._run, args=(self._inbox,), name="cherga-submit", daemon=True).start()
             self._pid = os.getpid()
 
-    def _run(self, inbox: SimpleQueue[Waiting | None]) -> None:
+    def _run(self, inbox: SimpleQueue[Asked | None]) -> None:
         while (first := inbox.get()) is not None:
             self._submit([first, *_waiting(inbox)])
 
-    def _submit(self, batch: list[Waiting]) -> None:
-        wanted = [(group, future) for group, future in batch if future.set_running_or_notify_cancel()]
+    def _submit(self, batch: list[Asked]) -> None:
+        wanted = [asked for asked in batch if asked.open]
+        outcomes: Sequence[Outcome]
 
         try:
-            answers = self._push([group for group, _ in wanted]) if wanted else []
+            outcomes = self._push([asked.group for asked in wanted]) if wanted else ()
         except Exception as error:
-            _fail(wanted, error)
+            outcomes = [error] * len(wanted)
         except BaseException as error:  # what wants to end this thread must end neither it nor the loops of its callers
-            _fail(wanted, BrokerUnavailable(f"the enqueue was ended by {type(error).__name__}; try again"))
-        else:
-            for (_, future), answer in zip(wanted, answers, strict=True):
-                future.set_result(answer)
+            ended = BrokerUnavailable(f"the enqueue was ended by {type(error).__name__}; try again")
+            outcomes = [ended] * len(wanted)
+
+        _tell(list(zip(wanted, outcomes, strict=True)))
 
 
-def _fail(batch: Sequence[Waiting], error: Exception) -> None:
-    for _, future in batch:
-        future.set_exception(error)
+def _tell(answered: Sequence[tuple[Asked, Outcome]]) -> None:
+    """Wake each loop once, for all its callers."""
+    for loop in {asked.loop for asked, _ in answered}:
+        with suppress(RuntimeError):  # closed meanwhile
+            loop.call_soon_threadsafe(_answer, [each for each in answered if each[0].loop is loop])
+
+
+def _answer(answered: Sequence[tuple[Asked, Outcome]]) -> None:
+    for asked, outcome in answered:
+        asked.answer(outcome)
 
 
 def unanswered(jobs: Sequence[NewJob], timeout: float) -> EnqueueUnknown:
@@ -110,9 +153,9 @@ def unanswered(jobs: Sequence[NewJob], timeout: float) -> EnqueueUnknown:
     )
 
 
-def _waiting(inbox: SimpleQueue[Waiting | None]) -> list[Waiting]:
+def _waiting(inbox: SimpleQueue[Asked | None]) -> list[Asked]:
     """What else has arrived meanwhile."""
-    more: list[Waiting] = []
+    more: list[Asked] = []
 
     while len(more) < MOST_GROUPS:
         try:

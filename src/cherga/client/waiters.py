@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 from abc import ABC, abstractmethod
@@ -13,6 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from cherga.words.job import WAITING_STATES, JobRow, Progress
+from cherga.words.later import asyncio
 from cherga.words.report import LiveEvent
 
 LONGEST_LOOK = 5.0

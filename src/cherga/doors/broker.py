@@ -14,8 +14,7 @@ new jobs), ``BrokerUnusable`` (a person has to look).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 from uuid import UUID
 
 from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
@@ -28,6 +27,9 @@ from cherga.words.report import Followed, Reading, Report
 from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
 from cherga.words.settlement import Settled, Settlement
 from cherga.words.shared import Definition, PauseScope, Shared
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Topic:

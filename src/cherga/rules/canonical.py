@@ -7,7 +7,6 @@ a moment is told, and however many zeros a number shows; True is not 1, and a li
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -18,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from cherga.rules.codec import Named, decode_whole, fields_of, plain
+from cherga.words.later import hashlib
 
 write = msgspec.json.Encoder(order="sorted").encode
 """The text of a form, which is the same for the same form."""

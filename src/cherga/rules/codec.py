@@ -7,7 +7,6 @@ object with the name of its class. Such a name is looked up among the classes th
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -22,6 +21,7 @@ from msgspec import Struct
 from msgspec.msgpack import Ext
 
 from cherga.words.errors import InvalidArguments, PayloadTooLarge
+from cherga.words.later import dataclasses
 
 CODEC_VERSION = 1
 

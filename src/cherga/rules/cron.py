@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo, available_timezones
@@ -17,6 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 from cherga.words.errors import ConfigError
+from cherga.words.later import difflib
 
 MINUTE = timedelta(minutes=1)
 NICKNAMES = {
@@ -65,7 +65,8 @@ def _nearest_zone(name: object) -> str:
     """The zone that may be meant; nothing where none is close, for there are hundreds of them."""
     zones = available_timezones()
     cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(zones, reverse=True)}
-    close = get_close_matches(str(name), zones, n=1) or get_close_matches(str(name).lower().replace(" ", "_"), cities, n=1)
+    find_close = difflib.get_close_matches
+    close = find_close(str(name), zones, n=1) or find_close(str(name).lower().replace(" ", "_"), cities, n=1)
     return f"; did you mean {cities.get(close[0], close[0])!r}?" if close else ""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from cherga.rules.pausing import read_arguments
+from cherga.words.later import shlex
 from cherga.words.shared import PauseScope
 
 EVERY_VALUE = "*"

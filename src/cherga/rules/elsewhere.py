@@ -6,12 +6,12 @@ Where they would silently do nothing they are refused, with the word that is mea
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 
 from msgspec import Struct
 
 from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError
+from cherga.words.later import difflib
 
 CLOSE_ENOUGH = 0.75
 """From 0 to 1: a word that is so like one of ours is taken for a slip of the pen."""
@@ -213,7 +213,7 @@ def slip_of(word: str, known: Iterable[str]) -> str | None:
     """The known word that was meant by one that is nearly the same."""
     words = sorted(known)
     same = next((each for each in words if _is_nearly(_plain(word), _plain(each))), None)
-    return same or next(iter(get_close_matches(word.lower(), words, n=1, cutoff=CLOSE_ENOUGH)), None)
+    return same or next(iter(difflib.get_close_matches(word.lower(), words, n=1, cutoff=CLOSE_ENOUGH)), None)
 
 
 def _is_nearly(one: str, other: str) -> bool:
@@ -231,7 +231,7 @@ def _foreign_slip(word: str, here: Place) -> str | None:
     close = [each for each in known if _is_nearly(_plain(word), each)]
 
     if len(word) >= SHORTEST_FOREIGN_SLIP:
-        close += get_close_matches(_plain(word), known, n=1, cutoff=LIKE_A_FOREIGN_ONE)
+        close += difflib.get_close_matches(_plain(word), known, n=1, cutoff=LIKE_A_FOREIGN_ONE)
 
     return _hint(close[0], here) if close else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -12,6 +11,7 @@ from cherga.rules.codec import Named, came_from_store, encode, field_names, plai
 from cherga.rules.difference import called
 from cherga.rules.hints import class_hints, unwrapped
 from cherga.rules.kinds import Kind, class_called
+from cherga.words.later import dataclasses
 
 
 class Fields(Kind):

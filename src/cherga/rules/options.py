@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from math import inf
 
 from cherga.rules.times import read_span
 from cherga.words.errors import ConfigError
+from cherga.words.later import difflib
 from cherga.words.push import GROUP_TASK
 
 Duration = float | int | timedelta | str
@@ -179,7 +179,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean "…"?`` where a known word is close, else what is known."""
     words = sorted(known)
 
-    if close := get_close_matches(word, words, n=1):
+    if close := difflib.get_close_matches(word, words, n=1):
         return f"; did you mean {close[0]!r}?"
 
     return f"; known: {', '.join(words[:20])}" if words else "; none is declared"

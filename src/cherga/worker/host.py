@@ -19,7 +19,7 @@ from cherga.client.middleware import Middleware
 from cherga.client.mishaps import tell
 from cherga.client.pipeline import drive
 from cherga.client.scopes import Inside, SharedScope
-from cherga.client.signals import HARMLESS, Event
+from cherga.client.signals import Event, harmless
 from cherga.client.waiting import Stopped
 from cherga.words.control import PluginError
 from cherga.words.errors import NoCurrentJob, WouldDeadlock
@@ -103,7 +103,7 @@ class WorkerHost:
                 result = self.settle_in_thread(answer) if inspect.isawaitable(answer) else answer
             except WouldDeadlock:
                 raise
-            except HARMLESS as error:
+            except harmless() as error:
                 _log_failed(error)
                 continue
 
@@ -133,7 +133,7 @@ class WorkerHost:
         for handler in list(self.app.on.plugin_error.handlers):
             try:
                 yield handler(event)
-            except HARMLESS as error:
+            except harmless() as error:
                 _log_failed(error)
 
 
