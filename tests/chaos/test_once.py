@@ -25,6 +25,14 @@ def kill_children(place: Workplace, worker: Worker, after: int) -> None:
         os.kill(child, signal.SIGKILL)
 
 
+def kill_all(place: Workplace, worker: Worker, after: int) -> None:
+    """Kill the worker with its supervisor once so many jobs have begun."""
+    wait_until(lambda: len(place.events("start")) >= after, f"{after} jobs have begun", 30)
+
+    for pid in [worker.process.pid, *worker.children()]:
+        os.kill(pid, signal.SIGKILL)
+
+
 def check(place: Workplace, jobs: list[Job[None]]) -> None:
     """Every job has ended, none ran twice, and those that failed had begun; some perhaps had not come to their first line."""
     wait_until(lambda: not place.unfinished(), "all have ended", 40)
@@ -44,3 +52,16 @@ def test_quick_jobs_whose_process_is_killed_run_once_or_are_failed(place: Workpl
         kill_children(place, worker, kill * JOBS // 5)
 
     check(place, jobs)
+
+
+def test_quick_jobs_of_workers_that_vanish_whole_run_once_or_are_failed(place: Workplace) -> None:
+    """Supervisor and processes die together: another worker finds what had begun."""
+    jobs = declared_here(place, "quick_once").enqueue_many([()] * JOBS)
+
+    for kill in range(1, KILLS + 1):
+        worker = place.worker("--threads", str(THREADS)).ready()
+        kill_all(place, worker, kill * JOBS // 5)
+
+    place.worker().ready()
+    check(place, jobs)
+    assert all(job.refresh().crashes == 0 for job in jobs)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from cherga.doors.black_box import read_box
 from cherga.words.session import Begun
 from cherga.worker.slots import Pulse, SlotTable, most_in_hand, shared_memory
 
@@ -60,7 +61,7 @@ def test_another_process_sees_what_a_killed_one_left() -> None:
     fd = shared_memory(4)
     program = (
         "import os, signal, sys; from cherga.worker.slots import *; table = SlotTable.shared(int(sys.argv[1]), 4); "
-        "table.note_on(None); table.begin(1, 11); table.begin(3, 33); table.end(1); table.once.keep((5,)); "
+        "table.note_in(None); table.begin(1, 11); table.begin(3, 33); table.end(1); table.once.keep((5,)); "
         "table.beat(Pulse.SETTLER); os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(fd)], pass_fds=[fd], timeout=30, check=False)
@@ -75,10 +76,19 @@ def test_a_table_on_which_nothing_is_noted_tells_nothing() -> None:
     fd = shared_memory(1)
     table = SlotTable.shared(fd, 1)
     os.close(fd)
-    table.note_on(bytearray(SlotTable.slate_size(1)))
-    table.begin(0, 7)
-
     assert table.begun() is None
+
+
+def test_what_is_noted_in_the_black_box_of_a_broker_does_not_stand_in_the_table() -> None:
+    fd = shared_memory(1)
+    ours, theirs = SlotTable.shared(fd, 1), SlotTable.shared(fd, 1)
+    os.close(fd)
+    box = bytearray(ours.box_bytes)
+    theirs.note_in(box)
+    theirs.begin(0, 7)
+
+    assert ours.begun() is None
+    assert theirs.begun() == read_box(box) == Begun(frozenset({7}))
 
 
 def test_what_must_not_run_twice_stands_until_it_is_written() -> None:
@@ -107,7 +117,7 @@ def test_all_that_a_process_can_have_in_hand_is_remembered_and_no_more_begins() 
     assert begun(table) == frozenset({*tokens, -3}) - {5}
 
 
-def test_places_of_batches_are_given_back() -> None:
+def test_places_in_batches_are_given_back() -> None:
     table = SlotTable.private(1)
     places = table.batches.take(3)
     table.batches.begin(places, [1, 2, 3])

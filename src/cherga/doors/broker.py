@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 from uuid import UUID
 
+from cherga.doors.black_box import Memory
 from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
 from cherga.words.inspection import Family, JobFilter, TaskCount
 from cherga.words.job import JobRow, JobState
@@ -146,6 +147,14 @@ class Broker(Protocol):
 
     def register(self, session: SessionInfo) -> None:
         """Start a session with a fresh lease. A session that is known is renewed."""
+        ...
+
+    def black_box(self, session: str, size: int) -> Memory | None:
+        """Memory of ``size`` bytes, all 0, in which a registered session notes what it begins (``cherga.doors.black_box``).
+
+        When the session has ended and nobody says which of its jobs had begun, those have whose tokens stand there, whoever
+        died with it. None where a broker has no such memory: then all had.
+        """
         ...
 
     def claim(self, wish: ClaimWish) -> ClaimAnswer:

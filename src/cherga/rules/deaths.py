@@ -8,6 +8,7 @@ from cherga.rules.attempts import Counters
 from cherga.rules.settings import BrokerSettings
 from cherga.words.job import Attempt, JobError, JobState, Reason
 from cherga.words.push import JobHead, OnCrash
+from cherga.words.session import Death
 from cherga.words.settlement import Charge
 
 CRASHED = JobError("Crashed", "the worker process died while the job ran")
@@ -39,8 +40,11 @@ class Victim(Struct, frozen=True):
         return Charge.INTERRUPTION if self.orderly else Charge.CRASH
 
 
-def runs_once(head: JobHead) -> bool:
-    """Whether the job itself says that it must not run twice; the worker may know it from the code, too."""
+def runs_once(token: int | None, head: JobHead, death: Death) -> bool:
+    """Whether this job must not run again: by what its worker has noted, else by what the job itself says."""
+    if death.once is not None:
+        return token in death.once
+
     return head.overrides is not None and head.overrides.on_crash is OnCrash.FAIL
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class SessionInfo(Struct, frozen=True, kw_only=True):
@@ -66,5 +67,9 @@ class Death(Struct, frozen=True):
     session: str
     started: frozenset[int] | None = None
     orderly: bool = False
-    once: frozenset[int] = frozenset()
-    """Those that must not run twice, beside the jobs that say so themselves."""
+    once: frozenset[int] | None = None
+    """Those that must not run twice; None when nobody can tell, and then those have begun that say so themselves."""
+
+    def knowing(self, begun: Begun | None) -> Death:
+        """The same with what is known to have begun, unless that was told."""
+        return self if begun is None or self.started is not None else replace(self, started=begun.tokens, once=begun.once)

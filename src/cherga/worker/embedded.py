@@ -16,7 +16,7 @@ from cherga.client.app import QueueTasks
 from cherga.rules import options as check
 from cherga.words.clock import SystemClock
 from cherga.words.errors import BrokerError
-from cherga.words.session import Cancel, Death
+from cherga.words.session import Begun, Cancel, Death
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.child import Stillness
 from cherga.worker.engine import Engine, EngineOptions
@@ -81,7 +81,7 @@ class EmbeddedWorker:
                 self.engine.interrupt()
         finally:
             self.engine.stop()
-            self._caretaker.bury([Death(self.engine.session.id, frozenset(), orderly=True)])
+            self._caretaker.bury([self._death()])
 
     def make_engine(self) -> Engine:
         """The engine of one block."""
@@ -90,6 +90,11 @@ class EmbeddedWorker:
     def make_caretaker(self) -> Caretaker:
         """The caretaker of one block."""
         return Caretaker(self.app.broker, self.app.settings.broker, self.app.clock)
+
+    def _death(self) -> Death:
+        """What could not be written, and runs on in a thread, has begun all the same."""
+        begun = self.engine.slots.begun() or Begun()
+        return Death(self.engine.session.id, begun.tokens, orderly=True, once=begun.once)
 
     # --- what the keeper says
 

@@ -135,9 +135,9 @@ class Engine:
     def register(self) -> None:
         """Begin the session; from here on its lease has to be renewed."""
         settings = self.app.settings.broker
-        self.slots.note_on(None)
         sent = self._clock.uptime()
         self.app.broker.register(self.session)
+        self.slots.note_in(self.app.broker.black_box(self.session.id, self.slots.box_bytes))
         self.slots.lease_until = sent + settings.lease * LEASE_SHARE
         self.executor.session = self._claimer.session = self.session.id
 

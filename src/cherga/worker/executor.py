@@ -152,21 +152,26 @@ class Executor:
         return True
 
     def _note(self, assignment: Assignment, slot: int) -> bool:
-        """Note that the job begins; False when it must not.
-
-        Past the lease somebody else may have the job. That is looked at after the note is made: whoever took the job then has
-        either seen the note or left it uncharged, and in that case the lease had ended by now.
-        """
-        if assignment.policy.on_crash is _RUNS_ONCE and not self._slots.once.keep(assignment.once()):
-            return False
-
+        """Note that the job begins; False when it must not."""
         self._slots.begin(slot, assignment.job.token)
+        return self._holds(assignment)
 
-        if self.clock.uptime() <= self._slots.lease_until and assignment.session == self.session:
+    def _note_once(self, assignment: Assignment) -> bool:
+        """Note that user code begins which must not run twice; False when it must not begin."""
+        kept = self._slots.once.keep(assignment.once())
+
+        if kept and self._holds(assignment):
             return True
 
         self._slots.once.let_go(assignment.once())
         return False
+
+    def _holds(self, assignment: Assignment) -> bool:
+        """Whether the job is certainly still this session's.
+
+        Asked after a note was made: whoever takes the job past the lease has either seen the note, or is found out here.
+        """
+        return self.clock.uptime() <= self._slots.lease_until and assignment.session == self.session
 
     def _call(self, assignment: Assignment) -> Outcome:
         """Decode, call, encode: each with failures of its own."""
@@ -181,6 +186,9 @@ class Executor:
             return unreadable(error)
         except UNFED as error:
             return unfed(error)
+
+        if assignment.policy.on_crash is _RUNS_ONCE and not self._note_once(assignment):
+            return GivenBack()
 
         try:
             task = assignment.task
@@ -203,6 +211,9 @@ class Executor:
             return unreadable(error)
         except UNFED as error:
             return unfed(error)
+
+        if assignment.policy.on_crash is _RUNS_ONCE and not self._note_once(assignment):
+            return GivenBack()
 
         try:
             task = assignment.task

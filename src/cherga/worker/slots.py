@@ -4,9 +4,10 @@ It replaces messages per job: 8 bytes written at the start of user code and 8 at
 
     0   lease_until   float64, seconds of uptime: past it nothing new is started
     8   ticks         int64 each, one an engine thread, counted up by it: silence means that it hangs
-    32  slate         what has begun (``cherga.doors.slate``), unless the broker keeps a slate that outlives the supervisor too
+    32  places        what has begun, as in a black box (``cherga.doors.black_box``), unless the broker keeps one that outlives
+                      the supervisor too
 
-On the slate stand, in this order: jobs that must not run twice, until what became of them is written; one token a slot; and
+In it stand, in this order: jobs that must not run twice, until what became of them is written; one token a slot; and
 the jobs that run many in one call.
 """
 
@@ -22,7 +23,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from cherga.doors.slate import Memory, places_of, read_slate, slate_size
+from cherga.doors.black_box import Memory, box_size, places_in, read_box
 from cherga.words.session import Begun
 
 NEVER = float("inf")
@@ -73,23 +74,27 @@ class SlotTable:
         """Jobs that must not run twice."""
         self.batches = Places(BATCHED)
         """The places of jobs that run many in one call."""
-        self._own = places_of(view[_HEAD : self.size(count)])
+        self._own = self._noted = places_in(view[_HEAD : self.size(count)])
         self._lay_out(self._own)
 
     @staticmethod
     def size(count: int) -> int:
-        return _HEAD + SlotTable.slate_size(count)
+        return _HEAD + SlotTable.box_size(count)
 
     @staticmethod
-    def slate_size(count: int) -> int:
+    def box_size(count: int) -> int:
         """Bytes of the part that says what has begun."""
-        return slate_size(most_in_hand(count), count + BATCHED)
+        return box_size(most_in_hand(count), count + BATCHED)
+
+    @property
+    def box_bytes(self) -> int:
+        return self.box_size(self._count)
 
     @classmethod
     def private(cls, count: int) -> Self:
         """A table of this process alone, for embedded mode."""
         table = cls(bytearray(cls.size(count)), count)
-        table.note_on(None)
+        table.note_in(None)
         return table
 
     @classmethod
@@ -114,10 +119,11 @@ class SlotTable:
         """Show that this thread still turns; called by itself alone."""
         self._ticks[pulse] += 1
 
-    def note_on(self, slate: Memory | None) -> None:
-        """Note on this slate what begins from here on, for another session; on this table's own where the broker keeps none."""
-        places = self._own if slate is None else places_of(slate)
+    def note_in(self, box: Memory | None) -> None:
+        """Note here what begins from now on, for another session; in this table itself where the broker keeps no black box."""
+        places = self._own if box is None else places_in(box)
         places[0] = self.once.count
+        self._noted = places
         self._lay_out(places)
 
     def begin(self, slot: int, token: int) -> None:
@@ -129,8 +135,11 @@ class SlotTable:
         self._tokens[slot] = 0
 
     def begun(self) -> Begun | None:
-        """What runs, or ran when the process died, and what must not run again; None when the broker keeps the slate."""
-        return read_slate(self._own)
+        """What runs, or ran when the process died, and what must not run again.
+
+        None in another process than the one that notes it, when the broker keeps the black box.
+        """
+        return read_box(self._noted)
 
     def _lay_out(self, places: memoryview[int]) -> None:
         slots = 1 + self.once.count

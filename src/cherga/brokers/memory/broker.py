@@ -108,6 +108,10 @@ class MemoryBroker:
         with self._held() as store:
             leases.register(store, session, self._uptime(), self._settings.lease)
 
+    def black_box(self, session: str, size: int) -> bytearray | None:
+        with self._held() as store:
+            return leases.black_box(store, session, size)
+
     def claim(self, wish: ClaimWish) -> ClaimAnswer:
         with self._held() as store:
             return claiming.claim(store, wish, self._now())

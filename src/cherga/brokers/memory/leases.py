@@ -11,6 +11,7 @@ from cherga.brokers.memory.ending import end_unasked, head_of, make_ready_at
 from cherga.brokers.memory.noticing import note
 from cherga.brokers.memory.settling import counters_of
 from cherga.brokers.memory.store import Session, Store
+from cherga.doors.black_box import read_box
 from cherga.rules.attempts import with_attempt
 from cherga.rules.deaths import Victim, fate_of, runs_once
 from cherga.rules.settings import BrokerSettings
@@ -21,7 +22,17 @@ from cherga.words.settlement import Charge
 
 def register(store: Store, info: SessionInfo, uptime: float, lease: float) -> None:
     """Start or renew a session."""
-    store.sessions[info.id] = Session(info, uptime + lease)
+    known = store.sessions.get(info.id)
+    store.sessions[info.id] = Session(info, uptime + lease, box=known.box if known else None)
+
+
+def black_box(store: Store, id: str, size: int) -> bytearray | None:
+    """Memory for what the session has begun, unless it is not known."""
+    if (session := store.sessions.get(id)) is None:
+        return None
+
+    session.box = bytearray(size)
+    return session.box
 
 
 def heartbeat(store: Store, ids: Sequence[str], uptime: float, lease: float) -> Signals:
@@ -54,14 +65,20 @@ def sweep(store: Store, uptime: float, settings: BrokerSettings) -> None:
 
     for id, session in store.sessions.items():
         if session.expires <= uptime:
-            session.death = session.death or Death(id)
+            _end(session, Death(id))
 
 
 def bury(store: Store, deaths: Sequence[Death]) -> None:
     """Mark the sessions that somebody saw end."""
     for death in deaths:
         if session := store.sessions.get(death.session):
-            session.death = session.death or death
+            _end(session, death)
+
+
+def _end(session: Session, death: Death) -> None:
+    """Note the death of a session, once, and what it had begun by then."""
+    if session.death is None:
+        session.death = death.knowing(read_box(session.box) if session.box else None)
 
 
 class Reaper:
@@ -132,7 +149,7 @@ def _victim(row: JobRow, death: Death, worker: str) -> Victim:
         began=death.started is None or row.token in death.started,
         orderly=death.orderly,
         cancelling=row.cancel_requested,
-        once=row.token in death.once or runs_once(head_of(row)),
+        once=runs_once(row.token, head_of(row), death),
         worker=worker,
         started_at=row.started_at,
     )

@@ -40,6 +40,7 @@ class Session(Struct):
     info: SessionInfo
     expires: float
     death: Death | None = None
+    box: bytearray | None = None
 
 
 class Orphans(Struct, frozen=True):

@@ -24,6 +24,7 @@ from cherga.brokers.sqlite.settle import settle_together
 from cherga.brokers.sqlite.store import Store
 from cherga.brokers.sqlite.together import NotPlain
 from cherga.brokers.sqlite.write import Write
+from cherga.doors.black_box import Memory
 from cherga.doors.broker import JobListener, Listener
 from cherga.rules.settings import BrokerSettings
 from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
@@ -112,6 +113,13 @@ class SQLiteBroker:
     def lifeline(self, session: str) -> int | None:
         """The descriptor that a child running this session's jobs must inherit; None when it is not registered here."""
         return self._store.lifelines.descriptor(session)
+
+    def black_box(self, session: str, size: int) -> Memory | None:
+        """Where the session notes what it has begun: in the file of its lifeline. None where that is not held here."""
+        store = self._store
+
+        with store.turn:
+            return store.lifelines.black_box(session, size)
 
     def claim(self, wish: ClaimWish) -> ClaimAnswer:
         """Take up to ``limit`` ready jobs for a registered session. An idle claim writes nothing."""

@@ -2,11 +2,14 @@
 
 A free lock proves that no process of the session lives, within milliseconds and whatever the clocks say. A held one proves
 nothing (its process may be stopped, or be an orphan): then the lease decides.
+
+In the same file, mapped into memory, the process notes what it has begun. So that is known to whoever finds it dead.
 """
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import sys
 import time
@@ -15,6 +18,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cherga.brokers.sqlite.folder import LiveFolder
+from cherga.doors.black_box import PLACE, read_box
+from cherga.words.session import Begun
 
 HAS_LOCKS = sys.platform != "win32"
 """Elsewhere the lease alone decides."""
@@ -52,6 +57,32 @@ class Lifelines:
     def descriptor(self, session: str) -> int | None:
         """What a child process must inherit to keep the session alive after its parent; None when it is not held here."""
         return self._held.get(session)
+
+    def black_box(self, session: str, size: int) -> mmap.mmap | None:
+        """The file of a session that is held here as memory, all 0; None where it cannot be had."""
+        if session not in self._held:
+            return None
+
+        with suppress(OSError, ValueError):
+            # Opened anew: a mapping keeps its descriptor, and this one must not keep the lock.
+            descriptor = os.open(self._folder.join(_name(session)), os.O_RDWR | os.O_CLOEXEC)
+
+            try:
+                if os.path.samestat(os.fstat(descriptor), os.fstat(self._held[session])):
+                    _allocate(descriptor, size)
+                    return mmap.mmap(descriptor, size)
+            finally:
+                os.close(descriptor)
+
+        return None
+
+    def read_box(self, session: str, inode: int | None) -> Begun | None:
+        """What the session has begun; None when that cannot be told."""
+        with suppress(OSError), Path(self._folder.join(_name(session))).open("rb") as file:
+            whole = file.read()
+            return read_box(whole) if os.fstat(file.fileno()).st_ino == inode and len(whole) % PLACE == 0 else None
+
+        return None
 
     def is_cut(self, session: str, inode: int | None) -> bool:
         """Whether the lock is free, that is: nobody of this session lives. False also when that cannot be judged."""
@@ -139,6 +170,16 @@ def _lock(descriptor: int, kind: int) -> bool:
         return False
 
     return True
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Room on the disk now: a page of memory that later finds none would end the process."""
+    os.ftruncate(descriptor, 0)
+
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

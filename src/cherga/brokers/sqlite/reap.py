@@ -56,7 +56,7 @@ class Reaped(Struct, frozen=True):
 def reap(write: Write, deaths: Sequence[Death], limit: int, lifelines: Lifelines) -> Reaped:
     """End the sessions named and those provably dead. A session goes with its last job, perhaps in a later call.
 
-    One whose lifeline is cut is given ``PATIENCE``: only who started its process knows which of its jobs had begun.
+    One whose lifeline is cut is given ``PATIENCE``: only who started its process knows whether it was told to end.
     """
     named = {death.session: death for death in deaths}
     sessions = list(_sessions(write))
@@ -64,7 +64,7 @@ def reap(write: Write, deaths: Sequence[Death], limit: int, lifelines: Lifelines
     reaped = Reaped([], set())
 
     for session in sessions:
-        death = _known_death(session) or named.get(session.id) or _find_death(session, sweep, write.settings.lease)
+        death = _known_death(session) or _new_death(write, session, named.get(session.id), sweep, lifelines)
 
         if death is None or not _end(write, session, death, limit - len(reaped.freed), reaped.freed):
             reaped.kept.add(session.id)
@@ -84,9 +84,15 @@ def _known_death(session: Session) -> Death | None:
     return None if session.death is None else read_or(_read_death, session.death, Death(session.id))
 
 
-def _find_death(session: Session, sweep: Sweep, lease: float) -> Death | None:
+def _new_death(write: Write, session: Session, named: Death | None, sweep: Sweep, lifelines: Lifelines) -> Death | None:
+    """The death, if the session has ended, and what had begun. A black box does not outlive its machine's power."""
+    restarted = is_of_another_boot(session.boot, session.expires, sweep.at, write.settings.lease)
+    death = named or _find_death(session, sweep, restarted)
+    return death if death is None or restarted else death.knowing(lifelines.read_box(session.id, session.inode))
+
+
+def _find_death(session: Session, sweep: Sweep, restarted: bool) -> Death | None:
     lapsed = not sweep.is_patient() and not sweep.at < session.expires <= sweep.at + LONGEST_LEASE
-    restarted = is_of_another_boot(session.boot, session.expires, sweep.at, lease)
     dead = lapsed or restarted or sweep.is_gone(session.number)
     return Death(session.id) if dead else None
 
@@ -133,7 +139,7 @@ def _victim(held: Held, death: Death, worker: str) -> Victim:
         began=death.started is None or held.token in death.started,
         orderly=death.orderly,
         cancelling=bool(held.cancel),
-        once=held.token in death.once or runs_once(held.head),
+        once=runs_once(held.token, held.head, death),
         worker=worker,
         started_at=held.started_at,
     )

@@ -13,7 +13,7 @@ from cherga.brokers.sqlite.write import Write
 from cherga.rules.reading import read_or
 
 PATIENCE = 1.0
-"""Seconds in which whoever started a process that died may name its death, and say which of its jobs had begun."""
+"""Seconds in which whoever started a process that died may name its death, and say whether it was told to end."""
 
 _write_json = msgspec.json.Encoder().encode
 

@@ -25,6 +25,7 @@ broker is finished when all of it is green.
 import pytest
 
 THEMES = (
+    "black_boxes",
     "cancelling",
     "capping",
     "claiming",

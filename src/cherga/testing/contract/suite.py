@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cherga.testing.contract.black_boxes import BlackBoxes
 from cherga.testing.contract.cancelling import Cancelling, Retrying
 from cherga.testing.contract.capping import Capping
 from cherga.testing.contract.claiming import Claiming
@@ -59,6 +60,7 @@ class BrokerContract(
     Leases,
     Deaths,
     Suspects,
+    BlackBoxes,
     Reporting,
     Waking,
     ListeningToJobs,

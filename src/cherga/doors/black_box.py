@@ -1,4 +1,4 @@
-"""The slate of a session: what its process has begun, noted where the note outlives the process.
+"""The black box of a session: what its process has begun, noted where the note outlives the process.
 
 A worker writes the claim tokens there, 8 bytes each, in the machine's own order, and at one go; whoever finds the session dead
 reads them.
@@ -17,18 +17,18 @@ PLACE = 8
 Memory = mmap.mmap | bytearray | memoryview
 
 
-def slate_size(once: int, others: int) -> int:
-    """Bytes of a slate with so many places."""
+def box_size(once: int, others: int) -> int:
+    """Bytes of a black box with so many places."""
     return PLACE * (1 + once + others)
 
 
-def places_of(memory: Memory) -> memoryview[int]:
-    """The slate as numbers."""
+def places_in(memory: Memory) -> memoryview[int]:
+    """The black box as numbers."""
     return memoryview(memory).cast("B").cast("q")
 
 
-def read_slate(memory: Memory | bytes) -> Begun | None:
-    """What stands on a slate; None for one that nobody has begun to use."""
+def read_box(memory: Memory | bytes) -> Begun | None:
+    """What stands in a black box; None for one that nobody has begun to use."""
     once, *tokens = memoryview(memory).cast("B").cast("q") if memory else (0,)
 
     if not once:
