@@ -114,6 +114,22 @@ def test_a_job_that_kills_its_process_is_charged_a_crash_although_the_worker_dra
     assert (job.refresh().crashes, job.row.interruptions) == (1, 0)
 
 
+def test_one_crash_does_not_make_all_that_ran_run_one_by_one(place: Workplace) -> None:
+    worker = place.worker("--processes", "2").ready()
+    jobs = [place.client.add_task("awork", 1.0) for _ in range(40)]
+    victim = Counter(event.pid for event in place.wait_for("start", 10)).most_common(1)[0][0]
+    os.kill(victim, signal.SIGKILL)
+    killed_at = time.monotonic()
+
+    for job in jobs:
+        job.result(40)
+
+    assert time.monotonic() - killed_at < len(jobs) / 2
+    assert max(Counter(event.job for event in place.events("start")).values()) == 2
+    assert max(job.refresh().crashes for job in jobs) == 1
+    assert worker.process.poll() is None
+
+
 def test_work_that_must_not_run_twice_fails_at_its_first_crash(place: Workplace) -> None:
     worker = place.worker().ready()
     job = declared_here(place, "once_at_most").using(on_crash="fail").enqueue()
@@ -172,7 +188,7 @@ def test_jobs_of_a_host_that_vanished_are_freed_by_another_worker(place: Workpla
     place.worker().ready()
 
     job.result(20)
-    assert job.refresh().crashes == 1
+    assert (job.refresh().crashes, job.interruptions, job.attempt) == (0, 0, 1)
 
 
 def test_a_task_that_holds_the_interpreter_longer_than_the_lease_keeps_its_job(place: Workplace) -> None:

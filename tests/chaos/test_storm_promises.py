@@ -17,7 +17,7 @@ from cherga.words.unique import Unique
 from tests.chaos.storm.diary import Line, tell
 from tests.chaos.storm.evidence import Evidence
 from tests.chaos.storm.jobs import CRASH_CAP, LEASE
-from tests.chaos.storm.promises import judge
+from tests.chaos.storm.promises import MOST_DEATHS, judge
 from tests.chaos.storm.weather import COROUTINES, THREADS
 
 SUCCEEDED, FAILED, RUNNING = JobState.SUCCEEDED, JobState.FAILED, JobState.RUNNING
@@ -103,7 +103,7 @@ CASES: dict[str, tuple[int, Sequence[Line], Sequence[JobRow]]] = {
     "poison came too early": (5, done(), [job(state=FAILED, reason=Reason.POISON, crashes=CRASH_CAP - 1)]),
     "poison came too late": (
         5,
-        [begin(float(claim), 1, "suicide", claim, PID + claim) for claim in range(CRASH_CAP + 1)],
+        [begin(float(claim), 1, "suicide", claim, PID + claim) for claim in range(MOST_DEATHS + 1)],
         [job(1, "suicide", FAILED, reason=Reason.POISON, crashes=CRASH_CAP)],
     ),
     "neighbours were charged a crash": (

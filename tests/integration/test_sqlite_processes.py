@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
+from textwrap import dedent
 from uuid import UUID
 
 import msgspec
@@ -17,7 +18,7 @@ from cherga.brokers.sqlite.sweeps import PATIENCE
 from cherga.rules.settings import BrokerSettings
 from cherga.testing import wait_until
 from cherga.words.inspection import JobFilter
-from cherga.words.job import JobState
+from cherga.words.job import JobState, Reason
 from cherga.words.push import JobHead, OnCrash, Overrides
 from cherga.words.session import Death
 from cherga.words.settlement import Settled
@@ -55,8 +56,33 @@ class TestDeath:
             assert broker.reap() == []
             kill(process)
             assert set(reap_patiently(broker)) == {job.id for job in jobs}
-            assert [row.crashes for row in broker.find(JobFilter())] == [1] * 5
+            assert [(row.crashes, row.reason) for row in broker.find(JobFilter())] == [(0, Reason.LOST)] * 5
             assert broker.workers() == []
+
+    def test_what_a_killed_process_had_begun_stands_in_its_black_box(self, tmp_path: Path) -> None:
+        script = """
+            from cherga.doors.black_box import box_size, places_in
+            broker.open()
+            broker.register(session)
+            places = places_in(broker.black_box(session.id, box_size(2, 2)))
+            tokens = [job.token for job in broker.claim(wish).jobs]
+            places[0], places[1], places[3] = 2, tokens[0], tokens[1]
+            say(*tokens)
+            hear()
+        """
+
+        with opened(tmp_path / "jobs.db") as broker, other_process(tmp_path / "jobs.db", dedent(script)) as process:
+            once, begun, waiting = push_each(broker, 3)
+            hear(process)
+            kill(process)
+            reap_patiently(broker)
+            assert [state_of(broker, job) for job in (once, begun, waiting)] == [
+                JobState.FAILED,
+                JobState.READY,
+                JobState.READY,
+            ]
+            assert [row.attempts is None for row in broker.get([begun.id, waiting.id]) if row] == [False, True]
+            assert list((tmp_path / "jobs.db-live").glob("*theirs*")) == []
 
     def test_a_death_that_is_named_soon_charges_only_what_had_begun(self, tmp_path: Path) -> None:
         """Somebody else's sweep may come between the end of a process and the word of its supervisor."""

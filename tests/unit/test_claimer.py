@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from cherga import BrokerUnavailable, JobState, QueueTasks
+from cherga import BrokerUnavailable, Job, JobState, QueueTasks
 from cherga.brokers.memory.broker import MemoryBroker
 from cherga.rules.settings import BrokerSettings
 from cherga.testing import wait_until
@@ -104,6 +104,7 @@ class Desk:
             "weights": (),
             "limit": 1000,
             "poll_interval": 3600.0,
+            "lookahead": 0.05,
             "clock": SystemClock(),
             **plan,
         }
@@ -263,6 +264,32 @@ def test_a_suspect_runs_alone() -> None:
     wait_until(lambda: {suspect.refresh().status, first.refresh().status} == {JobState.RUNNING}, "both had their turn")
     desk.claimer.stop()
     assert suspect.crashes == 1
+
+
+def crashed_together(desk: Desk, count: int) -> list[Job[Any]]:
+    """So many jobs of one process that died."""
+    jobs = desk.work.enqueue_many([(f"suspect {number}",) for number in range(count)])
+    desk.broker.register(SessionInfo(id="dead.1", worker="dead", host="here", pid=2))
+    desk.broker.claim(ClaimWish(session="dead.1", limit=count, tasks=frozenset({"work"})))
+    desk.broker.reap([Death("dead.1")])
+    return jobs
+
+
+def test_suspects_run_beside_each_other_and_others_have_their_turn_in_between() -> None:
+    desk = Desk()
+    suspects = crashed_together(desk, 6)
+    fresh = desk.work.enqueue("fresh")
+    desk.start()
+    seen: list[tuple[int, int]] = []
+
+    while not all(job.refresh().status is JobState.RUNNING for job in (*suspects, fresh)):
+        held = wait_until(lambda: list(desk.plain.held), "something is claimed")
+        seen.append((sum(each.job.crashes for each in held), len(held)))
+        desk.plain.held.clear()
+        desk.claimer.wake()
+
+    desk.claimer.stop()
+    assert seen == [(4, 4), (0, 1), (2, 2)]
 
 
 def test_a_claimer_whose_jobs_are_held_up_by_a_rate_looks_again_when_it_opens() -> None:

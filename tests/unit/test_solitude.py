@@ -43,7 +43,7 @@ def test_after_waiting_in_vain_a_worker_rests_before_it_waits_again() -> None:
 
 def test_a_suspect_that_runs_is_alone_however_long_it_takes() -> None:
     solitude = Solitude()
-    solitude.begin_with_suspect()
+    solitude.begin_with_suspects()
 
     assert solitude.lasts(1e9, no)
     solitude.end(1e9)

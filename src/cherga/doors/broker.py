@@ -163,7 +163,8 @@ class Broker(Protocol):
         Each gets a fresh token, ``attempt`` + 1 and ``claims`` + 1 and belongs to the session. What is paused, expired,
         unknown to the worker, suspect or at a limit is passed over without scanning its jobs. Jobs of one queue and task
         that differ in their limit keys take turns, key by key, within a priority. No claim exceeds a limit, whoever else
-        claims at the same time. A session that is not registered gets nothing.
+        claims at the same time. A session that is not registered gets nothing. ``alone``: suspects first, as many as may run
+        together, while less than half of the sessions run some.
         """
         ...
 
@@ -207,9 +208,11 @@ class Broker(Protocol):
     def reap(self, deaths: Sequence[Death] = (), limit: int = 1000) -> list[UUID]:
         """End the sessions named in ``deaths`` and those that are provably dead, and free their running jobs.
 
-        A job whose user code had begun is charged a crash and becomes ready as a suspect; at the crash cap it fails
-        (reason ``poison``), and one marked to be cancelled is cancelled. What never began goes back uncharged. After an
-        outage longer than two sweeps no lease is taken for expired until one full lease has passed.
+        What never began goes back uncharged; what must not run twice fails if it had. Else a job is a suspect from then on:
+        half as many of those that had begun together may run together next time. It is charged a crash for the first death
+        and for each that it is alone with, and by one of these fails at the crash cap (reason ``poison``). A session that
+        nobody saw end leaves no suspects, except jobs that lost their workers so more than twice. One marked to be cancelled
+        is cancelled. After an outage longer than two sweeps no lease is taken for expired until one full lease has passed.
         """
         ...
 

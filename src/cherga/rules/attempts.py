@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from cherga.rules.options import MOST
 from cherga.rules.reading import read_or
-from cherga.words.job import ATTEMPTS_KEPT, Attempt
+from cherga.words.job import ATTEMPTS_KEPT, Attempt, Reason
 from cherga.words.settlement import Charge
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -26,7 +26,7 @@ class Counters(Struct, frozen=True):
         match charge:
             case Charge.ATTEMPT:
                 return self
-            case Charge.REFUND:
+            case Charge.REFUND | Charge.LOSS:
                 return Counters(max(0, self.attempt - 1), self.crashes, self.interruptions)
             case Charge.INTERRUPTION:
                 return Counters(max(0, self.attempt - 1), self.crashes, _next(self.interruptions))
@@ -37,6 +37,14 @@ class Counters(Struct, frozen=True):
 def _next(number: int) -> int:
     """One more, of a number that may have been spoilt where it is stored."""
     return min(max(number, 0), MOST) + 1
+
+
+def losses_in(history: bytes | None) -> int:
+    """How many of the attempts that are remembered ended because a whole worker vanished."""
+    if history is None:
+        return 0
+
+    return sum(attempt.reason is Reason.LOST for attempt in read_or(_read_history, history, []))
 
 
 def with_attempt(history: bytes | None, attempt: Attempt) -> bytes:

@@ -17,11 +17,14 @@ AGAIN = (JobState.READY, JobState.SCHEDULED)
 
 def is_news(task: str, to: JobState, reason: Reason | None) -> bool:
     """Whether anybody wants to hear of it: of ends, and of what a death took. A group says nothing that its members do not."""
-    return task != GROUP_TASK and (to.final or reason is Reason.CRASHED)
+    return task != GROUP_TASK and (to.final or reason in (Reason.CRASHED, Reason.LOST))
 
 
 def words_for(notice: Notice, crash_cap: int) -> str:
     """What has become of the job, and what comes next: ``starts again, crash 1 of 3``."""
+    if notice.state in AGAIN and notice.reason is Reason.LOST:
+        return "was lost with its whole worker and starts again, uncharged"
+
     if notice.state in AGAIN:
         return f"lost its worker process and starts again, {crash_of(notice.crashes, crash_cap)}"
 
@@ -53,5 +56,8 @@ def next_words(state: JobState, reason: Reason | None, crashes: int, cap: int, w
     if reason is Reason.CRASHED:
         when = f" in {exact(round(wait))}" if wait >= 1 else ""
         return f"starts again{when}, {crash_of(crashes, cap)}"
+
+    if reason is Reason.LOST:
+        return "starts again, uncharged"
 
     return "was interrupted and starts again" if reason is Reason.INTERRUPTED else "had not begun, starts again"

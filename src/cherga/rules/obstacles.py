@@ -245,7 +245,8 @@ def _suspect(facts: Facts) -> Iterator[Obstacle]:
         died = "its process died" if crashes == 1 else f"its process died {crashes} times"
         idle = [worker.session.worker for worker in _able(facts) if not worker.running]
         who = f"; {idle[0]} is free for it now" if idle else ""
-        text = f"{died} while it ran, so it waits for a worker process that runs nothing else{who}"
+        company = " but other suspects" if facts.row.suspect > 1 else ""
+        text = f"{died} while it ran, so it waits for a worker process that runs nothing else{company}{who}"
         yield Obstacle(ObstacleKind.SUSPECT, text, "a worker process runs nothing else")
 
 

@@ -28,7 +28,7 @@ class BrokerSettings(Struct, frozen=True, kw_only=True):
     sweep: float = 5.0
     """How often dead sessions are looked for."""
     crash_cap: int = 3
-    """A job whose process died this often fails (reason ``poison``)."""
+    """A job whose process died this often, the last time while it ran alone, fails (reason ``poison``)."""
     crash_backoff: tuple[float, ...] = (0.0, 10.0, 60.0)
     """Wait after the first, second, … crash; the last one repeats."""
     result_ttl: float = 86_400.0

@@ -28,7 +28,7 @@ class ClaimWish(Struct, frozen=True, kw_only=True):
     weights: tuple[int, ...] = ()
     """Empty means strict order of ``queues``; else one weight a queue, the share of the limit that it gets."""
     alone: bool = False
-    """The worker process runs nothing: it may take one suspect (a job whose process has died before)."""
+    """The worker process runs nothing: it may take suspects (jobs whose process has died), as many as may run together."""
 
 
 class ClaimedJob(Struct, frozen=True, gc=False):

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     DROPPED = "dropped"
     INTERRUPTED = "interrupted"
     CRASHED = "crashed"
+    LOST = "lost"
 
 
 class JobError(Struct, frozen=True, array_like=True):
@@ -121,6 +122,8 @@ class JobRow(Struct, frozen=True, kw_only=True):
     claims: int = 0
     """Never goes back; the number to hand to outside systems as a fence."""
     crashes: int = 0
+    suspect: int = 0
+    """It may be why its process died: so many suspects may run together, itself included. 0: it is none."""
     interruptions: int = 0
     session: str | None = None
     token: int | None = None

@@ -57,7 +57,7 @@ class Begun(Struct, frozen=True):
 
 
 class Death(Struct, frozen=True):
-    """A session that ended, as its supervisor knows it.
+    """A session that ended, as its supervisor knows it, or as somebody found it.
 
     ``started`` holds the claim tokens under which user code had begun; None when nobody can tell, and then all are taken
     to have begun. What never began is given back uncharged, what began is charged a crash, or, when ``orderly``, an
@@ -69,6 +69,11 @@ class Death(Struct, frozen=True):
     orderly: bool = False
     once: frozenset[int] | None = None
     """Those that must not run twice; None when nobody can tell, and then those have begun that say so themselves."""
+
+    lost: bool = False
+    """Nobody saw it end, so nobody knows whether its jobs had a part in it: its supervisor, or the host, is gone as well."""
+    company: int = 0
+    """How many of its jobs had begun; noted when the first of them are freed."""
 
     def knowing(self, begun: Begun | None) -> Death:
         """The same with what is known to have begun, unless that was told."""

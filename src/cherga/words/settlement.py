@@ -22,6 +22,8 @@ class Charge(IntEnum):
     """It does not count as an attempt, but as an interruption."""
     CRASH = 3
     """It counts as a crash."""
+    LOSS = 4
+    """It does not count: its process died, and nothing says that this job had a part in it."""
 
 
 class Settlement(Struct, frozen=True, gc=False):

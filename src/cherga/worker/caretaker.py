@@ -170,7 +170,7 @@ class Caretaker:
             return
 
         rows = [row for row in self._broker.get(freed[:SHOWN]) if row is not None]
-        died = any(row.reason is not Reason.INTERRUPTED and row.crashes for row in rows)
+        died = any(row.reason is Reason.LOST or (row.reason is not Reason.INTERRUPTED and row.crashes) for row in rows)
         more = f", and {len(freed) - len(rows):,} more" if len(freed) > len(rows) else ""
         logger.warning(
             "recovered %s from a %s worker (%s%s)",

@@ -15,9 +15,10 @@ from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 from cherga.worker.breakage import Breakage
 from cherga.worker.executor import Executor
+from cherga.worker.pace import Pace
 from cherga.worker.runners import NOT_WAITED_FOR, Runner
 from cherga.worker.settler import Settler
-from cherga.worker.slots import Pulse, SlotTable
+from cherga.worker.slots import MOST_AHEAD, Pulse, SlotTable
 from cherga.worker.solitude import Solitude
 
 logger = logging.getLogger("cherga.worker")
@@ -27,8 +28,11 @@ HOARD_LOOK = 0.25
 """Seconds without a start after which jobs that were claimed ahead are given back."""
 LOOK_PATIENCE = 1.0
 """Seconds that somebody waits who asks for a look now."""
-USUALLY_UNWRITTEN = 100
-"""Jobs that may have ended and not yet be written, however slow the pace is, before less is claimed."""
+FEWEST = 100
+"""Jobs that may have ended and not yet be written, and that may be ahead of a runner that is quick enough, however slowly
+they are written."""
+WRITTEN_AHEAD = 2
+"""Lookaheads of jobs ahead, at most, at the pace at which they are written: that pace comes and goes with the batches."""
 LEASE_LOOK = 0.2
 """Seconds between two looks whether a lapsed lease has been renewed."""
 
@@ -48,6 +52,7 @@ class ClaimPlan(Struct, frozen=True, kw_only=True):
     weights: tuple[int, ...]
     limit: int
     poll_interval: float
+    lookahead: float
     clock: Clock
 
 
@@ -71,11 +76,15 @@ class Claimer:
         self._served = lanes[-1]
         self._executor = executor
         self._settler = settler
+        self._written = Pace(plan.limit, WRITTEN_AHEAD * plan.lookahead, MOST_AHEAD, plan.clock)
+        settler.ring, settler.note_written = self.wake, self._written.ended_together
         self._slots = slots
         self._plan = plan
         self._listener = broker.listen([Topic.READY])
         self._stopping = False
         self._solitude = Solitude()
+        self._fresh_first = False
+        """Suspects have just run here: others have their turn before further ones."""
         self._clock = plan.clock
         self.breakage = Breakage(plan.clock)
         self._told: set[str] = set()
@@ -84,6 +93,8 @@ class Claimer:
         self._turned = threading.Condition()
         self._begun = self._ended = 0
         """Rounds, counted from 1."""
+        self._idle = True
+        """There was nothing to do."""
         self._dry = False
         """The last round found nothing to take."""
         self._again_in = inf
@@ -176,11 +187,16 @@ class Claimer:
         before = self.taken
         self.lanes = self._in_turn()
         hungry = [lane for lane in self.lanes if self._supply(lane)]
+        fresh_first, self._fresh_first = self._fresh_first, False
         self._ask_for_room(hungry)
 
         if self._solitude.asked:
             return self._may_go_on()
 
+        if fresh_first and self.taken == before:
+            return True
+
+        self._idle = self._idle or (self.taken == before and not self.in_hand() and not self._settler.backlog)
         self._dry = self.taken == before and self._again_in > 0.0 and all(lane.runner.room() > 0 for lane in self.lanes)
 
         # They may have finished before they knew that they should ring.
@@ -213,14 +229,20 @@ class Claimer:
         if runner.ahead is None:
             return room
 
-        if room > 0 and self._late() >= room:
+        room -= runner.ahead - self._ahead(runner)
+
+        if 0 < room <= self._late():
             self._settler.awaited = True  # before the next look: it rings when it has written
 
         return room - self._late()
 
     def _late(self) -> int:
-        usual = max(USUALLY_UNWRITTEN, *(lane.runner.ahead or 0 for lane in self.lanes))
+        usual = max(FEWEST, *(self._ahead(lane.runner) // 2 for lane in self.lanes))
         return max(0, self._settler.backlog - usual)
+
+    def _ahead(self, runner: Runner) -> int:
+        """How many to have ahead: what the runner wants, though not much more than is really worked off, to the last write."""
+        return min(runner.ahead or 0, max(FEWEST, self._written.ahead(busy=False)))
 
     def _ask_for_room(self, hungry: list[Lane]) -> None:
         """The runners ring when these want more; several may share one."""
@@ -228,10 +250,10 @@ class Claimer:
             lane.runner.refill_below = NOT_WAITED_FOR
 
         for lane in hungry:
-            lane.runner.refill_below = (lane.runner.ahead or 0) // 2
+            lane.runner.refill_below = self._ahead(lane.runner) // 2
 
     def _may_go_on(self) -> bool:
-        """Before a suspect starts, and while it runs, nothing else is claimed."""
+        """Before suspects start, and while they run, nothing else is claimed."""
         for lane in self.lanes:
             lane.runner.refill_below = 0
             lane.runner.hurry()
@@ -239,6 +261,7 @@ class Claimer:
         if self.active() and self._solitude.lasts(self._clock.monotonic(), self._suspect_waits):
             return False
 
+        self._fresh_first = self._solitude.kept
         self._solitude.end(self._clock.monotonic())
         return True
 
@@ -250,7 +273,7 @@ class Claimer:
         if not lane.names():
             return 0
 
-        alone = not self.active()
+        alone = not self.active() and not self._fresh_first
         wish = self._wish(lane, limit, alone)
         answer = self._broker.claim(wish)
         self._tell_unknown(answer)
@@ -259,11 +282,15 @@ class Claimer:
             self._again_in = min(self._again_in, answer.again_in)
 
         if any(job.crashes for job in answer.jobs):
-            self._solitude.begin_with_suspect()
+            self._solitude.begin_with_suspects()
         elif answer.suspects and not alone:
             self._solitude.begin(self._clock.monotonic())
 
         if answer.jobs:
+            if self._idle:
+                self._idle = False
+                self._written.resume()
+
             self.taken += len(answer.jobs)
             self._served = lane
             prepare = self._executor.prepare

@@ -114,7 +114,6 @@ class Engine:
             self.executor, shares.threads, self._pace(options.threads), self._ring, shares.spare_threads
         )
         self._loop = self.parts.loop(self.executor, shares.loop, self._pace(options.concurrency), self._ring, shares.spare_loop)
-        self._settler.ring = self._ring
         self.executor.lend_with(Lending(lambda: app.broker, self.executor.running, self._threads, self._loop))
         desk = Desk(self.executor, self._deadlines, app.clock)
         self._collectors = Collectors(app, self.parts.collector, desk, self._runner_of)
@@ -362,6 +361,7 @@ class Engine:
             queues=options.queues,
             weights=options.weights,
             limit=settings.claim_limit,
+            lookahead=settings.lookahead,
             poll_interval=min(settings.poll_interval, self._longest_wait),
         )
 

@@ -39,6 +39,14 @@ class Pace:
 
         self._mean += (interval - self._mean) / self._seen
 
+    def ended_together(self, count: int) -> None:
+        """So many jobs have ended since the last time."""
+        now = self._monotonic()
+        interval = (now - self._last) / count
+        self._last = now
+        self._seen = min(self._window, self._seen + count)
+        self._mean += (interval - self._mean) * min(1.0, count / self._seen)
+
     def forget(self) -> None:
         """What was measured no longer holds: claim nothing ahead until a job has ended."""
         self._seen = 0

@@ -65,6 +65,8 @@ class Settler:
         """Somebody claims no more until something is written."""
         self.ring: Callable[[], None] = _nobody
         """Tells whoever waits so."""
+        self.note_written: Callable[[int], object] = abs
+        """Hears how many settlements were written together."""
 
     def start(self) -> None:
         self._turns.start()
@@ -135,6 +137,9 @@ class Settler:
         self._settle(settlements)
         self._items.clear()
         self.unwritten = 0
+
+        if settlements:
+            self.note_written(len(settlements))
 
         if self.awaited:
             self.awaited = False

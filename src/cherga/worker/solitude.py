@@ -1,4 +1,4 @@
-"""When a worker process claims nothing, so that a suspect (a job whose process has died before) can run alone in it."""
+"""When a worker process claims nothing, so that suspects (jobs whose process has died before) can run alone in it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ NEVER = float("inf")
 
 
 class Solitude:
-    """Asked for by a suspect that waits, until it is there or the patience ends; kept while the suspect runs."""
+    """Asked for by suspects that wait, until they are there or the patience ends; kept while those run that were claimed."""
 
     def __init__(self) -> None:
         self.asked = False
         self._until = NEVER
         self._not_before = 0.0
+
+    @property
+    def kept(self) -> bool:
+        """For suspects that are here."""
+        return self.asked and self._until == NEVER
 
     @property
     def patience(self) -> float:
@@ -31,8 +36,8 @@ class Solitude:
             self.asked = True
             self._until = now + LONGEST_CLEARING
 
-    def begin_with_suspect(self) -> None:
-        """The suspect is here: alone for as long as it runs."""
+    def begin_with_suspects(self) -> None:
+        """Suspects are here: alone for as long as they run."""
         self.asked = True
         self._until = NEVER
 

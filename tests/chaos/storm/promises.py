@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from cherga import JobState
+from cherga.rules.deaths import FREE_LOSSES
 from cherga.words.job import JobRow, Reason
 from cherga.words.push import GROUP_TASK
 from tests.chaos.storm.diary import DEADLY, Line, Story, Try
@@ -161,7 +162,7 @@ def the_dead_are_found_soon(evidence: Evidence) -> Iterator[Violation]:
         one = began.get((str(row.id), attempt.started_at))
         dead_at = None if one is None or one.superseded else evidence.story.killed.get(one.pid)
 
-        if one is not None and dead_at is not None and attempt.reason is Reason.CRASHED:
+        if one is not None and dead_at is not None and attempt.reason in {Reason.CRASHED, Reason.LOST}:
             seconds = attempt.finished_at - (one.given + dead_at - one.began)
 
             if seconds > limit:
@@ -171,12 +172,16 @@ def the_dead_are_found_soon(evidence: Evidence) -> Iterator[Violation]:
 # --- 5: poison, and no harm to neighbours
 
 
+MOST_DEATHS = CRASH_CAP + (THREADS + COROUTINES - 1).bit_length() + FREE_LOSSES
+"""Until a job that kills its process is alone and proven guilty: company is halved with each death, and two losses are free."""
+
+
 def poison_is_deserved(evidence: Evidence) -> Iterator[Violation]:
     for row in evidence.rows.values():
         if row.reason is Reason.POISON and row.crashes != CRASH_CAP:
             yield Violation(5, str(row.id), f"poison after {row.crashes} crashes")
 
-        if row.task == DEADLY and (row.reason is not Reason.POISON or len(evidence.tries(row)) > CRASH_CAP):
+        if row.task == DEADLY and (row.reason is not Reason.POISON or len(evidence.tries(row)) > MOST_DEATHS):
             yield Violation(5, str(row.id), f"{row.state.value}, {row.reason}, after {len(evidence.tries(row))} attempts")
 
 
@@ -188,7 +193,7 @@ def a_crash_is_charged_to_those_that_ran(evidence: Evidence) -> Iterator[Violati
         began = {one.given for one in evidence.tries(row)}
 
         for attempt in attempts_of(row) if row.task != "rows" else ():
-            if attempt.reason is Reason.CRASHED and attempt.started_at not in began:
+            if attempt.reason in {Reason.CRASHED, Reason.LOST} and attempt.started_at not in began:
                 charged[attempt.worker].append(str(row.id))
 
     for worker, jobs in charged.items():

@@ -15,6 +15,7 @@ from cherga.brokers.memory.ending import end_unasked
 from cherga.brokers.memory.lanes import LaneKey
 from cherga.brokers.memory.limiting import LimitBook
 from cherga.brokers.memory.store import Store
+from cherga.rules.deaths import may_take_suspects
 from cherga.rules.endings import CANNOT_BE_READ
 from cherga.rules.reading import UNREADABLE
 from cherga.rules.turns import Offer, share_out, take_turns
@@ -43,7 +44,7 @@ def claim(store: Store, wish: ClaimWish, now: float) -> ClaimAnswer:
 
     view = _view(store, wish)
     desk = _Desk(store, wish.session, now)
-    jobs = desk.draw(view.suspects, min(1, wish.limit)) if wish.alone else []
+    jobs = desk.draw_suspects(view.suspects, wish.limit) if wish.alone else []
     jobs = jobs or _fill(desk, view.open, wish)
     return ClaimAnswer(jobs, desk.has_jobs(view.suspects), view.unknown, desk.close())
 
@@ -51,12 +52,19 @@ def claim(store: Store, wish: ClaimWish, now: float) -> ClaimAnswer:
 def _view(store: Store, wish: ClaimWish) -> _View:
     here = [key for key in list(store.lanes) if _is_open(store, key, wish.queues) and store.best(key)]
     known = [key for key in here if key.task in wish.tasks]
+    suspects = [key for key in known if key.suspect]
 
     return _View(
         open=[key for key in known if not key.suspect],
-        suspects=[key for key in known if key.suspect],
+        suspects=suspects if suspects and _may_take_suspects(store, wish.session) else [],
         unknown=frozenset(key.task for key in here if key.task not in wish.tasks),
     )
+
+
+def _may_take_suspects(store: Store, session: str) -> bool:
+    others = [id for id, other in store.sessions.items() if id != session and not other.death]
+    occupied = sum(any(store.rows[job].suspect for job in store.running.get(id, ())) for id in others)
+    return may_take_suspects(len(others) + 1, occupied)
 
 
 def _is_open(store: Store, key: LaneKey, queues: Sequence[str]) -> bool:
@@ -111,6 +119,14 @@ class _Desk:
                 break
 
         return jobs
+
+    def draw_suspects(self, lanes: list[LaneKey], limit: int) -> list[ClaimedJob]:
+        """Suspects that may run together, as many as may: those first that are suspected least."""
+        for most in sorted({key.suspect for key in lanes}, reverse=True):
+            if jobs := self.draw([key for key in lanes if key.suspect == most], min(most, limit)):
+                return jobs
+
+        return []
 
     def has_jobs(self, lanes: list[LaneKey]) -> bool:
         """Whether a job of these lanes may go."""

@@ -14,7 +14,7 @@ class LaneKey(Struct, frozen=True):
 
     queue: str
     task: str
-    suspect: bool
+    suspect: int
     limit_keys: tuple[str, ...] = ()
     held: PauseScope | None = None
     """The pause with arguments that means every job in here."""
@@ -23,7 +23,7 @@ class LaneKey(Struct, frozen=True):
 def lane_of(row: JobRow) -> LaneKey:
     """The lane in which this job stands when it is ready. Keys that cannot be read are left to the claim."""
     keys = row.limit_keys if isinstance(row.limit_keys, tuple) else ()
-    return LaneKey(row.queue, row.task, row.crashes > 0, keys)
+    return LaneKey(row.queue, row.task, row.suspect, keys)
 
 
 def names_of(key: LaneKey) -> tuple[str, ...]:

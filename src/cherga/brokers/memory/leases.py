@@ -65,7 +65,7 @@ def sweep(store: Store, uptime: float, settings: BrokerSettings) -> None:
 
     for id, session in store.sessions.items():
         if session.expires <= uptime:
-            _end(session, Death(id))
+            _end(session, Death(id, lost=True))
 
 
 def bury(store: Store, deaths: Sequence[Death]) -> None:
@@ -100,16 +100,20 @@ class Reaper:
         return freed
 
     def _free_some(self, session: Session, death: Death, limit: int) -> list[UUID]:
-        mine = self._store.running.get(session.info.id, {})
+        store = self._store
+        mine = store.running.get(session.info.id, {})
         page = list(mine)[:limit]
 
+        if not death.company:
+            death = session.death = replace(death, company=sum(_began(store.rows[id], death) for id in mine))
+
         for id in page:
-            row = self._store.rows[id]
+            row = store.rows[id]
             self._free(row, death, session.info.worker)
 
         if not mine:
-            self._store.running.pop(session.info.id, None)
-            del self._store.sessions[session.info.id]
+            store.running.pop(session.info.id, None)
+            del store.sessions[session.info.id]
 
         return page
 
@@ -120,7 +124,7 @@ class Reaper:
         if fate.charge is Charge.REFUND:
             store.book.take_start_back(row)
 
-        row = replace(row, token=None, **asdict(fate.counters))
+        row = replace(row, token=None, suspect=fate.suspect, **asdict(fate.counters))
 
         if fate.attempt:
             row = replace(row, attempts=with_attempt(row.attempts, fate.attempt))
@@ -143,13 +147,21 @@ def _running(store: Store, session: Session) -> int:
     return len(store.running.get(session.info.id, {}))
 
 
+def _began(row: JobRow, death: Death) -> bool:
+    return death.started is None or row.token in death.started
+
+
 def _victim(row: JobRow, death: Death, worker: str) -> Victim:
     return Victim(
         counters=counters_of(row),
-        began=death.started is None or row.token in death.started,
+        began=_began(row, death),
         orderly=death.orderly,
+        lost=death.lost,
+        company=death.company,
+        suspect=row.suspect,
         cancelling=row.cancel_requested,
         once=runs_once(row.token, head_of(row), death),
         worker=worker,
         started_at=row.started_at,
+        history=row.attempts,
     )

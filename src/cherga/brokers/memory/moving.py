@@ -82,6 +82,7 @@ def _start_over(store: Store, row: JobRow, now: float) -> None:
         pending=0,
         attempt=0,
         crashes=0,
+        suspect=0,
         interruptions=0,
         session=None,
         cancel_requested=False,

@@ -91,6 +91,9 @@ def _new_values(row: JobRow, settlement: Settlement) -> dict[str, Any]:
     values = asdict(counters_of(row).charged(settlement.charge)) | _last_values(settlement)
     values["message"] = settlement.message or (row.message if settlement.to is JobState.CANCELLED else None)
 
+    if settlement.charge is Charge.CRASH:
+        values["suspect"] = 1  # who writes that down has run it apart
+
     if settlement.attempt:
         values["attempts"] = with_attempt(row.attempts, settlement.attempt)
 

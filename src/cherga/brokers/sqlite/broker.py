@@ -118,7 +118,7 @@ class SQLiteBroker:
         """Where the session notes what it has begun: in the file of its lifeline. None where that is not held here."""
         store = self._store
 
-        with store.turn:
+        with store.turn.lock:
             return store.lifelines.black_box(session, size)
 
     def claim(self, wish: ClaimWish) -> ClaimAnswer:

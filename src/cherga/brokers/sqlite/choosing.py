@@ -42,8 +42,12 @@ _write_numbers = msgspec.json.Encoder().encode
 class Choice(Protocol):
     """What gives a claim the jobs to take, best first."""
 
-    def pick(self, limit: int, queue: str | None = None, suspect: bool = False) -> list[int]:
+    def pick(self, limit: int, queue: str | None = None, suspect: int = 0) -> list[int]:
         """Sequences of at most ``limit`` jobs that were not picked before."""
+        ...
+
+    def pick_suspects(self, limit: int) -> list[int]:
+        """Suspects that may run together, as many as may: those first that are suspected least."""
         ...
 
     def suspect_waits(self) -> bool:
@@ -92,6 +96,21 @@ def _choose_by_weight(write: Write, wish: ClaimWish, choice: Choice) -> list[int
     return _in_order(write, chosen)
 
 
+class Pick(Protocol):
+    """How a choice picks jobs that are suspected alike."""
+
+    def __call__(self, limit: int, *, suspect: int) -> list[int]: ...
+
+
+def pick_suspects(pick: Pick, lanes: Iterable[Lane], limit: int) -> list[int]:
+    """Those of one size of company, the largest in which a suspect can run."""
+    for most in sorted({lane.suspect for lane in lanes if lane.suspect}, reverse=True):
+        if picked := pick(min(most, limit), suspect=most):
+            return picked
+
+    return []
+
+
 class PlainChoice:
     """Whatever is best among these lanes."""
 
@@ -100,13 +119,17 @@ class PlainChoice:
         self._lanes = lanes
         self._picked: set[int] = set()
 
-    def pick(self, limit: int, queue: str | None = None, suspect: bool = False) -> list[int]:
+    def pick(self, limit: int, queue: str | None = None, suspect: int = 0) -> list[int]:
         """Sequences of at most ``limit`` jobs that were not picked before."""
         numbers = [number for number, lane in self._lanes.items() if lane.suspect == suspect and queue in {None, lane.queue}]
         found = _heads(self._write, numbers, limit + len(self._picked))
         fresh = [sequence for sequence in found if sequence not in self._picked][:limit] if self._picked else found
         self._picked.update(fresh)
         return fresh
+
+    def pick_suspects(self, limit: int) -> list[int]:
+        """Suspects that may run together."""
+        return pick_suspects(self.pick, self._lanes.values(), limit)
 
     def suspect_waits(self) -> bool:
         """Whether a suspect is left."""

@@ -20,6 +20,7 @@ from cherga.brokers.sqlite.stands import Stand, find_stands
 from cherga.brokers.sqlite.taken import fail_malformed, read_taken
 from cherga.brokers.sqlite.uniques import release_queued
 from cherga.brokers.sqlite.write import Write
+from cherga.rules.deaths import may_take_suspects
 from cherga.rules.pausing import concerns
 from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
 from cherga.words.shared import PauseScope
@@ -45,6 +46,18 @@ update jobs set
     claims = (claims & 0xffffffffffff) + 1, position = (position & 0xffffffffffff) + 1,
     reason = null, started_at = ?2, first_started_at = ifnull(first_started_at, ?2)
 where sequence in (select value from json_each(?3))
+"""
+
+_OCCUPIED = """
+select
+    (select count(*) from sessions where death is null),
+    (
+        select count(distinct session) from jobs indexed by jobs_running
+        where state = 4 and session in (select number from sessions where death is null and number <> ?) and lane in (
+            select c.lane from counters as c indexed by counters_running cross join lanes as l on l.number = c.lane
+            where c.state = 4 and c.count > 0 and l.suspect > 0
+        )
+    )
 """
 
 _read_scopes = msgspec.json.Decoder(list[str]).decode
@@ -82,15 +95,25 @@ def claim(write: Write, wish: ClaimWish, plain: dict[int, int]) -> ClaimAnswer:
     if look is None:
         return NOTHING
 
+    found = _open_stands(write, wish, look) if look.keyed else []
+    unknown = frozenset(lane.task for lane in [*look.lanes.values(), *found] if lane.task not in wish.tasks)
     lanes = {number: lane for number, lane in look.lanes.items() if lane.task in wish.tasks}
-    stands = _open_stands(write, wish, look) if look.keyed else []
-    unknown = frozenset(lane.task for lane in [*look.lanes.values(), *stands] if lane.task not in wish.tasks)
-    choice = _make_choice(write, look, lanes, [lane for lane in stands if lane.task in wish.tasks], wish.limit)
-    chosen = choice.pick(min(1, wish.limit), suspect=True) if wish.alone else []
+    stands = [lane for lane in found if lane.task in wish.tasks]
+
+    if any(lane.suspect for lane in (*lanes.values(), *stands)) and not _may_take_suspects(write, look.session):
+        lanes = {number: lane for number, lane in lanes.items() if not lane.suspect}
+        stands = [lane for lane in stands if not lane.suspect]
+
+    choice = _make_choice(write, look, lanes, stands, wish.limit)
+    chosen = choice.pick_suspects(wish.limit) if wish.alone else []
     chosen = chosen or choose(write, wish, choice)
     again_in = choice.finish()
     jobs = _take(write, look, chosen, plain) if chosen else []
     return ClaimAnswer(jobs, choice.suspect_waits(), unknown, again_in)
+
+
+def _may_take_suspects(write: Write, session: int) -> bool:
+    return may_take_suspects(*write.row(_OCCUPIED, (session,)))
 
 
 def _look(write: Write, wish: ClaimWish) -> Look | None:

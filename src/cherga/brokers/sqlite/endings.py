@@ -77,9 +77,13 @@ class Ending(Struct, frozen=True, kw_only=True):
 
 
 class Return(Struct, frozen=True, kw_only=True):
-    """How a job goes back to wait for its next attempt: ready at once, or, with ``delay``, scheduled."""
+    """How a job goes back to wait for its next attempt: ready at once, or, with ``delay``, scheduled.
+
+    ``suspect`` None: suspected as much as before.
+    """
 
     delay: float | None = None
+    suspect: int | None = None
     reason: Reason | None = None
     message: str | None = None
     progress: bytes | None = None
@@ -132,9 +136,9 @@ def is_group(write: Write, held: Held) -> bool:
 
 
 def put_back(write: Write, held: Held, back: Return) -> None:
-    """Take the job back to ready or scheduled; a job whose process has died before goes to its lane for suspects."""
+    """Take the job back to ready or scheduled, in the lane of those that are suspected like it."""
     to = SCHEDULED if back.delay is not None and back.delay > 0 else READY
-    lane = write.lanes.suspect_twin(write.db, held.lane, held.crashes > 0)
+    lane = held.lane if back.suspect is None else write.lanes.suspect_twin(write.db, held.lane, back.suspect)
     place = write.take_numbers(1) if to == READY else None
     run_at = held.run_at if back.delay is None or to == READY else write.now + back.delay
     ready_at = write.now if to == READY else None

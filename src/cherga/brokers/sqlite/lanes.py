@@ -60,7 +60,8 @@ class Lane(Struct, frozen=True):
     queue: str
     task: str
     limits: tuple[str, ...] = ()
-    suspect: bool = False
+    suspect: int = 0
+    """How many of its jobs may run together, because the process of each has died; 0: they are not suspected."""
 
     @property
     def limit_keys(self) -> tuple[str, ...]:
@@ -94,12 +95,12 @@ class Lanes:
 
     def __init__(self) -> None:
         self._lanes: dict[int, Lane] = {}
-        self._numbers: dict[tuple[str, str, bool], int] = {}
+        self._numbers: dict[tuple[str, str, int], int] = {}
         self._keyed: dict[int, Lane] = {}
         self.swept = 0
         """The last lane with limit keys that was looked at whether it is empty."""
 
-    def number(self, db: apsw.Connection, queue: str, task: str, limits: tuple[str, ...] = (), suspect: bool = False) -> int:
+    def number(self, db: apsw.Connection, queue: str, task: str, limits: tuple[str, ...] = (), suspect: int = 0) -> int:
         """The number of this lane, made when it is new. Within a write transaction alone."""
         if limits:
             return _find_or_enter(db, Lane(queue, task, limits, suspect))
@@ -135,7 +136,7 @@ class Lanes:
         if len(self._keyed) > LANES_REMEMBERED:
             self._keyed.clear()
 
-    def suspect_twin(self, db: apsw.Connection, number: int, suspect: bool) -> int:
+    def suspect_twin(self, db: apsw.Connection, number: int, suspect: int) -> int:
         """The number of the lane that differs from this one in ``suspect`` alone, or this one."""
         lane = self.get(db, number)
 
@@ -192,8 +193,8 @@ def _stored(number: int, queue: bytes, task: bytes, limits: bytes, suspect: int)
     return _Stored(number, read_text(queue), read_text(task), (f"?{number}",) if known is None else known, suspect)
 
 
-def _fields(one: _Stored) -> tuple[int, str, str, tuple[str, ...], bool]:
-    return one.number, one.queue, one.task, one.limits, bool(one.suspect)
+def _fields(one: _Stored) -> tuple[int, str, str, tuple[str, ...], int]:
+    return one.number, one.queue, one.task, one.limits, max(0, one.suspect)
 
 
 def _find_or_enter(db: apsw.Connection, lane: Lane) -> int:

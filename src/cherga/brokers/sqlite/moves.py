@@ -74,7 +74,7 @@ def _make_ready(write: Write, held: Held) -> bool:
     if not retake_key(write, held.ties.unique, held.sequence, held.packed_id):
         return False
 
-    lane = write.lanes.suspect_twin(write.db, held.lane, suspect=False)
+    lane = write.lanes.suspect_twin(write.db, held.lane, suspect=0)
     write.run(_AGAIN, (lane, write.take_numbers(1), write.now, held.sequence))
     _note_ready(write, held, lane)
     return True

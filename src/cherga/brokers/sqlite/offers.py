@@ -11,6 +11,7 @@ from functools import partial
 import msgspec
 from msgspec import Struct
 
+from cherga.brokers.sqlite.choosing import pick_suspects
 from cherga.brokers.sqlite.declared import Rules
 from cherga.brokers.sqlite.heads import Heads, read_first, read_further
 from cherga.brokers.sqlite.holds import hold
@@ -67,7 +68,7 @@ class Picker:
         self._held_back = 0
         self._hindered = 0
 
-    def pick(self, limit: int, queue: str | None = None, suspect: bool = False) -> list[int]:
+    def pick(self, limit: int, queue: str | None = None, suspect: int = 0) -> list[int]:
         """Sequences of at most ``limit`` jobs that were not picked before."""
         stands = [one for one in self._stands if one.lane.suspect == suspect and queue in {None, one.lane.queue}]
         picked: list[int] = []
@@ -77,6 +78,10 @@ class Picker:
             self._note(offers)
 
         return picked
+
+    def pick_suspects(self, limit: int) -> list[int]:
+        """Suspects that may run together."""
+        return pick_suspects(self.pick, [stand.lane for stand in self._stands], limit)
 
     def suspect_waits(self) -> bool:
         """Whether a suspect could run if a worker had nothing else to do."""

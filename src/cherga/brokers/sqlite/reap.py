@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cherga.brokers.sqlite.endings import Ending, Return, end, put_back
 from cherga.brokers.sqlite.held import Held, select_held
@@ -31,6 +32,7 @@ LONGEST_LEASE = 2 * 86_400.0
 _RUNNING_IN = "indexed by jobs_running where state = 4 and session = ? limit ?"
 
 _pack = msgspec.msgpack.Encoder().encode
+_read_tokens = msgspec.json.Decoder(list[int | None]).decode
 _read_death = msgspec.msgpack.Decoder(Death).decode
 
 
@@ -94,12 +96,13 @@ def _new_death(write: Write, session: Session, named: Death | None, sweep: Sweep
 def _find_death(session: Session, sweep: Sweep, restarted: bool) -> Death | None:
     lapsed = not sweep.is_patient() and not sweep.at < session.expires <= sweep.at + LONGEST_LEASE
     dead = lapsed or restarted or sweep.is_gone(session.number)
-    return Death(session.id) if dead else None
+    return Death(session.id, lost=True) if dead else None
 
 
 def _end(write: Write, session: Session, death: Death, limit: int, freed: list[UUID]) -> bool:
     """Free at most ``limit`` jobs of the session, and delete it when those were all; False when it is still kept."""
     worker = read_info(session.info, session.id).worker
+    death = death if death.company else replace(death, company=_count_begun(write, session, death))
     jobs = list(select_held(write, _RUNNING_IN, (session.number, limit + 1)))
 
     for held in jobs[:limit]:
@@ -117,8 +120,13 @@ def _end(write: Write, session: Session, death: Death, limit: int, freed: list[U
     return len(jobs) <= limit
 
 
+def _count_begun(write: Write, session: Session, death: Death) -> int:
+    running = write.value(f"select json_group_array(token) from jobs {_RUNNING_IN}", (session.number, -1))
+    return sum(_began(token, death) for token in _read_tokens(running))
+
+
 def _free(write: Write, held: Held, death: Death, worker: str) -> None:
-    fate = fate_of(_victim(held, death, worker), write.settings, write.now)
+    fate = fate_of(_victim(write, held, death, worker), write.settings, write.now)
     freed = held.fenced().counted(fate.counters).remembering(fate.attempt)
 
     if fate.charge is Charge.REFUND:
@@ -130,16 +138,26 @@ def _free(write: Write, held: Held, death: Death, worker: str) -> None:
         end(write, freed, Ending(to=CODES[fate.to], reason=fate.reason, message=fate.message, error=error))
     else:
         note(write, freed, CODES[fate.to], fate.reason, None, error)
-        put_back(write, freed, Return(delay=fate.delay if fate.to is JobState.SCHEDULED else None, reason=fate.reason))
+        delay = fate.delay if fate.to is JobState.SCHEDULED else None
+        put_back(write, freed, Return(delay=delay, suspect=fate.suspect, reason=fate.reason))
 
 
-def _victim(held: Held, death: Death, worker: str) -> Victim:
+def _began(token: int | None, death: Death) -> bool:
+    return death.started is None or token in death.started
+
+
+def _victim(write: Write, held: Held, death: Death, worker: str) -> Victim:
+    lane = write.lanes.get(write.db, held.lane)
     return Victim(
         counters=held.counters,
-        began=death.started is None or held.token in death.started,
+        began=_began(held.token, death),
         orderly=death.orderly,
+        lost=death.lost,
+        company=death.company,
+        suspect=lane.suspect if lane else 0,
         cancelling=bool(held.cancel),
         once=runs_once(held.token, held.head, death),
         worker=worker,
         started_at=held.started_at,
+        history=held.history,
     )

@@ -29,7 +29,8 @@ def take_over(write: Write, standing: Standing, job: NewJob) -> None:
     if held is None:
         return
 
-    lane = write.lanes.number(write.db, job.queue, job.task, job.limit_keys, held.crashes > 0)
+    before = write.lanes.get(write.db, held.lane)
+    lane = write.lanes.number(write.db, job.queue, job.task, job.limit_keys, before.suspect if before else 0)
     write.run(_TAKE_OVER, _row(write, held, standing.state, lane, job))
     write.count(held.lane, held.state, -1)
     write.count(lane, standing.state, 1)

@@ -88,7 +88,7 @@ EMPTY_HEAD = JobHead()
 COLUMNS = """
     j.sequence, j.id, cast(l.task as blob), cast(l.queue as blob), -j.rank, j.state,
     cast(j.reason as blob), cast(j.owner as blob), cast(j.message as blob),
-    j.payload, j.head, j.ties, j.parent, j.pending, j.attempt, j.claims, j.crashes, j.interruptions,
+    j.payload, j.head, j.ties, j.parent, j.pending, j.attempt, j.claims, j.crashes, ifnull(l.suspect, 0), j.interruptions,
     cast(ifnull(
         (select id from sessions where number = j.session), (select id from past_sessions where number = j.session)
     ) as blob),
@@ -103,7 +103,7 @@ that is not UTF-8 spoils no list."""
 def to_row(raw: tuple[Any, ...]) -> JobRow | None:
     """The job in a row of ``COLUMNS``; None when it has no id that could name it. Other faults are tolerated."""
     sequence, id, task, queue, priority, state, reason, owner, message, payload, head, packed, parent, *rest = raw
-    pending, attempt, claims, crashes, interruptions, session, token, cancel, *last = rest
+    pending, attempt, claims, crashes, suspect, interruptions, session, token, cancel, *last = rest
 
     if len(id) != ID_BYTES:
         return None
@@ -128,6 +128,7 @@ def to_row(raw: tuple[Any, ...]) -> JobRow | None:
         attempt=attempt,
         claims=claims,
         crashes=crashes,
+        suspect=suspect,
         interruptions=interruptions,
         session=_read_text(session),
         token=token,

@@ -95,6 +95,7 @@ def _ending(settlement: Settlement) -> Ending:
 
 def _return(settlement: Settlement) -> Return:
     return Return(
+        suspect=1 if settlement.charge is Charge.CRASH else None,
         delay=(settlement.delay or 0.0) if settlement.to is JobState.SCHEDULED else None,
         reason=settlement.reason,
         message=settlement.message,

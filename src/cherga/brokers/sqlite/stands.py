@@ -63,7 +63,7 @@ _BEFORE_ALL = (-(1 << 31), -1, 0)
 
 
 class Stand:
-    """The ready lanes of one queue and task, all suspect or none."""
+    """The ready lanes of one queue and task, all suspect alike."""
 
     def __init__(self, lane: Lane, plain: Sequence[int] = (), keyed: bool = False) -> None:
         self.lane = lane
@@ -100,7 +100,7 @@ class Stand:
 
 def find_stands(write: Write) -> list[Lane]:
     """The queues and tasks with ready jobs that have limit keys."""
-    return [Lane(queue, task, (), bool(suspect)) for suspect, queue, task in _read_stands(write.value(_STANDS))]
+    return [Lane(queue, task, (), suspect) for suspect, queue, task in _read_stands(write.value(_STANDS))]
 
 
 def _turns_of(write: Write, numbers: Sequence[int]) -> list[tuple[int, int]]:

@@ -54,6 +54,7 @@ THEMES = (
     "sharing",
     "slots",
     "stage",
+    "suspects",
     "turns",
     "uniqueness",
     "waking",

@@ -35,6 +35,8 @@ class Sketch:
     attempt: int = 0
     claims: int = 0
     crashes: int = 0
+    suspect: int = 0
+    """How many suspects may run together with it."""
     interruptions: int = 0
     cancelling: bool = False
     run_at: float = 0.0
@@ -65,8 +67,9 @@ class Model:
 
     def claim(self, jobs: Sequence[ClaimedJob], limit: int, alone: bool) -> None:
         """Check that these are jobs that the claim had to give, in an order that is promised."""
-        ready = self.ready(suspect=True) if alone and self.ready(suspect=True) else self.ready(suspect=False)
-        most = 1 if any(job.crashes for job in ready) else limit
+        suspects = [job.suspect for job in self.jobs.values() if job.state is S.READY and job.suspect]
+        company = max(suspects) if alone and suspects else 0
+        ready, most = self.ready(company), min(limit, company or limit)
         taken = [self.jobs[job.id] for job in jobs]
         left = [job for job in ready if job not in taken]
         assert len(taken) == min(most, len(ready))
@@ -89,8 +92,10 @@ class Model:
 
     def die(self, begun: bool, orderly: bool) -> None:
         """The session ends with all it runs."""
-        for job in [job for job in self.jobs.values() if job.state is S.RUNNING]:
-            charge = (Charge.INTERRUPTION if orderly else Charge.CRASH) if begun else Charge.REFUND
+        running = [job for job in self.jobs.values() if job.state is S.RUNNING]
+
+        for job in running:
+            charge = (Charge.INTERRUPTION if orderly else self._crash(job, len(running))) if begun else Charge.REFUND
             self._charge(job, charge)
             wait = self._settings.crash_backoff[min(job.crashes, 3) - 1] if charge is Charge.CRASH else 0.0
             self._again(job, self._after_death(job, charge, wait), wait, ordered=False)
@@ -115,7 +120,7 @@ class Model:
             return False
 
         if job.state.final:
-            job.attempt = job.crashes = job.interruptions = 0
+            job.attempt = job.crashes = job.interruptions = job.suspect = 0
             job.parents, job.cancelling = {}, False
 
         job.state, job.turn = S.READY, (self.step, 0)
@@ -130,9 +135,9 @@ class Model:
 
     # --- how it stands
 
-    def ready(self, suspect: bool) -> list[Sketch]:
-        """Ready jobs that crashed before, or the others."""
-        return [job for job in self.jobs.values() if job.state is S.READY and bool(job.crashes) is suspect]
+    def ready(self, company: int) -> list[Sketch]:
+        """Ready jobs that may run with so many suspects, or, for 0, those that are none."""
+        return [job for job in self.jobs.values() if job.state is S.READY and job.suspect == company]
 
     def cancelling(self) -> set[UUID]:
         """Running jobs that somebody wants cancelled."""
@@ -210,15 +215,22 @@ class Model:
         job.turn = (self.step, 0) if ordered else None
 
     def _charge(self, job: Sketch, charge: Charge) -> None:
-        job.attempt -= charge in (Charge.REFUND, Charge.INTERRUPTION)
+        job.attempt -= charge in (Charge.REFUND, Charge.INTERRUPTION, Charge.LOSS)
         job.interruptions += charge is Charge.INTERRUPTION
         job.crashes += charge is Charge.CRASH
+
+    def _crash(self, job: Sketch, company: int) -> Charge:
+        """Half as many suspects may run together next time; who was the first time in company is charged for that alone."""
+        alone, first = job.suspect == 1 or company == 1, not job.suspect
+        most = min(company, job.suspect or company)
+        job.suspect = 1 if alone else next(power for power in (64, 32, 16, 8, 4, 2, 1) if power < most)
+        return Charge.CRASH if alone or first else Charge.LOSS
 
     def _after_death(self, job: Sketch, charge: Charge, wait: float) -> JobState:
         if job.cancelling:
             return S.CANCELLED
 
-        if charge is Charge.CRASH and job.crashes >= self._settings.crash_cap:
+        if charge is Charge.CRASH and job.suspect == 1 and job.crashes >= self._settings.crash_cap:
             return S.FAILED
 
         return S.SCHEDULED if wait else S.READY

@@ -7,12 +7,10 @@ from functools import partial
 import msgspec
 import pytest
 
-from cherga.testing.contract.stage import SETTINGS, Stage, ids, new_jobs, session_info, settlement, together
+from cherga.testing.contract.stage import SETTINGS, Stage, ids, new_jobs, session_info, together
 from cherga.words.job import Attempt, JobRow, JobState, Reason
 from cherga.words.push import JobHead, OnCrash, Overrides
 from cherga.words.session import Death
-from cherga.words.settlement import Settled
-from cherga.words.shared import PauseScope
 
 MUST_NOT_RUN_TWICE = msgspec.msgpack.encode(JobHead(overrides=Overrides(on_crash=OnCrash.FAIL)))
 
@@ -81,8 +79,8 @@ class Leases:
         job = stage.started()
         assert stage.sweep_past_the_lease() == [job.id]
         row = stage.row(job)
-        assert (row.state, row.crashes, row.interruptions, row.claims) == (JobState.READY, 1, 0, 1)
-        assert row.session is None
+        assert (row.state, row.reason, row.session) == (JobState.READY, Reason.LOST, None)
+        assert (row.attempt, row.crashes, row.interruptions, row.claims) == (0, 0, 0, 1)
         assert stage.broker.heartbeat(["worker.1"]).lost == ("worker.1",)
 
     def test_a_lease_is_kept_to_its_end(self, stage: Stage) -> None:
@@ -242,128 +240,6 @@ class Deaths:
             assert sorted(map(len, freed)) == [0, 1]
             assert stage.row(job).crashes == 1
             stage.broker.move([job.id], JobState.CANCELLED)
-
-
-class Suspects:
-    """Jobs whose process has died before."""
-
-    def test_a_suspect_is_not_claimed_beside_others(self, stage: Stage) -> None:
-        stage.make_suspect()
-        innocent = stage.pushed()
-        answer = stage.ask()
-        assert ids(answer.jobs) == [innocent.id]
-        assert answer.suspects
-
-    def test_a_suspect_is_claimed_alone(self, stage: Stage) -> None:
-        suspect = stage.make_suspect()
-        stage.push_each(*new_jobs(3))
-        assert ids(stage.claim(alone=True)) == [suspect.id]
-
-    def test_suspects_are_claimed_one_at_a_time(self, stage: Stage) -> None:
-        jobs = new_jobs(3)
-        stage.push_each(*jobs)
-        stage.claim()
-        stage.crash()
-        taken = [stage.claim(session=f"worker.{n}", alone=True) for n in range(2, 6)]
-        assert [len(page) for page in taken] == [1, 1, 1, 0]
-        assert {job.id for page in taken for job in page} == set(ids(jobs))
-
-    def test_a_worker_that_runs_nothing_takes_others_when_there_is_no_suspect(self, stage: Stage) -> None:
-        jobs = new_jobs(3)
-        stage.push_each(*jobs)
-        answer = stage.ask(alone=True)
-        assert ids(answer.jobs) == ids(jobs)
-        assert not answer.suspects
-
-    def test_suspects_of_other_queues_and_tasks_are_not_told(self, stage: Stage) -> None:
-        stage.make_suspect(queue="a")
-        assert not stage.ask(queues=("b",)).suspects
-        assert not stage.ask(tasks=frozenset({"mail"})).suspects
-        assert stage.claim(queues=("b",), alone=True) == []
-
-    def test_a_paused_suspect_is_not_handed_out(self, stage: Stage) -> None:
-        stage.make_suspect(queue="a")
-        stage.broker.pause(PauseScope("a"), True)
-        answer = stage.ask(alone=True)
-        assert (answer.jobs, answer.suspects) == ([], False)
-
-    def test_a_suspect_may_succeed(self, stage: Stage) -> None:
-        suspect = stage.make_suspect()
-        stage.write(stage.claim_one(alone=True))
-        assert (stage.state(suspect), stage.row(suspect).crashes) == (JobState.SUCCEEDED, 1)
-
-    def test_the_wait_grows_with_the_crashes(self, stage: Stage) -> None:
-        job = stage.make_suspect()
-        assert stage.state(job) is JobState.READY
-        stage.claim_one(alone=True)
-        stage.crash()
-        assert stage.state(job) is JobState.SCHEDULED
-        stage.pass_time(SETTINGS.crash_backoff[1] / 2)
-        stage.tidy()
-        assert stage.state(job) is JobState.SCHEDULED
-        stage.pass_time(SETTINGS.crash_backoff[1])
-        stage.tidy()
-        assert ids(stage.claim(alone=True)) == [job.id]
-
-    def test_the_last_wait_repeats(self, stage: Stage) -> None:
-        broker = stage.connect(crash_cap=10, crash_backoff=(0.0, 10.0))
-        job = stage.pushed()
-
-        for _ in range(5):
-            stage.claim_one(alone=True)
-            broker.reap([Death("worker.1")])
-            stage.pass_time(11)
-            stage.tidy()
-
-        assert (stage.state(job), stage.row(job).crashes) == (JobState.READY, 5)
-
-    def test_at_the_crash_cap_the_job_fails(self, stage: Stage) -> None:
-        job = stage.pushed()
-
-        for crashes in range(1, SETTINGS.crash_cap + 1):
-            assert stage.state(job) is JobState.READY
-            stage.claim_one(alone=True)
-            stage.crash()
-            assert stage.row(job).crashes == crashes
-            stage.pass_time(100)
-            stage.tidy()
-
-        row = stage.row(job)
-        assert (row.state, row.reason) == (JobState.FAILED, Reason.POISON)
-        assert row.finished_at is not None
-
-    def test_the_crash_cap_is_a_setting(self, stage: Stage) -> None:
-        broker = stage.connect(crash_cap=1)
-        job = stage.started()
-        broker.reap([Death("worker.1")])
-        assert stage.row(job).reason is Reason.POISON
-
-    def test_interruptions_are_no_crashes(self, stage: Stage) -> None:
-        job = stage.pushed()
-
-        for _ in range(SETTINGS.crash_cap + 2):
-            stage.claim_one()
-            stage.broker.reap([Death("worker.1", orderly=True)])
-
-        assert (stage.state(job), stage.row(job).interruptions) == (JobState.READY, SETTINGS.crash_cap + 2)
-
-    @pytest.mark.parametrize(("orderly", "reason"), [(False, Reason.CRASHED), (True, Reason.INTERRUPTED)])
-    def test_a_job_that_must_not_run_twice_fails(self, stage: Stage, orderly: bool, reason: Reason) -> None:
-        job = stage.started(head=MUST_NOT_RUN_TWICE)
-        stage.broker.reap([Death("worker.1", orderly=orderly)])
-        assert (stage.state(job), stage.row(job).reason) == (JobState.FAILED, reason)
-
-    def test_a_job_that_must_not_run_twice_goes_back_when_it_never_began(self, stage: Stage) -> None:
-        job = stage.started(head=MUST_NOT_RUN_TWICE)
-        stage.broker.reap([Death("worker.1", frozenset())])
-        assert stage.state(job) is JobState.READY
-
-    def test_a_crashed_attempt_cannot_be_settled(self, stage: Stage) -> None:
-        job = stage.started()
-        stage.crash()
-        again = stage.claim_one(alone=True)
-        assert stage.broker.settle([settlement(job, JobState.FAILED)]) == [Settled.REFUSED]
-        stage.write(again)
 
 
 def _history(row: JobRow) -> list[Attempt]:

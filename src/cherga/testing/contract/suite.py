@@ -31,11 +31,12 @@ from cherga.testing.contract.pushing import Pushing
 from cherga.testing.contract.rates import Rating
 from cherga.testing.contract.replacing import Replacing, Succeeding
 from cherga.testing.contract.scheduling import Scheduling
-from cherga.testing.contract.sessions import Deaths, Leases, Suspects
+from cherga.testing.contract.sessions import Deaths, Leases
 from cherga.testing.contract.settling import Settling
 from cherga.testing.contract.sharing import Declaring, Sharing, Ticking
 from cherga.testing.contract.slots import Slots
 from cherga.testing.contract.stage import Stage
+from cherga.testing.contract.suspects import Losses, Suspects
 from cherga.testing.contract.turns import TakingTurns
 from cherga.testing.contract.uniqueness import Uniqueness
 from cherga.testing.contract.waking import Waking
@@ -60,6 +61,7 @@ class BrokerContract(
     Leases,
     Deaths,
     Suspects,
+    Losses,
     BlackBoxes,
     Reporting,
     Waking,
