@@ -7,6 +7,7 @@ busy can hold up the heartbeat) nor recycling (a thread that does not end is los
 from __future__ import annotations
 
 import logging
+import os
 import platform
 from contextlib import ExitStack
 from types import TracebackType
@@ -49,6 +50,8 @@ class EmbeddedWorker:
         )
 
     def __enter__(self) -> Self:
+        self._pid = os.getpid()
+
         with ExitStack() as ends:
             self._begin(ends)
             self._ends = ends.pop_all()
@@ -56,6 +59,9 @@ class EmbeddedWorker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if os.getpid() != self._pid:  # a forked child leaves the block: the jobs are its parent's
+            return
+
         # An error in the block does not wait for jobs: they are given back.
         self._grace = self.app.settings.grace if kind is None else 0.0
         self._ends.close()

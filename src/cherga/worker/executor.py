@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, cast
@@ -22,6 +23,7 @@ from cherga.words.outcomes import Failed, GivenBack, Outcome
 from cherga.words.push import JobHead, OnCrash
 from cherga.worker.assignment import Assignment, Running, Wishes
 from cherga.worker.callbacks import Callbacks
+from cherga.worker.copies import leave_if_copied
 from cherga.worker.deadlines import Deadlines
 from cherga.worker.failure import UNFED, UNREADABLE, broken, unfed, unreadable
 from cherga.worker.host import WorkerHost
@@ -52,6 +54,7 @@ class Executor:
         self.session = ""
         """Whose jobs may begin."""
         self._slots = slots
+        self._pid = os.getpid()
         self._deadlines = deadlines
         self._around = app.around_job
         self._origin = contextvars.Context()
@@ -149,6 +152,8 @@ class Executor:
             for job in assignment.jobs:
                 self.telling.start(job)
 
+            leave_if_copied(self._pid)
+
         return True
 
     def _note(self, assignment: Assignment, slot: int) -> bool:
@@ -195,8 +200,10 @@ class Executor:
             function = task.function if task.plain and not self._wrapped else self._inner(assignment)
             value = self._call_inside(function, args, kwargs) if self._around else function(*args, **kwargs)
         except BaseException as error:
+            leave_if_copied(self._pid, error)
             return assignment.steps.raised(assignment, error)
 
+        leave_if_copied(self._pid)
         return assignment.steps.returned(assignment, value)
 
     async def _acall(self, assignment: Assignment) -> Outcome:
@@ -223,10 +230,13 @@ class Executor:
             if (context := assignment.context) is not None and context.waiting_children is not None:
                 await context.waiting_children.afinish()
         except (asyncio.CancelledError, GeneratorExit) as error:
+            leave_if_copied(self._pid, error)
             return assignment.verdict or assignment.steps.raised(assignment, error)
         except BaseException as error:
+            leave_if_copied(self._pid, error)
             return assignment.steps.raised(assignment, error)
 
+        leave_if_copied(self._pid)
         return assignment.steps.returned(assignment, value)
 
     def _inner(self, assignment: Assignment) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,8 +12,10 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
+from weakref import WeakSet
 
 from cherga.worker.assignment import Assignment
+from cherga.worker.copies import leave_waiting
 from cherga.worker.executor import Executor
 from cherga.worker.failure import broken
 from cherga.worker.pace import Pace
@@ -50,6 +53,7 @@ class LoopRunner:
         self._stopping = False
         self._soon: set[Future[object]] = set()
         self._thread: threading.Thread | None = None
+        _runners.add(self)
 
     def start(self) -> None:
         """Raises ``RuntimeError`` where there is no room for one more thread, and ``OSError`` for what a loop needs."""
@@ -265,6 +269,28 @@ class LoopRunner:
 
         await self.loop.shutdown_asyncgens()
 
+    def leave_in_copy(self) -> None:
+        """In a child that was forked on this loop: end it before anything else takes a step there."""
+        if self._loop is None or self._thread is not threading.current_thread():
+            return
+
+        if (ready := getattr(self._loop, "_ready", None)) is not None:
+            ready.clear()
+
+        self._loop.call_soon(leave_waiting)
+
 
 async def _awaited(made: Awaitable[T]) -> T:
     return await made
+
+
+_runners: WeakSet[LoopRunner] = WeakSet()
+
+
+def _leave_in_copy() -> None:
+    for runner in list(_runners):
+        runner.leave_in_copy()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_in_copy)

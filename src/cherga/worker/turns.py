@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+
+from cherga.worker.copies import leave_if_copied
 
 logger = logging.getLogger("cherga.worker")
 
@@ -40,14 +43,16 @@ class Turns:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause, pid = FIRST_PAUSE, os.getpid()
 
         while not self._ending.is_set():
             try:
                 self._turn()
+                leave_if_copied(pid)
                 self._beat()
                 pause = FIRST_PAUSE
-            except BaseException:  # SystemExit too: a thread that is gone helps nobody
+            except BaseException as error:  # SystemExit too: a thread that is gone helps nobody
+                leave_if_copied(pid, error)
                 self._tell(pause)
                 self._ending.wait(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
