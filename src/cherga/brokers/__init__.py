@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import cast
 
@@ -26,7 +27,9 @@ def connect(url: str, settings: BrokerSettings) -> FullBroker:
 
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in sorted(SCHEMES))
-        raise UnknownBroker(f"expected a broker URL that begins with one of {known}; got {masked(url)!r}")
+        close = get_close_matches(scheme, SCHEMES, n=1)
+        hint = f"; did you mean {close[0]}://?" if close else ""
+        raise UnknownBroker(f"expected a broker URL that begins with one of {known}; got {masked(url)!r}{hint}")
 
     module, name, extra = SCHEMES[scheme]
 

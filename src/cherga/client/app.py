@@ -53,6 +53,15 @@ class AfterSend(Protocol):
     async def asent(self, jobs: Sequence[Job[Any]]) -> None: ...
 
 
+def _checked_name(name: str) -> str:
+    if type(name).__name__ == "Flask":
+        raise ConfigError(
+            f"expected a name for the application, got {name!r}; with Flask write cherga.contrib.flask.Cherga(app)"
+        )
+
+    return check.name(name, "the application's name")
+
+
 class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     """An application's tasks and its broker; one object serves sync and async code.
 
@@ -99,7 +108,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         if self._broker is not self._stand_in:
             raise ConfigError(f"expected {self.name} to be configured before its broker was opened")
 
-        self.name = check.name(self.name if name is None else name, "the application's name")
+        self.name = _checked_name(self.name if name is None else name)
         self.broker_url = as_url(broker_url) if broker_url else os.environ.get(BROKER_URL) or default_url(self.name)
         self.given_settings = settings
         self.settings = make_settings(self.name, settings)
@@ -337,6 +346,10 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     def publish(self) -> None:
         """Store what is declared here: tasks for senders by name, limits and schedules; what is no longer declared goes."""
         publish(self)
+
+    def _hint(self, name: str) -> str:
+        # What this asks for must be there already, or the question would ask itself.
+        return f"; the task is app.tasks[{name!r}]" if name in self.__dict__.get("tasks", ()) else super()._hint(name)
 
     def __repr__(self) -> str:
         count = len(self.tasks)

@@ -23,6 +23,7 @@ from cherga.client.waiting import refuse_on_loop
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.options import Duration
+from cherga.words.errors import ConfigError
 from cherga.words.push import GROUP_TASK, NewJob
 
 
@@ -52,9 +53,15 @@ class ByName(ABC):
         """The handle on a group, from the job that waits for its members."""
 
     def add_task(
-        self, name: str, /, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
+        self,
+        task: str | Task[..., Any],
+        /,
+        *args: Any,
+        priority: int | None = None,
+        timeout: Duration | None = None,
+        **kwargs: Any,
     ) -> Job[Any]:
-        """Enqueue by name; the task need not be declared here.
+        """Enqueue a task, or by its name; it need not be declared here.
 
         ``priority`` overrides the task's; ``timeout`` waits that long for the end of the job and returns it refreshed
         (raises ``ResultTimeout``). A task that neither this process nor a worker has declared is stored all the same: a
@@ -65,7 +72,7 @@ class ByName(ABC):
         if wait is not None:
             refuse_on_loop("add_task(…, timeout=…)", "await app.aadd_task(…)")
 
-        (job,) = self.send((self._named_job(name, args, kwargs, priority),))
+        (job,) = self.send((self._named_job(_name_of(task), args, kwargs, priority),))
 
         if wait is not None:
             job.await_end(wait)
@@ -73,11 +80,17 @@ class ByName(ABC):
         return job
 
     async def aadd_task(
-        self, name: str, /, *args: Any, priority: int | None = None, timeout: Duration | None = None, **kwargs: Any
+        self,
+        task: str | Task[..., Any],
+        /,
+        *args: Any,
+        priority: int | None = None,
+        timeout: Duration | None = None,
+        **kwargs: Any,
     ) -> Job[Any]:
         """The async twin of ``add_task``."""
         wait = None if timeout is None else check.seconds(timeout, "timeout")
-        (new,) = await self.aaddressed((self.draft(name, args, kwargs, priority),))
+        (new,) = await self.aaddressed((self.draft(_name_of(task), args, kwargs, priority),))
         (job,) = await self.asend((new if priority is None else replace(new, priority=priority),))
 
         if wait is not None:
@@ -148,6 +161,18 @@ class ByName(ABC):
 
     def _all_published(self, names: Sequence[str]) -> dict[str, tuple[str, Order]]:
         return {name: self.published(name) for name in names}
+
+
+def _name_of(task: object) -> str:
+    if isinstance(task, Task):
+        return task.name
+
+    if callable(task):
+        raise ConfigError(
+            f"expected a task or its name, got {check.shown(task)}; declare it with @app.task, then call its enqueue(…)"
+        )
+
+    return check.task_name(task)  # type: ignore[arg-type] # whatever it is, the answer says so
 
 
 def _with_priority(order: Order, priority: int | None) -> Order:

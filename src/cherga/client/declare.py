@@ -279,6 +279,9 @@ class Declaring:
         if callable(given) or isinstance(given, classmethod):
             return self._declared(_declaration(given, name, options))
 
+        if not isinstance(given, str | None):
+            raise ConfigError(f"expected task() to be given a function or a name, got {check.shown(given)}")
+
         if given is not None and name is not None:
             raise ConfigError(f"expected task() to be given one name, got {given!r} and {name!r}")
 

@@ -35,8 +35,14 @@ FLOW = {
 APPLICATION = {
     "AsyncResult": "get",
     "add_periodic_task": "schedule",
+    "defer": "task.enqueue(…), or add_task(name, …)",
+    "enqueue": "task.enqueue(…), or add_task(name, …)",
+    "run": "cherga worker -A module:app, or with app.worker():",
+    "run_worker": "cherga worker -A module:app, or with app.worker():",
     "send_task": "add_task",
     "signature": "s",
+    "start": "cherga worker -A module:app, or with app.worker():",
+    "worker_main": "cherga worker -A module:app, or with app.worker():",
 }
 
 
@@ -49,6 +55,9 @@ class Explaining:
     if not TYPE_CHECKING:  # or every attribute would be known to type checkers
 
         def __getattr__(self, name: str) -> NoReturn:
-            words = type(self)._foreign
-            hint = f"; here it is called {words[name]}" if name in words else ""
+            hint = self._hint(name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
+
+    def _hint(self, name: str) -> str:
+        words = type(self)._foreign
+        return f"; here it is called {words[name]}" if name in words else ""

@@ -7,6 +7,7 @@ while jobs wait. A sender that does not know the signature stores ``[args, kwarg
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,8 @@ from cherga.words.errors import InvalidArguments, TaskError
 P = inspect.Parameter
 _NOTHING: Mapping[str, Any] = {}
 _NAMED = (P.POSITIONAL_ONLY, P.POSITIONAL_OR_KEYWORD)
+
+_QUOTED = re.compile(r"(: |-> )'([^']*)'")
 
 
 class Signature:
@@ -54,6 +57,11 @@ class Signature:
         self._sparse = any(default is UNSET for default in self._record.__struct_defaults__)
         self._simple = not (injected or self._keywords or self._rest or self._extra or self._sparse)
         self._only_named = not (self._rest or self._extra or any(p.kind is P.POSITIONAL_ONLY for p in parameters))
+
+    @property
+    def shown(self) -> str:
+        """The signature as its author wrote it: annotations that are kept as text stand without quotes."""
+        return _QUOTED.sub(r"\1\2", str(self.signature))
 
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Bind and encode. Raises ``InvalidArguments`` that names the argument which does not fit, or would not come back."""
@@ -107,7 +115,7 @@ class Signature:
 
     def arrived(self, name: str, value: Any) -> Any:
         """A value of one parameter as it arrives. Raises ``InvalidArguments``."""
-        return self._keep(f"task {self.task}{self.signature}", name, value)[1]
+        return self._keep(f"task {self.task}{self.shown}", name, value)[1]
 
     def as_arrived(self, name: str, *spellings: Any) -> Any:
         """The first of these that fits a parameter, as it arrives; where none does, the first."""
@@ -119,7 +127,7 @@ class Signature:
 
     def pack_fed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Encode all arguments but the first, which is to come. Raises ``InvalidArguments`` when it would not fit."""
-        where = f"task {self.task}{self.signature}, fed with a result first"
+        where = f"task {self.task}{self.shown}, fed with a result first"
 
         try:
             first, *given = self.signature.bind(None, *args, **kwargs).arguments.items()
@@ -138,7 +146,7 @@ class Signature:
         loose = decode_whole(payload)
 
         if not (isinstance(loose, list) and len(loose) == 2):
-            raise InvalidArguments(f"task {self.task}{self.signature}: expected arguments that wait for a result")
+            raise InvalidArguments(f"task {self.task}{self.shown}: expected arguments that wait for a result")
 
         return self.pack((first, *loose[0]), loose[1])
 
@@ -168,7 +176,7 @@ class Signature:
         except (InvalidArguments, msgspec.DecodeError):
             raise
         except Exception as error:  # of what a class does when it is made
-            raise InvalidArguments(f"task {self.task}{self.signature}: {type(error).__name__}: {error}") from error
+            raise InvalidArguments(f"task {self.task}{self.shown}: {type(error).__name__}: {error}") from error
 
     def _read_each(self, payload: bytes, error: Exception) -> Any:
         """Restore what was written out; bind what a sender without the signature stored."""
@@ -178,7 +186,7 @@ class Signature:
             return self._record(**{name: self._restore(name, data) for name, data in loose.items()})
 
         if not (isinstance(loose, list) and len(loose) == 2 and isinstance(loose[0], list) and isinstance(loose[1], dict)):
-            raise InvalidArguments(f"task {self.task}{self.signature}: {str(error) or 'expected its arguments by name'}")
+            raise InvalidArguments(f"task {self.task}{self.shown}: {str(error) or 'expected its arguments by name'}")
 
         return self.packed(tuple(loose[0]), loose[1])[1]
 
@@ -186,7 +194,7 @@ class Signature:
         try:
             return self._fields[name].kind.restore(data)
         except MISFITS as error:
-            raise InvalidArguments(f"task {self.task}{self.signature}: argument {name!r}: {error}") from error
+            raise InvalidArguments(f"task {self.task}{self.shown}: argument {name!r}: {error}") from error
 
     def _spread(self, record: Any, filled: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         positional = self._values(self._positional, record, filled).values()
@@ -205,7 +213,7 @@ class Signature:
 
     def _pack_each(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Any]:
         """Pack argument by argument, each as it comes back. Raises ``InvalidArguments`` that tells a person which does not."""
-        where = f"task {self.task}{self.signature}"
+        where = f"task {self.task}{self.shown}"
 
         try:
             self.signature.bind(*args, **kwargs)

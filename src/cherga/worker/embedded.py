@@ -11,12 +11,12 @@ import os
 import platform
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from cherga.client.app import QueueTasks
 from cherga.rules import options as check
 from cherga.words.clock import SystemClock
-from cherga.words.errors import BrokerError
+from cherga.words.errors import BrokerError, ConfigError
 from cherga.words.session import Begun, Cancel, Death
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.child import Stillness
@@ -39,7 +39,11 @@ class EmbeddedWorker:
         concurrency: int = DEFAULT_CONCURRENCY,
         queues: tuple[str, ...] | list[str] = (),
         name: str | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise _unknown_option(next(iter(unknown)))
+
         self.app = app
         self.stillness = Stillness(SystemClock())
         self.options = EngineOptions(
@@ -126,3 +130,9 @@ class EmbeddedWorker:
 
     def broken(self, error: BrokerError) -> None:
         logger.error("%s; the worker does nothing until then", error, extra={"action": "broker.broken"})
+
+
+def _unknown_option(word: str) -> ConfigError:
+    known = ("queues", "threads", "concurrency", "name")
+    hint = "; several processes are those of cherga worker --processes N" if word == "processes" else check.nearest(word, known)
+    return ConfigError(f"app.worker() has no option {word!r}{hint}")
