@@ -122,7 +122,7 @@ SAME: list[tuple[Any, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "one", "other"), SAME, ids=str)
+@pytest.mark.parametrize(("annotation", "one", "other"), SAME, ids=map(str, range(len(SAME))))
 def test_equal_arguments_have_one_key_however_they_are_written(app: QueueTasks, annotation: Any, one: Any, other: Any) -> None:
     unique = app.task(name="unique", unique=True)(task_of(annotation))
     named = app.task(name="named", unique=["x"], key="x", max_running=1)(task_of(annotation))
