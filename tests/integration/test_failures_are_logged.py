@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from cherga import JobFailed, QueueTasks, Retry
+from cherga.worker.logs import JsonLines, TextLines
 
 
 def failed(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -90,13 +91,17 @@ def test_an_expected_retry_is_one_line_that_says_what_failed_and_when_it_goes_on
     assert first.levelno == logging.WARNING
     assert first.getMessage().endswith("attempt 1 of 6 failed, tries again in 10 ms: ConnectionError: the server is away")
     assert second.getMessage().endswith("attempt 2 of 6 failed, tries again in 10 ms: OSError")
-    assert first.exc_info is None
+    assert len(TextLines().format(first).splitlines()) == 1
+    assert "traceback" not in JsonLines().format(first)
+    assert first.exc_info, "an error tracker gets the exception"
 
 
 def test_whoever_asks_for_details_gets_the_traceback_of_each_attempt(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "cherga.job")
 
-    assert all(record.exc_info for record in lines_of_retries(caplog))
+    for record in lines_of_retries(caplog):
+        assert "in fetch" in TextLines().format(record)
+        assert "in fetch" in JsonLines().format(record)
 
 
 def test_the_last_attempt_has_its_traceback_and_one_line_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -116,8 +121,8 @@ def test_the_last_attempt_has_its_traceback_and_one_line_alone(caplog: pytest.Lo
     assert again.getMessage().endswith("attempt 1 of 2 failed, tries again at once: ValueError: such a thing")
     assert last.getMessage().endswith("attempt 2 of 2 failed: ValueError: such a thing")
     assert only.getMessage().endswith("attempt 1 of 2 failed, and none follows: KeyError: 'such a thing'")
-    assert last.exc_info
-    assert only.exc_info
+    assert "in fail" in TextLines().format(last)
+    assert "in fail" in TextLines().format(only)
 
 
 class Proxied(Exception):

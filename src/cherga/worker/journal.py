@@ -15,6 +15,7 @@ from cherga.words.outcomes import Failed
 from cherga.words.settlement import Settlement
 from cherga.worker.assignment import Assignment
 from cherga.worker.calls import Call
+from cherga.worker.logs import EXPECTED
 from cherga.worker.successes import Successes
 
 logger = logging.getLogger("cherga.job")
@@ -32,35 +33,44 @@ class Journal:
         self.successes = Successes(app.clock)
 
     def failed(self, assignment: Assignment, outcome: Failed, error: BaseException | None = None) -> None:
-        """A last failure is an error, with its traceback; one that will be tried again is a warning, of one line."""
+        """A last failure is an error. One that will be tried again is a warning, and expected: no line shows its traceback."""
         job, again = assignment.job, comes_again(assignment, outcome)
-        log = self._find_logger()
         assignment.told = True
         tell(
-            log,
+            self._find_logger(),
             "job %s (%s): %s: %s",
             job.id,
             job.task,
             _words_for(assignment, outcome, again),
             _told(outcome),
-            error=None if again and not log.isEnabledFor(logging.DEBUG) else error,
-            extra={"action": "job.failed", "job_id": str(job.id), "task_name": job.task, "attempt": job.attempt},
+            error=error,
+            extra={
+                "action": "job.failed",
+                "job_id": str(job.id),
+                "task_name": job.task,
+                "attempt": job.attempt,
+                EXPECTED: again,
+            },
             level=logging.WARNING if again else logging.ERROR,
         )
 
     def call_failed(self, call: Call, members: Sequence[Assignment], outcome: Failed, error: BaseException | None) -> None:
         """One failure of many jobs is one line."""
         again = [comes_again(each, outcome) for each in members]
-        log = self._find_logger()
         tell(
-            log,
+            self._find_logger(),
             "a call of %s for %d jobs failed, %d of them will be tried again: %s",
             call.job.task,
             len(members),
             sum(again),
             _told(outcome),
-            error=None if all(again) and not log.isEnabledFor(logging.DEBUG) else error,
-            extra={"action": "batch.failed", "job_ids": [str(each.job.id) for each in members], "task_name": call.job.task},
+            error=error,
+            extra={
+                "action": "batch.failed",
+                "job_ids": [str(each.job.id) for each in members],
+                "task_name": call.job.task,
+                EXPECTED: all(again),
+            },
             level=logging.WARNING if all(again) else logging.ERROR,
         )
 

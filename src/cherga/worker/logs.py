@@ -23,6 +23,8 @@ LONGEST_MESSAGE = 32_768
 """Characters of a message, and of a value in a JSON line."""
 DEEPEST, MOST_ITEMS = 8, 1_000
 """Of values in a JSON line."""
+EXPECTED = "expected"
+"""The extra field of a failure after which the job is tried again. Its traceback is shown where its logger is at DEBUG."""
 LARGEST = 1 << 64
 """A whole number in a JSON line is smaller, or a text."""
 
@@ -180,6 +182,9 @@ def _facts_of(record: logging.LogRecord) -> list[str]:
 
 
 def _trace_of(record: logging.LogRecord) -> str:
+    if getattr(record, EXPECTED, False) is True and not logging.getLogger(record.name).isEnabledFor(logging.DEBUG):
+        return ""
+
     error = record.exc_info[1] if record.exc_info else None
     text = traceback_of(error) if error is not None else record.exc_text or ""
     return shortened(text, TRACEBACK_LIMIT).rstrip("\n")
