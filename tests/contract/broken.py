@@ -182,7 +182,7 @@ class PruningParents(MemoryBroker):
 
         for row in self._store.rows.values():
             if row.state.final:
-                self._store.outdated.add(row.prune_at or 0.0, row.id)
+                self._store.outdated.add(row.prune_at or 0.0, row.sequence, row.id)
 
         count = super().prune(limit)
         self._store.kinship = kinship

@@ -14,18 +14,23 @@ class Agenda:
 
     def __init__(self, current: Current) -> None:
         self._current = current
-        self._heap: list[tuple[float, UUID]] = []
+        self._heap: list[tuple[float, int, UUID]] = []
 
-    def add(self, at: float, id: UUID) -> None:
+    def add(self, at: float, sequence: int, id: UUID) -> None:
         """Note a job. Noting it twice does no harm."""
-        heappush(self._heap, (at, id))
+        heappush(self._heap, (at, sequence, id))
 
     def first(self) -> tuple[float, UUID] | None:
         """The earliest entry that still holds."""
-        while self._heap and not self._current(*self._heap[0]):
+        while self._heap:
+            at, _, id = self._heap[0]
+
+            if self._current(at, id):
+                return at, id
+
             heappop(self._heap)
 
-        return self._heap[0] if self._heap else None
+        return None
 
     def take(self, until: float, limit: int) -> list[UUID]:
         """Take out at most ``limit`` jobs whose time has come, earliest first."""

@@ -79,11 +79,10 @@ class MemoryBroker:
 
         with self._held() as store:
             if to is JobState.CANCELLED:
-                cancel = moving.cancel_family if family else moving.cancel
-                return [id for id in ids if cancel(store, id, message, now)]
+                return moving.cancel(store, ids, message, family, now)
 
             if to is JobState.READY:
-                return [id for id in ids if moving.retry(store, id, now)]
+                return moving.retry(store, ids, now)
 
         raise ValueError(f"expected a move to cancelled or ready, got {to}")
 
@@ -242,7 +241,7 @@ class MemoryBroker:
 
         with store.lock:
             outer, store.holder = store.holder, get_ident()
-            store.settings = self._settings
+            store.settings, store.keys.now = self._settings, self._now()
 
             try:
                 yield store

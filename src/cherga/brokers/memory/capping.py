@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from uuid import UUID
 
-from cherga.brokers.memory.ending import end_unasked, release_page
+from cherga.brokers.memory.ending import end_unasked
 from cherga.brokers.memory.store import Store
 from cherga.rules.endings import QUEUE_WAS_FULL
 from cherga.rules.limits import queue_limit, rule_for
@@ -30,15 +30,19 @@ def refusal(store: Store, jobs: Sequence[NewJob], spared: Collection[UUID]) -> s
     return None
 
 
-def make_room(store: Store, jobs: Sequence[NewJob], spared: Collection[UUID], now: float) -> None:
-    """Cancel the oldest jobs of queues that are too full for these new ones, but none of the ``spared``."""
+def make_room(store: Store, jobs: Sequence[NewJob], spared: Collection[UUID], now: float) -> list[UUID]:
+    """Cancel the oldest jobs of queues that are too full for these new ones, but none of the ``spared``; return which."""
+    dropped: list[UUID] = []
+
     for queue, number in Counter(job.queue for job in jobs).items() if store.book.rules else ():
         rule = _rule(store, queue)
 
         if rule:
             for row in _oldest(store, queue, rule, number, spared):
                 end_unasked(store, row, JobState.CANCELLED, Reason.DROPPED, now, message=QUEUE_WAS_FULL)
-                release_page(store, row.id, now)
+                dropped.append(row.id)
+
+    return dropped
 
 
 def _rule(store: Store, queue: str) -> LimitRule | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -42,7 +42,7 @@ def make_ready_at(store: Store, row: JobRow, at: float | None, now: float, **fie
 
 def end(store: Store, row: JobRow, to: JobState, now: float, keep: float, **fields: Any) -> JobRow:
     """The job is final; the release of those that wait for it is recorded."""
-    after = store.change(row, state=to, finished_at=now, prune_at=now + keep, **fields)
+    after = store.change(row, state=to, finished_at=now, prune_at=now + keep, **{"pending": 0, **fields})
     record_release(store, after)
     return after
 
@@ -66,12 +66,12 @@ def end_group(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
     return end(store, row, to, now, _time_kept(store, row, to), ready_at=None, **fields)
 
 
-def end_upstream(store: Store, row: JobRow, missed: Mapping[EdgePolicy, JobState], now: float) -> None:
-    """What the job waited for did not come true: how it ended, by the policies of the edges."""
-    message = upstream(next(iter(missed.values())))
+def end_upstream(store: Store, row: JobRow, missed: Sequence[tuple[EdgePolicy, JobState]], now: float) -> None:
+    """What the job waited for did not come true: how it ended, with the policies of the edges."""
+    message = upstream(missed[0][1])
     end_unasked(store, row, JobState.CANCELLED, Reason.UPSTREAM, now, message=message)
 
-    if EdgePolicy.TOGETHER in missed:
+    if any(policy is EdgePolicy.TOGETHER for policy, _ in missed):
         record_orphans(store, row.id, Reason.UPSTREAM, message)
 
 
@@ -97,7 +97,7 @@ def release_page(store: Store, parent: UUID, now: float, limit: int = PAGE) -> i
         return 0
 
     children = store.waiting[parent]
-    page = list(children)[:limit]
+    page = sorted(children, key=store.sequence)[:limit]
 
     for id in page:
         _release(store, id, children.pop(id), state, now)
@@ -128,7 +128,7 @@ def _release(store: Store, id: UUID, policy: EdgePolicy, state: JobState, now: f
         return  # a person was faster
 
     if not satisfied(policy, state):
-        end_upstream(store, row, {policy: state}, now)
+        end_upstream(store, row, [(policy, state)], now)
     elif row.pending > 1:
         store.change(row, pending=row.pending - 1)
     else:

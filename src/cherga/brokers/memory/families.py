@@ -50,7 +50,7 @@ def cancel(store: Store, row: JobRow, why: Orphans, now: float, told: bool = Fal
     if row.state in WAITING_STATES:
         (end_told if told else end_unasked)(store, row, JobState.CANCELLED, why.reason, now, message=why.message)
     else:
-        store.change(row, cancel_requested=True, message=why.message)
+        store.change(row, cancel_requested=True, message=row.message if why.message is None else why.message)
         store.bells.strike(Topic.CANCEL)
 
 

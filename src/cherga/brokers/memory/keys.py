@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from cherga.words.job import WAITING_STATES, JobRow
+from cherga.words.job import WAITING_STATES, JobRow, JobState
 from cherga.words.unique import UniqueWhile
 
 
@@ -14,6 +14,8 @@ class Keys:
 
     def __init__(self, rows: Mapping[UUID, JobRow]) -> None:
         self._rows = rows
+        self.now = 0.0
+        """The clock of the broker that holds the lock."""
         self.holders: dict[str, UUID] = {}
         self.successors: dict[str, UUID] = {}
         """Jobs that wait for the end of the holder and get the key from it."""
@@ -57,9 +59,9 @@ class Keys:
         if row.unique is None:
             return
 
-        if row.unique.key not in self.holders and self._holds(row, row.enqueued_at):
-            self.take(row, row.enqueued_at)
-        elif not self._holds(row, row.enqueued_at):
+        if self._is_free(row.unique.key, row.id) and row.state is not JobState.CANCELLED and self._holds(row, self.now):
+            self.take(row, self.now)
+        elif not self._holds(row, self.now):
             self._let_go(row.unique.key, row.id)
 
         if self.successors.get(row.unique.key) == row.id and row.state not in WAITING_STATES:
@@ -76,6 +78,10 @@ class Keys:
             self._gone[key] = row
         else:
             self._let_go(key, row.id)
+
+    def _is_free(self, key: str, id: UUID) -> bool:
+        """Whether nobody holds the key: neither this job nor another one."""
+        return self.holders.get(key) != id and self.holder(key, self.now) is None
 
     def _let_go(self, key: str, id: UUID) -> None:
         if self.holders.get(key) != id:

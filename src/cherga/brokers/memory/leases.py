@@ -102,7 +102,7 @@ class Reaper:
     def _free_some(self, session: Session, death: Death, limit: int) -> list[UUID]:
         store = self._store
         mine = store.running.get(session.info.id, {})
-        page = list(mine)[:limit]
+        page = sorted(mine, key=store.sequence)[:limit]
 
         if not death.company:
             death = session.death = replace(death, company=sum(_began(store.rows[id], death) for id in mine))

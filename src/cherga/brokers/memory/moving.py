@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from cherga.brokers.memory import families
@@ -13,36 +14,48 @@ from cherga.words.job import JobRow, JobState, Reason
 from cherga.words.push import GROUP_TASK
 
 
-def cancel(store: Store, id: UUID, message: str | None, now: float) -> bool:
-    """Cancel what has not been handed out, mark what runs."""
-    row = store.rows.get(id)
+def cancel(store: Store, ids: Sequence[UUID], message: str | None, family: bool, now: float) -> list[UUID]:
+    """Cancel what has not been handed out, mark what runs, and then see to what that means for others.
 
-    if row is None or row.state.final:
-        return False
+    ``family``: their children too; these are not saved by a parent that has ended, or is not kept.
+    """
+    touched = [row for row in _rows(store, ids) if not row.state.final]
 
-    families.cancel(store, row, Orphans(Reason.ASKED, message), now, told=True)
-    release_page(store, id, now)
+    for row in touched:
+        families.cancel(store, row, Orphans(Reason.ASKED, message), now, told=True)
+
+    for id in ids if family else ():
+        record_orphans(store, id, Reason.ASKED, message)
+
+    for row in touched:
+        release_page(store, row.id, now)
+
     families.cancel_orphans(store, now)
-    return True
+    return [row.id for row in touched]
 
 
-def cancel_family(store: Store, id: UUID, message: str | None, now: float) -> bool:
-    """The same, and then its children; they are not saved by a parent that has ended, or is not kept."""
-    touched = cancel(store, id, message, now)
-    record_orphans(store, id, Reason.ASKED, message)
-    families.cancel_orphans(store, now)
-    return touched
+def retry(store: Store, ids: Sequence[UUID], now: float) -> list[UUID]:
+    """Run final or scheduled jobs again, unless other jobs hold their unique keys."""
+    return [row.id for row in _rows(store, ids) if _retry(store, row.id, now)]
 
 
-def retry(store: Store, id: UUID, now: float) -> bool:
+def _rows(store: Store, ids: Sequence[UUID]) -> list[JobRow]:
+    """Those that are kept, in the order in which they were stored."""
+    rows = (store.rows.get(id) for id in dict.fromkeys(ids))
+    return sorted((row for row in rows if row is not None), key=lambda row: row.sequence)
+
+
+def _retry(store: Store, id: UUID, now: float) -> bool:
     """Run a final or scheduled job again, unless another job holds its unique key."""
     row = store.rows.get(id)
 
-    if row is None or row.task == GROUP_TASK or row.state not in sources(Move.RETRY) or _is_superseded(store, row, now):
+    if row is None or row.task == GROUP_TASK or row.state not in sources(Move.RETRY):
         return False
 
     if row.state is JobState.SCHEDULED:
         make_ready(store, row, now, run_at=now)
+    elif _is_superseded(store, row, now):
+        return False
     else:
         is_free = row.unique is not None and store.keys.holder(row.unique.key, now) is None
         _start_over(store, row, now)
@@ -55,7 +68,7 @@ def retry(store: Store, id: UUID, now: float) -> bool:
 
 def promote(store: Store, now: float, limit: int) -> Promoted:
     """Carry out what is due."""
-    count = _promote_due(store, now, limit) + _expire(store, now, limit) + _release(store, now, limit)
+    count = _expire(store, now, limit) + _promote_due(store, now, limit) + _release(store, now, limit)
     count += families.cancel_orphans(store, now, limit)
     following = store.due.first()
 

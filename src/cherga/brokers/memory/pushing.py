@@ -7,9 +7,10 @@ from graphlib import CycleError, TopologicalSorter
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cherga.brokers.memory.capping import make_room, refusal
-from cherga.brokers.memory.ending import end_group, end_unasked, end_upstream
+from cherga.brokers.memory.ending import end_group, end_unasked, end_upstream, release_page
 from cherga.brokers.memory.families import cancel_orphans
 from cherga.brokers.memory.replacing import find_rival, replace_waiting
 from cherga.brokers.memory.store import Store
@@ -17,9 +18,20 @@ from cherga.rules.edges import satisfied, stricter
 from cherga.rules.newcomers import first_state, make_row, read_times
 from cherga.rules.refusals import circle, rivalry, unknown_parent
 from cherga.rules.unique import Meeting, meet
-from cherga.words.job import JobRow, JobState, Reason
+from cherga.words.job import WAITING_STATES, JobRow, JobState, Reason
 from cherga.words.push import EdgePolicy, NewJob, PushAnswer, PushedJob
 from cherga.words.unique import Unique
+
+
+class _Newcomer(Struct):
+    """A new job as it will stand, and whom it waits for."""
+
+    job: NewJob
+    row: JobRow
+    policies: Mapping[UUID, EdgePolicy]
+    unfinished: Mapping[UUID, EdgePolicy]
+    missed: list[tuple[EdgePolicy, JobState]]
+    """What did not come true, and how it ended."""
 
 
 class _Plan(Struct):
@@ -34,6 +46,8 @@ class _Plan(Struct):
     behind: dict[UUID, UUID] = {}
     """New jobs that wait for the holder of their key."""
     replacements: list[tuple[UUID, NewJob]] = []
+    newcomers: dict[UUID, _Newcomer] = {}
+    """The new jobs by id, once it is decided how they will stand."""
     refused: str | None = None
 
 
@@ -44,17 +58,22 @@ def push_group(store: Store, group: Sequence[NewJob], now: float) -> PushAnswer:
     if plan.refused:
         return PushAnswer(refused=plan.refused)
 
-    make_room(store, plan.fresh, _needed(plan), now)
+    dropped = make_room(store, _waiting(plan), _needed(plan), now)
 
     for job in plan.fresh:
-        _store(store, job, plan, now)
+        _store(store, plan, plan.newcomers[job.id], now)
 
     for holder, job in plan.replacements:
         replace_waiting(store, holder, job, now)
 
-    cancel_orphans(store, now)
     jobs = zip(group, plan.known, strict=True)
-    return PushAnswer(tuple(_answer(store, job, plan.stands_for[job.id], known) for job, known in jobs))
+    answer = PushAnswer(tuple(_answer(store, job, plan.stands_for[job.id], known) for job, known in jobs))
+
+    for id in dropped:
+        release_page(store, id, now)
+
+    cancel_orphans(store, now)
+    return answer
 
 
 def _plan(store: Store, group: Sequence[NewJob], now: float) -> _Plan:
@@ -73,8 +92,44 @@ def _plan(store: Store, group: Sequence[NewJob], now: float) -> _Plan:
         if holder is None:
             plan.fresh.append(job)
 
-    plan.refused = plan.refused or _unknown_parent(store, plan) or _circle(plan) or refusal(store, plan.fresh, _needed(plan))
+    plan.refused = plan.refused or _unknown_parent(store, plan) or _circle(plan)
+
+    if plan.refused is None:
+        _decide_all(store, plan, now)
+        plan.refused = refusal(store, _waiting(plan), _needed(plan))
+
     return plan
+
+
+def _decide_all(store: Store, plan: _Plan, now: float) -> None:
+    """A job that ends the moment it is stored decides about those that wait for it: parents first."""
+    fresh = {job.id: job for job in plan.fresh}
+    graph = {job.id: [parent for parent in _policies(job, plan) if parent in fresh] for job in plan.fresh}
+
+    for id in TopologicalSorter(graph).static_order():
+        plan.newcomers[id] = _decide(store, plan, fresh[id], now)
+
+
+def _decide(store: Store, plan: _Plan, job: NewJob, now: float) -> _Newcomer:
+    policies = _policies(job, plan)
+    states = {parent: _state_of(store, plan, parent) for parent in policies}
+    unfinished = {parent: policy for parent, policy in policies.items() if not states[parent].final}
+    ends = [(policy, states[parent]) for parent, policy in policies.items() if states[parent].final]
+    missed = [(policy, end) for policy, end in ends if not satisfied(policy, end)]
+    times = read_times(job, now)
+    state = JobState.CANCELLED if missed else first_state(job, times, now, len(unfinished))
+    row = make_row(job, job.id, state, times, now, len(unfinished))
+    return _Newcomer(job, row, policies, unfinished, missed)
+
+
+def _state_of(store: Store, plan: _Plan, id: UUID) -> JobState:
+    newcomer = plan.newcomers.get(id)
+    return newcomer.row.state if newcomer else _state(store, id)
+
+
+def _waiting(plan: _Plan) -> list[NewJob]:
+    """Those that will take room in a queue."""
+    return [job for job in plan.fresh if plan.newcomers[job.id].row.state in WAITING_STATES]
 
 
 def _needed(plan: _Plan) -> set[UUID]:
@@ -125,36 +180,24 @@ def _circle(plan: _Plan) -> str | None:
     return None
 
 
-def _store(store: Store, job: NewJob, plan: _Plan, now: float) -> None:
-    policies = _policies(job, plan)
-    unfinished = {parent: policy for parent, policy in policies.items() if not _has_ended(store, plan, parent)}
-    ended = policies.keys() - unfinished.keys()
-    ends = {parent: _state(store, parent) for parent in policies if parent in ended}
-    missed = {policies[parent]: end for parent, end in ends.items() if not satisfied(policies[parent], end)}
-    row = _row(store, job, now, 0 if missed else len(unfinished))
+def _store(store: Store, plan: _Plan, new: _Newcomer, now: float) -> None:
+    job, row = new.job, replace(new.row, sequence=store.next_number())
 
-    if policies:
-        store.kinship.tie(job.id, policies)
+    if new.policies:
+        store.kinship.tie(job.id, new.policies)
 
-    if missed:
-        end_upstream(store, row, missed, now)
+    if new.missed:
+        end_upstream(store, row, new.missed, now)
     elif row.state is JobState.CANCELLED:
-        end_unasked(store, row, row.state, Reason.EXPIRED, now, pending=0)
+        end_unasked(store, row, row.state, Reason.EXPIRED, now)
     elif row.state is JobState.SUCCEEDED:
         end_group(store, row, now)
     else:
         store.put(row)
-        _wait_for(store, job.id, unfinished)
+        _wait_for(store, job.id, new.unfinished)
 
     if job.unique and job.id in plan.behind and store.rows[job.id].state is JobState.BLOCKED:
         store.keys.successors[job.unique.key] = job.id
-
-
-def _row(store: Store, job: NewJob, now: float, pending: int) -> JobRow:
-    times = read_times(job, now)
-    state = first_state(job, times, now, pending)
-
-    return make_row(job, job.id, state, times, now, pending, store.next_number())
 
 
 def _policies(job: NewJob, plan: _Plan) -> Mapping[UUID, EdgePolicy]:
@@ -173,12 +216,6 @@ def _state(store: Store, id: UUID) -> JobState:
     """How the job stands. One that is not kept any more, and still holds its key, counts as succeeded."""
     row = store.rows.get(id)
     return JobState.SUCCEEDED if row is None else row.state
-
-
-def _has_ended(store: Store, plan: _Plan, parent: UUID) -> bool:
-    """A new one of the same group may be stored after its dependants."""
-    row = store.rows.get(parent)
-    return parent not in plan.stands_for if row is None else row.state.final
 
 
 def _wait_for(store: Store, id: UUID, policies: Mapping[UUID, EdgePolicy]) -> None:

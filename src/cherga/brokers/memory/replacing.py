@@ -50,6 +50,8 @@ def replace_waiting(store: Store, holder: UUID, job: NewJob, now: float) -> None
         limit_keys=job.limit_keys,
         parent=job.parent,
         attempt=0,
+        progress=None,
+        meta=None,
         run_at=times.run_at,
         ready_at=row.ready_at if state is row.state else ready_at,
         expires_at=times.expires_at,

@@ -34,6 +34,7 @@ def settle(store: Store, settlement: Settlement, now: float) -> Settled:
     if settlement.charge is Charge.REFUND and settlement.to is JobState.READY:
         store.book.take_start_back(row)
 
+    kept = store.kinship.is_kept(row.id)
     after = _move_on(store, row, settlement, now)
 
     for group in settlement.children:
@@ -42,7 +43,7 @@ def settle(store: Store, settlement: Settlement, now: float) -> Settled:
     release_page(store, row.id, now)
     cancel_orphans(store, now)
 
-    if settlement.to.final and settlement.keep <= 0 and not store.kinship.is_kept(row.id):
+    if settlement.to.final and settlement.keep <= 0 and not kept:
         store.forget(after)
 
     return Settled.WRITTEN

@@ -107,6 +107,11 @@ class Store:
         self._last_number += 1
         return self._last_number
 
+    def sequence(self, id: UUID) -> int:
+        """Where the job stands in the order of all; 0 for one that is not kept."""
+        row = self.rows.get(id)
+        return 0 if row is None else row.sequence
+
     def change(self, row: JobRow, **fields: Any) -> JobRow:
         """Put the row with these fields changed, one position further in its stream."""
         position = fields.pop("position", row.position) + 1
@@ -196,7 +201,7 @@ class Store:
         self.counts[row.queue, row.task, row.state] += 1
 
         if row.state in WAITING_STATES and row.expires_at is not None:
-            self.expiring.add(row.expires_at, row.id)
+            self.expiring.add(row.expires_at, row.sequence, row.id)
 
         if row.state is JobState.READY:
             number = before[1] if before else self.next_number()  # one that was ready has merely been replaced
@@ -204,14 +209,14 @@ class Store:
             self.put_back(lane_of(row), self.places[row.id])
             self.bells.strike(Topic.READY)
         elif row.state is JobState.SCHEDULED:
-            self.due.add(row.run_at or 0.0, row.id)
+            self.due.add(row.run_at or 0.0, row.sequence, row.id)
             self.bells.strike(Topic.DUE)
         elif row.state is JobState.RUNNING:
             self.running.setdefault(row.session or "", {})[row.id] = None
             self.book.occupy(row)
         elif row.state.final:
             self.finals[row.state is JobState.SUCCEEDED][row.id] = None
-            self.outdated.add(row.prune_at or 0.0, row.id)
+            self.outdated.add(row.prune_at or 0.0, row.sequence, row.id)
 
     def _unlist(self, row: JobRow) -> None:
         key = (row.queue, row.task, row.state)
@@ -233,7 +238,7 @@ class Store:
             row = self.rows.get(id)
 
             if row is not None and row.state.final:
-                self.outdated.add(row.prune_at or 0.0, id)
+                self.outdated.add(row.prune_at or 0.0, row.sequence, id)
 
     def _free_slot(self, id: UUID) -> None:
         """Wake the workers when jobs wait for the slot that this one had."""

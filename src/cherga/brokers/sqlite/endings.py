@@ -32,7 +32,7 @@ from cherga.words.unique import UniqueWhile
 _END = """
 update jobs set
     state = ?, reason = ?, message = iif(?1 = 7, ifnull(?3, message), ?3), result = ?,
-    progress = ifnull(?, progress), meta = ifnull(?, meta), attempt = ?,
+    progress = ifnull(?, progress), meta = ifnull(?, meta), pending = 0, attempt = ?,
     crashes = ?, interruptions = ?, attempts = ?, traits = traits | ?, finished_at = ?, prune_at = ?,
     token = ?, position = (position & 0xffffffffffff) + 1
 where sequence = ?
@@ -110,7 +110,6 @@ def end(write: Write, held: Held, ending: Ending) -> None:
 
 def end_group(write: Write, held: Held) -> None:
     """A job that is a group has nobody to wait for any more: it has succeeded."""
-    write.run("update jobs set pending = 0 where sequence = ?", (held.sequence,))
     end(write, held, Ending(to=SUCCEEDED))
 
 

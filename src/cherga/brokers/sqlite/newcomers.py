@@ -31,7 +31,7 @@ _INSERT = f"insert into jobs ({COLUMNS}) values "
 _ROW = f"({', '.join('?' * 17)})"
 _UNLESS_KEPT = " on conflict (id) do nothing"
 
-_CLOSE = "update jobs set reason = ?, message = ?, finished_at = ?, prune_at = ? where sequence = ?"
+_CLOSE = "update jobs set pending = 0, reason = ?, message = ?, finished_at = ?, prune_at = ? where sequence = ?"
 
 _write_json = msgspec.json.Encoder().encode
 

@@ -21,7 +21,7 @@ from cherga.rules.edges import satisfied, stricter
 from cherga.rules.newcomers import first_state, read_times, waiting_state
 from cherga.rules.refusals import circle, rivalry, unknown_parent
 from cherga.rules.unique import Meeting, Rival, meet
-from cherga.words.push import Edge, EdgePolicy, NewJob, PushAnswer, PushedJob
+from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, NewJob, PushAnswer, PushedJob
 from cherga.words.unique import Unique, UniqueWhile
 
 
@@ -238,7 +238,7 @@ class Draft:
         plan.together = any(policy is EdgePolicy.TOGETHER for _, policy in broken)
         plan.standing.state = CANCELLED if broken else self._first_state(plan)
 
-        if plan.standing.state != CANCELLED:
+        if plan.standing.state != CANCELLED or plan.job.task == GROUP_TASK:  # a group keeps its members whatever became of it
             for parent, _ in plan.parents:
                 parent.awaited = True
 

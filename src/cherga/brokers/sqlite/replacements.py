@@ -15,7 +15,8 @@ from cherga.words.push import NewJob
 
 _TAKE_OVER = f"""
 update jobs set
-    state = ?, lane = ?, rank = ?, traits = traits & ~{HOLDS_KEY} | ?, attempt = 0, run_at = ?, ready_at = ?, expires_at = ?,
+    state = ?, lane = ?, rank = ?, traits = traits & ~{HOLDS_KEY} | ?, attempt = 0, run_at = ?,
+    ready_at = iif(state = ?1, ready_at, ?), expires_at = ?,
     owner = ?, head = ?, ties = ?, parent = ?, payload = ?, reason = null, message = null, progress = null, meta = null,
     position = (position & 0xffffffffffff) + 1
 where sequence = ?
