@@ -124,7 +124,8 @@ class Reaper:
         if fate.charge is Charge.REFUND:
             store.book.take_start_back(row)
 
-        row = replace(row, token=None, suspect=fate.suspect, **asdict(fate.counters))
+        suspect = row.suspect if fate.to.final else fate.suspect
+        row = replace(row, token=None, suspect=suspect, **asdict(fate.counters))
 
         if fate.attempt:
             row = replace(row, attempts=with_attempt(row.attempts, fate.attempt))
