@@ -430,7 +430,7 @@ def test_a_failed_expectation_shows_what_was_enqueued(shop: Shop, kit: Kit) -> N
 
     assert str(caught.value).splitlines() == [
         "expected a job add(a=2, …) due within 5 s in queue sums of owner user:8, found none; enqueued were:",
-        "    add(a=2, b=1)  due in 60 s, queue sums, owner user:7",
+        "    add(a=2, b=1)  due in 1 min, queue sums, owner user:7",
         "    aadd(a=3, b=1)  ready, queue default",
     ]
 

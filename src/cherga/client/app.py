@@ -71,9 +71,15 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     """
 
     _foreign = foreign.APPLICATION
+    _internal = (
+        "aaddressed addressed adopt after_send aliases around_job asend astore build_named clock declared_limits dotted draft "
+        "enqueue_middlewares given_settings group_handle handle lookout max_payload middlewares pause_scope prepare publish "
+        "published read_result results_of resumed_by send standing_in store submitter surroundings task_named undeclared"
+    )
 
     def __init__(self, name: str = "cherga", broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
+        """The declared tasks by name."""
         self.aliases: dict[str, str] = {}
         self.dotted = DottedTasks(self.tasks, self.aliases, self._declared)
         self._standings: dict[str, Standing] = {}
@@ -87,6 +93,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self.declared_limits: dict[str, LimitRule] = {}
         """Limits of queues, as ``limit`` declares them."""
         self.on = Signals()
+        """The signals: each is called with a handler, as in ``@app.on.failed``."""
         self.clock: Clock = SystemClock()
         self.job_logger = logging.getLogger("cherga.job")
         """Where failures and ends of jobs are logged; an application may put its own logger here."""
@@ -110,8 +117,10 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
         self.name = _checked_name(self.name if name is None else name)
         self.broker_url = as_url(broker_url) if broker_url else os.environ.get(BROKER_URL) or default_url(self.name)
+        """The URL of the broker, which sets where jobs are stored."""
         self.given_settings = settings
         self.settings = make_settings(self.name, settings)
+        """The settings, checked."""
         self.max_payload = self.settings.max_payload
 
         for standing in self._standings.values():
@@ -119,6 +128,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
             standing.task.policy = policy_of(cast(TaskOptions, standing.declaration.options), self.settings)
 
     name = "cherga"
+    """The application's name, and the broker's namespace."""
 
     # --- declaring
 

@@ -16,6 +16,7 @@ import msgspec
 
 from cherga.client.applications import current_source
 from cherga.client.children import Children
+from cherga.client.public import Listed, public_names
 from cherga.client.waiting import on_loop, refuse_on_loop
 from cherga.rules.codec import check_size, decode, encode
 from cherga.rules.options import Duration, seconds
@@ -64,7 +65,7 @@ class Host(Protocol):
     async def aplugin_error(self, context: Context, details: dict[str, Any]) -> Any: ...
 
 
-class Context:
+class Context(Listed):
     """One attempt, seen from inside. Safe to use from the threads that the job starts."""
 
     __slots__ = (
@@ -87,6 +88,11 @@ class Context:
         "sent_progress",
         "waiting_children",
         "wakers",
+    )
+
+    _internal = (
+        "cancel_message cancel_now children events host job latest_meta latest_progress queued reported_at sent_meta "
+        "sent_progress take_events take_unsent waiting_children wakers waking"
     )
 
     is_batch = False
@@ -123,15 +129,17 @@ class Context:
 
     @property
     def job_id(self) -> UUID:
+        """The job's id."""
         return self.job.id
 
     @property
     def task_uuid(self) -> UUID:
-        """The job's id, under the name that the seed interface gives it."""
+        """The job's id, by another name."""
         return self.job.id
 
     @property
     def task_name(self) -> str:
+        """The task's name."""
         return self.job.task
 
     @property
@@ -146,6 +154,7 @@ class Context:
 
     @property
     def owner(self) -> str | None:
+        """The job's owner, such as ``"user:7"``."""
         return self.job.owner
 
     @property
@@ -400,6 +409,9 @@ class CurrentContext:
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(current(), name, value)
+
+    def __dir__(self) -> list[str]:
+        return public_names(Context)
 
     def __repr__(self) -> str:
         context = _current.get(None)

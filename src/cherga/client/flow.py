@@ -126,6 +126,7 @@ class Part(foreign.Explaining, Generic[R]):
     """Something that can be a link of a chain or a member of a group."""
 
     _foreign = foreign.FLOW
+    _internal = "handle plan sender senders"
     _options: FlowOptions = {}
 
     def plan(self, place: Place) -> Plan:
@@ -192,6 +193,8 @@ class Part(foreign.Explaining, Generic[R]):
 class Step(Part[R]):
     """A task with its arguments, not yet enqueued; made by ``task.s(…)``."""
 
+    _internal = "args kwargs order takes task"
+
     def __init__(self, task: FlowTask, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool = True) -> None:
         self.task = task
         self.order = order
@@ -223,6 +226,8 @@ class Step(Part[R]):
 class Chain(Part[R]):
     """Parts that run one after the other, each fed the result of the one before as its first argument."""
 
+    _internal = "parts"
+
     def __init__(self, parts: Sequence[Part[Any]]) -> None:
         self.parts = parts
 
@@ -251,6 +256,8 @@ class Chain(Part[R]):
 
 class Group(Part[list[R]]):
     """Parts that run side by side; ``then`` runs when they have ended, fed the list of their results."""
+
+    _internal = "parts policy then"
 
     def __init__(
         self, parts: Sequence[Part[R]], then: Part[Any] | None = None, policy: EdgePolicy = EdgePolicy.SUCCEEDED

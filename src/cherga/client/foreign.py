@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
+from cherga.client.public import Listed
+
 TASK = {
     "apply_async": "using(…).enqueue",
     "chunks": "enqueue_many",
@@ -46,8 +48,8 @@ APPLICATION = {
 }
 
 
-class Explaining:
-    """Answers for an attribute that there is not with our word for it, where it is another system's."""
+class Explaining(Listed):
+    """A class that answers for an unknown attribute with our word for it, where it is another system's."""
 
     __slots__ = ()
     _foreign: ClassVar[Mapping[str, str]]

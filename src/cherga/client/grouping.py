@@ -37,6 +37,7 @@ class GroupJob(Job[list[R]], Generic[R]):
     ) -> None:
         super().__init__(row, source, existing)
         self.callback = callback
+        """The job of ``then``, on the handle that ``enqueue`` returned."""
 
     @property
     def progress(self) -> Progress:

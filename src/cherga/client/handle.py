@@ -63,6 +63,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     __slots__ = ("_source", "existing")
     _foreign = foreign.JOB
+    _internal = "row"
 
     def __init__(self, row: JobRow | AsPushed, source: Source, existing: bool = False) -> None:
         super().__init__(row)
@@ -117,23 +118,27 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     @property
     def is_finished(self) -> bool:
-        """In any final state."""
+        """The job has ended, in whatever state; read live."""
         return self.refresh().status.final
 
     @property
     def is_succeeded(self) -> bool:
+        """The job succeeded; read live."""
         return self.refresh().status is JobState.SUCCEEDED
 
     @property
     def is_failed(self) -> bool:
+        """The job failed for good; read live."""
         return self.refresh().status is JobState.FAILED
 
     @property
     def is_cancelled(self) -> bool:
+        """The job was cancelled; read live."""
         return self.refresh().status is JobState.CANCELLED
 
     @property
     def is_running(self) -> bool:
+        """The job is running; read live."""
         return self.refresh().status is JobState.RUNNING
 
     @property

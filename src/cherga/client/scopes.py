@@ -89,7 +89,7 @@ class Opened(Struct, frozen=True):
 
 
 class OpeningFailed(Exception):
-    """Who opened it failed; whoever waited tries for himself."""
+    """If the opener fails, each waiter retries on its own."""
 
 
 class SharedScope:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
 from cherga.client.context import Context
+from cherga.client.public import public_names
 from cherga.rules.options import Duration
 
 T = TypeVar("T")
@@ -20,6 +21,9 @@ class AsyncContext:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+
+    def __dir__(self) -> list[str]:
+        return public_names(Context)
 
     async def sleep(self, duration: Duration) -> bool:
         """Wait; a cancellation ends the wait, and the job with it."""

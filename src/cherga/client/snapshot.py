@@ -66,22 +66,27 @@ class Snapshot:
 
     @property
     def id(self) -> UUID:
+        """The job's id."""
         return self._shown.id
 
     @property
     def task_name(self) -> str:
+        """The task's name."""
         return self._shown.task
 
     @property
     def queue(self) -> str:
+        """The queue it is in."""
         return self.row.queue
 
     @property
     def priority(self) -> int:
+        """Its priority; higher runs first."""
         return self.row.priority
 
     @property
     def status(self) -> JobState:
+        """The state at the last look; ``refresh`` looks again."""
         return self.row.state
 
     @property
@@ -96,14 +101,17 @@ class Snapshot:
 
     @property
     def owner(self) -> str | None:
+        """The job's owner, such as ``"user:7"``."""
         return self.row.owner
 
     @property
     def description(self) -> str | None:
+        """Its description, for people."""
         return self.head.description
 
     @property
     def tags(self) -> tuple[str, ...]:
+        """Its tags."""
         return self.head.tags
 
     @property
@@ -123,18 +131,22 @@ class Snapshot:
 
     @property
     def crashes(self) -> int:
+        """Times that the process died under it."""
         return self.row.crashes
 
     @property
     def interruptions(self) -> int:
+        """Times that a deploy or a stop ended an attempt."""
         return self.row.interruptions
 
     @property
     def enqueued_at(self) -> datetime | None:
+        """When it was enqueued."""
         return moment(self.row.enqueued_at)
 
     @property
     def run_at(self) -> datetime | None:
+        """When it may run, for one that is scheduled."""
         return moment(self.row.run_at)
 
     @property
@@ -144,10 +156,12 @@ class Snapshot:
 
     @property
     def finished_at(self) -> datetime | None:
+        """When it became final."""
         return moment(self.row.finished_at)
 
     @property
     def expires_at(self) -> datetime | None:
+        """When it ends as cancelled if it has not begun."""
         return moment(self.row.expires_at)
 
     @property

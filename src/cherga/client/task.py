@@ -53,6 +53,10 @@ class Enqueuing(foreign.Explaining, ABC, Generic[P, R]):
     """The verbs that store jobs, written once for tasks and for what ``using`` gives."""
 
     _foreign = foreign.TASK
+    _internal = (
+        "build build_fed check_keys features fill find_home home injected key_text order plain policy prepare reconciled "
+        "results rule schedule sender signature"
+    )
 
     @abstractmethod
     def _aim(self) -> tuple[Task[P, R], Order]:
@@ -123,13 +127,16 @@ class Task(Enqueuing[P, R]):
         features: Features,
     ) -> None:
         self.function = function
+        """The declared function."""
         self.name = name
+        """The name under which its jobs are stored."""
         self.policy = policy
         self.order = order
         self.features = features
         self.plain = features.plain
         """Nothing stands between the worker and the function."""
         self.is_async = features.is_async
+        """The function is a coroutine function or an async generator."""
         self.injected = context_parameters(function)
         self.signature = self._signature()
         self.results = results_of(features, function)
@@ -151,18 +158,22 @@ class Task(Enqueuing[P, R]):
 
     @property
     def queue(self) -> str:
+        """The queue of its jobs."""
         return self.order.queue
 
     @property
     def priority(self) -> int:
+        """The priority of its jobs."""
         return self.order.priority
 
     @property
     def description(self) -> str | None:
+        """The description of its jobs, for people."""
         return self.order.head.description
 
     @property
     def tags(self) -> tuple[str, ...]:
+        """The tags of its jobs."""
         return self.order.head.tags
 
     @property

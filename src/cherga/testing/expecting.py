@@ -13,6 +13,7 @@ from cherga.client.handle import Job
 from cherga.client.task import Task
 from cherga.rules.codec import ENCODE_ERRORS, decode, encode
 from cherga.rules.options import nearest
+from cherga.rules.times import span
 from cherga.worker.failure import UNREADABLE
 
 SHOWN = 20
@@ -119,7 +120,7 @@ def arguments_of(app: QueueTasks, job: Job[Any]) -> Arguments:
 
 def describe(app: QueueTasks, job: Job[Any], now: float) -> str:
     """One line about a job."""
-    state = f"due in {wait:.3g} s" if (wait := _due_in(job, now)) else job.status.value
+    state = f"due in {span(wait)}" if (wait := _due_in(job, now)) else job.status.value
     owner = f", owner {job.owner}" if job.owner else ""
     return f"{_call(job.task_name, arguments_of(app, job))}  {state}, queue {job.queue}{owner}"
 

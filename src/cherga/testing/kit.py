@@ -95,8 +95,8 @@ class Kit:
     ) -> list[Job[Any]]:
         """The jobs of this task with these arguments, oldest first; arguments that are not given may be anything.
 
-        ``within``: due by then at the latest. ``count``: exactly so many, 0 for none; else one at least. A parameter of the
-        task that is called like one of these has to be given by its place. Raises ``AssertionError`` that shows what was
+        ``within``: due by then at the latest. ``count``: exactly so many, 0 for none; else one at least. If a parameter of the
+        task shares one of these names, pass it positionally. Raises ``AssertionError`` that shows what was
         enqueued.
         """
         __tracebackhide__ = True
