@@ -13,6 +13,7 @@ import pytest
 
 from cherga import BrokerUnavailable, EnqueueRefused, EnqueueUnknown, QueueTasks
 from cherga.client.ids import new_id
+from cherga.client.submit import MOST_GROUPS
 from cherga.testing import wait_until
 from cherga.words.push import Edge
 from tests.odd_brokers import AppWith, FailingBroker, SlowBroker
@@ -34,6 +35,38 @@ def test_what_comes_while_the_broker_is_busy_goes_in_one_round_trip() -> None:
     asyncio.run(enqueue_many())
     assert broker.pushes == [1, 49]
     assert len(broker.counts()) == 1
+
+
+def test_what_is_asked_in_one_turn_of_a_loop_is_pushed_together_in_portions() -> None:
+    broker = SlowBroker()
+    broker.gate.set()
+    task = AppWith(broker).task(name="work")(lambda x: None)
+
+    async def enqueue_all(number: int) -> None:
+        jobs = await asyncio.gather(*(task.aenqueue(n) for n in range(number)))
+        assert len({job.id for job in jobs}) == number
+
+    asyncio.run(enqueue_all(50))
+    assert broker.pushes == [50]
+    asyncio.run(enqueue_all(1200))
+    assert sum(broker.pushes) == 1250
+    assert max(broker.pushes) < 2 * MOST_GROUPS
+
+
+def test_what_was_asked_just_before_the_application_is_closed_is_stored() -> None:
+    broker = SlowBroker()
+    broker.gate.set()
+    app = AppWith(broker)
+    task = app.task(name="work")(lambda x: None)
+
+    async def enqueue_and_close() -> None:
+        asked = asyncio.ensure_future(task.aenqueue(1))
+        await asyncio.sleep(0)
+        app.submitter.close()
+        await asked
+
+    asyncio.run(enqueue_and_close())
+    assert broker.pushes == [1]
 
 
 def test_a_refused_group_harms_no_other() -> None:

@@ -20,7 +20,8 @@ Push = Callable[[Sequence[Sequence[NewJob]]], list[PushAnswer]]
 Outcome = PushAnswer | Exception
 """What came of a push; an error as a value, so that nobody has to fetch it when its caller has gone away meanwhile."""
 
-MOST_GROUPS = 500
+MOST_GROUPS = 250
+"""Groups that a loop hands over in one piece. Pieces that wait are pushed together, but fewer than twice as many groups."""
 
 
 class Asked:
@@ -63,6 +64,8 @@ class Submitter:
         self._push = push
         self._lock = threading.Lock()
         self._pid = 0
+        self._gathered: dict[asyncio.AbstractEventLoop, list[Asked]] = {}
+        """What is asked in this turn of each loop: the thread is woken once for all of it."""
 
     async def push(self, group: Sequence[NewJob], timeout: float) -> PushAnswer:
         """Push a group together with whatever else is waiting, in one round trip.
@@ -73,7 +76,7 @@ class Submitter:
         self._start()
         asked = Asked(group)
         began = SystemClock.monotonic()
-        self._inbox.put(asked)
+        self._gather(asked)
         outcome = await asked.wait(timeout)
 
         if isinstance(outcome, PushAnswer):
@@ -85,6 +88,27 @@ class Submitter:
             raise unanswered(group, timeout) from outcome
 
         raise outcome
+
+    def _gather(self, asked: Asked) -> None:
+        gathered = self._gathered.get(asked.loop)
+
+        if gathered is not None:
+            gathered.append(asked)
+            return
+
+        self._gathered[asked.loop] = [asked]
+        asked.loop.call_soon(self._hand_over, asked.loop)
+
+        for loop in list(self._gathered):
+            if loop.is_closed():  # before it came to hand over
+                self._gathered.pop(loop, None)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._start()  # again, if it was closed since
+        gathered = self._gathered.pop(loop, [])
+
+        for first in range(0, len(gathered), MOST_GROUPS):
+            self._inbox.put(gathered[first : first + MOST_GROUPS])
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         """Run a short broker call off the event loop."""
@@ -109,16 +133,19 @@ class Submitter:
             if self._pid == os.getpid():
                 return
 
-            self._inbox: SimpleQueue[Asked | None] = SimpleQueue()
+            if self._pid:  # forked: what was gathered is the parent's
+                self._gathered = {}
+
+            self._inbox: SimpleQueue[list[Asked] | None] = SimpleQueue()
             self._calls = futures.ThreadPoolExecutor(4, "cherga-call")
             threading.Thread(target=self._run, args=(self._inbox,), name="cherga-submit", daemon=True).start()
             self._pid = os.getpid()
 
-    def _run(self, inbox: SimpleQueue[Asked | None]) -> None:
-        while (first := inbox.get()) is not None:
-            self._submit([first, *_waiting(inbox)])
+    def _run(self, inbox: SimpleQueue[list[Asked] | None]) -> None:
+        while (batch := inbox.get()) is not None:
+            self._submit(_with_waiting(batch, inbox))
 
-    def _submit(self, batch: list[Asked]) -> None:
+    def _submit(self, batch: Sequence[Asked]) -> None:
         wanted = [asked for asked in batch if asked.open]
         outcomes: Sequence[Outcome]
 
@@ -153,20 +180,18 @@ def unanswered(jobs: Sequence[NewJob], timeout: float) -> EnqueueUnknown:
     )
 
 
-def _waiting(inbox: SimpleQueue[Asked | None]) -> list[Asked]:
-    """What else has arrived meanwhile."""
-    more: list[Asked] = []
-
-    while len(more) < MOST_GROUPS:
+def _with_waiting(batch: list[Asked], inbox: SimpleQueue[list[Asked] | None]) -> list[Asked]:
+    """The batch together with what else has arrived meanwhile."""
+    while len(batch) < MOST_GROUPS:
         try:
-            item = inbox.get_nowait()
+            more = inbox.get_nowait()
         except Empty:
             break
 
-        if item is None:
+        if more is None:
             inbox.put(None)
             break
 
-        more.append(item)
+        batch += more
 
-    return more
+    return batch
