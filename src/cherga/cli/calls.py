@@ -26,7 +26,7 @@ def read_call(args: Sequence[str], named: Iterable[str]) -> Call:
 
 
 def read_named(named: Iterable[str]) -> dict[str, Any]:
-    """What ``--arg KEY=VALUE`` says. Raises ``click.UsageError``."""
+    """The value of ``--arg KEY=VALUE``. Raises ``click.UsageError``."""
     pairs = [_read_pair(text) for text in named]
     names = [name for name, _ in pairs]
 

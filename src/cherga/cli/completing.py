@@ -1,4 +1,4 @@
-"""What a shell offers at the Tab key: ids of jobs, tasks and queues of the application that the line names."""
+"""Completion at the Tab key: ids of jobs, tasks and queues of the application that the line names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 def offer(ctx: click.Context, find: Callable[[QueueTasks], Iterable[CompletionItem]]) -> list[CompletionItem]:
-    """What ``find`` finds in the application that the line names; nothing where that cannot be opened.
+    """The names that ``find`` finds in the application that the line names; none where that cannot be opened.
 
     A line that is being typed is no place for messages, so whatever the application prints is left out.
     """

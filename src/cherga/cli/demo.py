@@ -14,7 +14,7 @@ from cherga.cli.output import note
 PLACE = Path("examples", "microblog", "run_demo.py")
 PACKAGE = Path(__file__).resolve().parents[1]
 HOMES = (PACKAGE, PACKAGE.parents[1])
-"""Where the example may be: inside the installed package, or beside it in a checkout."""
+"""The places where the example may be: inside the installed package, or beside it in a checkout."""
 
 Main = Callable[[Sequence[str]], int]
 

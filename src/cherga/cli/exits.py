@@ -1,4 +1,4 @@
-"""How the command line ends. Documented in ``docs/reference/exit-codes.md``."""
+"""Exit codes of the command line. Documented in ``docs/reference/exit-codes.md``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
     """Ctrl-C."""
     PIPE_CLOSED = 141
-    """Whoever read the output went away."""
+    """The reader of the output went away."""
 
 
 _BY_ERROR: tuple[tuple[type[ChergaError], ExitCode], ...] = (

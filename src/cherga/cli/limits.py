@@ -69,7 +69,7 @@ def which_options(function: F) -> F:
 
 
 class Standing(Struct, frozen=True):
-    """What is known beside the limits themselves."""
+    """The facts beside the limits themselves."""
 
     waiting: Mapping[str, int]
     """Jobs that wait in each queue."""

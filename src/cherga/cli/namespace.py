@@ -1,4 +1,4 @@
-"""Whose jobs a broker keeps, found out without knowing the application's name."""
+"""The namespace of a broker, found out without knowing the application's name."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Read(click.ParamType):  # type: ignore[type-arg] # generic from click 8.4 
         self._complete = complete
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """What the text says; a value that is none is one already."""
+        """The value of the text; a value that is no text is one already."""
         if not isinstance(value, str):
             return value
 
@@ -35,7 +35,7 @@ class Read(click.ParamType):  # type: ignore[type-arg] # generic from click 8.4 
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """What a shell offers for what has been typed so far."""
+        """The completions that a shell offers for what has been typed so far."""
         return self._complete(ctx, incomplete) if self._complete else []
 
 

@@ -101,7 +101,7 @@ def _scopes(
 
 
 def _arguments(app: QueueTasks, task: str, named: Sequence[str]) -> dict[str, Any]:
-    """What jobs of the task would get: 7 is a text where the task takes a text."""
+    """The arguments as jobs of the task would get them: 7 is a text where the task takes a text."""
     values = read_named(named)
     declared = app.tasks.get(app.aliases.get(task, task))
 

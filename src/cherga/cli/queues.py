@@ -52,7 +52,7 @@ def queues(ctx: click.Context) -> None:
 
 
 class Standing(Struct, frozen=True):
-    """How a queue stands."""
+    """The state of a queue."""
 
     name: str
     counts: Counter[JobState]
@@ -130,7 +130,7 @@ def known_queues(app: QueueTasks) -> set[str]:
 
 
 def _footer(paused: Sequence[PauseScope]) -> str | None:
-    """What the table cannot say, with the commands that end it."""
+    """The facts that the table cannot show, with the commands that change them."""
     told = [scope for scope in paused if scope == EVERYTHING or scope.arguments]
     return (
         "\n".join(f"{describe_scope(scope)} is paused; cherga queues resume {scope_options(scope)}" for scope in told) or None

@@ -1,4 +1,4 @@
-"""What ``--json`` prints about jobs, queues and workers."""
+"""Records of jobs, queues and workers for ``--json``."""
 
 from __future__ import annotations
 

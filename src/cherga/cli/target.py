@@ -1,4 +1,4 @@
-"""Which application and which broker a command is about, and how it reaches them."""
+"""The target of a command: its application and its broker, and the way to reach them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMESPACE = "CHERGA_NAMESPACE"
 
 
 class Target(Struct, frozen=True):
-    """What ``-A``, ``-u`` and ``--namespace`` say; None where they say nothing."""
+    """The values of ``-A``, ``-u`` and ``--namespace``; None where they are not given."""
 
     app: str | None = None
     url: str | None = None

@@ -47,7 +47,7 @@ BROKER_URL = "CHERGA_BROKER_URL"
 
 
 class AfterSend(Protocol):
-    """What looks at jobs once they are stored."""
+    """An observer of jobs once they are stored."""
 
     def sent(self, jobs: Sequence[Job[Any]]) -> None: ...
     async def asent(self, jobs: Sequence[Job[Any]]) -> None: ...
@@ -89,16 +89,16 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self.middlewares: list[Middleware] = []
         self.enqueue_middlewares: list[EnqueueMiddleware] = []
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
-        """What stands in for a dependency's function, in tests."""
+        """The functions that stand in for those of dependencies, in tests."""
         self.declared_limits: dict[str, LimitRule] = {}
         """Limits of queues, as ``limit`` declares them."""
         self.on = Signals()
         """The signals: each is called with a handler, as in ``@app.on.failed``."""
         self.clock: Clock = SystemClock()
         self.job_logger = logging.getLogger("cherga.job")
-        """Where failures and ends of jobs are logged; an application may put its own logger here."""
+        """The logger of failures and ends of jobs; an application may put its own here."""
         self.after_send: AfterSend | None = None
-        """What looks at jobs once they are stored, in tests."""
+        """The observer of jobs once they are stored, in tests."""
         self._lock = threading.RLock()
         self._broker: FullBroker | None = None
         self._stand_in: FullBroker | None = None

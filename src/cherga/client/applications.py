@@ -1,4 +1,4 @@
-"""Which applications exist in this process, and which of them is meant where none is named."""
+"""Applications of this process, and the one that is meant where none is named."""
 
 from __future__ import annotations
 

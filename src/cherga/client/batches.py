@@ -43,7 +43,7 @@ class Judge(Protocol):
 
 
 class Batch(list[T]):
-    """What a batch task is given: a list with the value of each job.
+    """The list that a batch task is given, with the value of each job.
 
     ``Batch([a, b])`` is one without jobs, for unit tests; its ``verdicts`` say what the function made of each value.
     """
@@ -93,14 +93,14 @@ class Batch(list[T]):
 
 
 class Batching(Struct, frozen=True):
-    """How many jobs one call receives at most, and how many seconds the first of them waits for more."""
+    """The number of jobs that one call receives at most, and the seconds for which the first of them waits for more."""
 
     most: int
     wait: float
 
 
 def batching_of(options: Mapping[str, Any]) -> Batching | None:
-    """What ``batch`` and ``batch_wait`` say. Raises ``ConfigError``."""
+    """The values of ``batch`` and ``batch_wait``. Raises ``ConfigError``."""
     if "batch" not in options:
         if "batch_wait" in options:
             raise ConfigError("expected batch together with batch_wait")
@@ -145,7 +145,7 @@ def element_of(function: Callable[..., Any], filled: Iterable[str]) -> Callable[
 
 
 def element_result(hint: Any) -> Any:
-    """What a job's result is, where the whole call returns this."""
+    """The result of a job whose whole call returns this."""
     if get_origin(hint) is list:
         return next(iter(get_args(hint)), Any)
 

@@ -12,7 +12,7 @@ from cherga.words.job import JobRow, JobState
 
 
 class CancelSource(Protocol):
-    """What cancelling needs of an application."""
+    """The parts of an application that cancelling needs."""
 
     @property
     def broker(self) -> FullBroker: ...

@@ -32,7 +32,7 @@ class Parent(Protocol):
 
 
 class ChildSender(Protocol):
-    """What a bound task needs of its application."""
+    """The parts of an application that a bound task needs."""
 
     def draft(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob: ...
     def undeclared(self, jobs: Sequence[NewJob]) -> list[str]: ...
@@ -77,7 +77,7 @@ class Child:
         self.priority = priority
         """As the parent wants it, whatever workers have published."""
         self.drafted = True
-        """What workers have published about its tasks has not been asked yet."""
+        """Options that workers have published about its tasks have not been asked for yet."""
         self._children = children
 
     @property

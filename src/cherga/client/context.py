@@ -106,7 +106,7 @@ class Context(Listed):
         """Somebody asked this job to stop, or its time is up."""
         self.cancel_message: str | None = None
         self.deadline = deadline
-        """When ``max_time`` is over, on the monotonic clock; None: never."""
+        """The time when ``max_time`` is over, on the monotonic clock; None: never."""
         self.latest_progress: bytes | None = None
         self.sent_progress: bytes | None = None
         self.latest_meta: bytes | None = None
@@ -123,7 +123,7 @@ class Context(Listed):
         self._meta: dict[str, Any] | None = None
         self._bell: threading.Event | None = None
         self.wakers: list[Callable[[], object]] | None = None
-        """What ends the waits of this job when it is to stop."""
+        """The functions that end the waits of this job when it is to stop."""
 
     # --- who am I
 
@@ -246,7 +246,7 @@ class Context(Listed):
 
     @property
     def meta(self) -> dict[str, Any]:
-        """Whatever the job wants to keep beside its result; store changes with ``save_meta``."""
+        """The values that the job wants to keep beside its result; store changes with ``save_meta``."""
         if self._meta is None:
             stored = self.job.meta or self.head.meta
             kept = decode(stored) if stored else {}
@@ -366,12 +366,12 @@ class Context(Listed):
 
 
 def _storable(text: object) -> str:
-    """What a job tells must not end it: half characters, as in odd file names, are shown by their codes."""
+    """Text of a job must not end it: half characters, as in odd file names, are shown by their codes."""
     return str(text)[:LOG_LINE_LIMIT].encode("utf-8", "backslashreplace").decode()
 
 
 def _number(value: float, what: str) -> float:
-    """What is stored must be readable: by those who watch, too, of whom nobody expects anything else."""
+    """A stored number must be readable by those who watch, too, of whom nobody expects anything else."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

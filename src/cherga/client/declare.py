@@ -82,7 +82,7 @@ class CommonOptions(TypedDict, total=False):
     middlewares_after: list[Step]
     awaiting: bool
     extra: Mapping[str, Any]
-    """Whatever the application wants to know of the task: ``task.extra``."""
+    """The values that the application wants to know of the task: ``task.extra``."""
 
 
 class TaskOptions(CommonOptions, total=False):
@@ -308,7 +308,7 @@ def aliases_of(declaration: Declaration) -> list[str]:
 
 
 def policy_of(options: TaskOptions, settings: Settings) -> Policy:
-    """What the options say about the ends of jobs; the application's settings fill in the rest."""
+    """The policy that the options set for the ends of jobs; the application's settings fill in the rest."""
     return Policy(
         retry=_retry(options),
         max_time=check.run_limit(options.get("max_time", settings.max_time)),
@@ -334,7 +334,7 @@ def _order(name: str, options: TaskOptions) -> Order:
 
 
 def keeping_of(options: Mapping[str, Any]) -> Keeping | None:
-    """How long the task itself says that its jobs are kept; None when it leaves that to the application."""
+    """The times for which the task itself has its jobs kept; None when it leaves that to the application."""
     own = {name: check.seconds(options[name], name) for name in ("result_ttl", "failure_ttl") if name in options}
     return Keeping(**own) if own else None
 

@@ -25,9 +25,9 @@ from cherga.words.errors import ConfigError
 SCOPES = ("task", "worker", "process")
 
 FOREIGN_DEPENDS = frozenset({"Dependant", "Depends", "Provide", "Security", "TaskiqDepends", "_Depends"})
-"""What other libraries call a dependency, as FastAPI, FastDepends, FastStream, Docket, Litestar and dependency_injector do."""
+"""The name of a dependency in other libraries: FastAPI, FastDepends, FastStream, Docket, Litestar and dependency_injector."""
 FOREIGN_DEPENDENCIES = frozenset({"Closing", "Dependency", "DependencyKwarg", "FromComponent", "Inject"})
-"""What these libraries call one, while others may mean something else by it."""
+"""The name of one in these libraries, while others may mean something else by it."""
 FOREIGN_LIBRARIES = frozenset(
     {
         "aioinject",
@@ -58,7 +58,7 @@ def Depends(function: Callable[..., Any], scope: str = "task") -> Any:
 
 
 class Dependency:
-    """What ``Depends`` gives: a function, how long its value lives, and what it needs itself."""
+    """The value that ``Depends`` gives: a function, the scope of its value, and its own needs."""
 
     def __init__(self, function: Callable[..., Any], scope: str = "task") -> None:
         if not callable(function):
@@ -150,7 +150,7 @@ class Opening(Struct, frozen=True):
         return Dependency(self.overrides[wanted.function], wanted.scope)
 
     async def _make(self, dependency: Dependency) -> Any:
-        """What the dependency's function gives."""
+        """The value that the dependency's function gives."""
         arguments: dict[str, Any] = {need.parameter: await self.value_of(need.depends) for need in dependency.needs}
         arguments.update(dict.fromkeys(dependency.contexts, self.context))
         return dependency.function(**arguments)
@@ -241,7 +241,7 @@ def _hinted(hint: Any) -> Dependency | None:
 
 
 def _extras(hint: Any) -> tuple[Any, ...]:
-    """What stands beside the type in ``Annotated``."""
+    """The markers beside the type in ``Annotated``."""
     return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
 
 

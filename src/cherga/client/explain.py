@@ -1,4 +1,4 @@
-"""Why a job is not running: the facts, gathered from its broker, and the answer."""
+"""Explanations: the facts about a job that does not run, gathered from its broker, and the answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = 100
 
 
 class ExplainSource(Protocol):
-    """What an explanation needs of the application."""
+    """The parts of an application that an explanation needs."""
 
     @property
     def broker(self) -> FullBroker: ...
@@ -29,7 +29,7 @@ class ExplainSource(Protocol):
 
 
 class Explanation(Struct, frozen=True):
-    """Why a job is not running, as it was when it was asked. As text it is a few lines for people."""
+    """The reason why a job was not running when it was asked. As text it is a few lines for people."""
 
     job: UUID
     task: str
@@ -37,7 +37,7 @@ class Explanation(Struct, frozen=True):
     runs_when: str
     """One sentence: what it takes until it runs, or that it does, or how it ended."""
     obstacles: tuple[Obstacle, ...] = ()
-    """What stands in its way; empty when it can start as soon as a slot is free, and for one that runs or has ended."""
+    """The obstacles in its way; none when it can start as soon as a slot is free, and for one that runs or has ended."""
 
     def __str__(self) -> str:
         return "\n".join([f"{self.task} is {self.state}: {self.runs_when}", *(f"- {one}" for one in self.obstacles)])

@@ -1,4 +1,4 @@
-"""What a task uses beyond a plain function. A task that uses none of it pays for none of it."""
+"""Features of a task beyond a plain function. A task that uses none of them pays for none of them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _check_batch(features: Features) -> None:
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether the function runs on the loop."""
+    """True when the function runs on the loop."""
     code = _called(function)
     return inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code)
 
@@ -102,7 +102,7 @@ def _called(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def takes_executor(step: Any) -> bool:
-    """Whether a middleware class is made with the executor: it cannot be made without, or names it first."""
+    """True when a middleware class is made with the executor: it cannot be made without, or names it first."""
     parameters = list(inspect.signature(step).parameters.values())
     return bool(parameters) and (parameters[0].name == "executor" or not fits(step))
 

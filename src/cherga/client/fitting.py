@@ -1,4 +1,4 @@
-"""Whether a function can be called as it is going to be, by a worker that has nothing but its arguments."""
+"""The check that a function can be called as it is going to be, by a worker that has nothing but its arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cherga.words.errors import TaskError
 
 
 def fits(function: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether it can be called with so many arguments; what cannot be looked into is given the benefit of the doubt."""
+    """True when it can be called with so many arguments; what cannot be looked into is given the benefit of the doubt."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -50,7 +50,7 @@ _SAY_STATIC = (
 
 
 def _wants_an_object(function: Any) -> bool:
-    """Whether it was written in the body of a class, for its objects."""
+    """True when it was written in the body of a class, for its objects."""
     name = getattr(function, "__qualname__", "")
     owner = name.rpartition(".")[0]
 

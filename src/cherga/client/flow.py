@@ -36,7 +36,7 @@ NOTHING = b"\x80"
 
 
 class FlowSender(Protocol):
-    """What a flow needs of its application."""
+    """The parts of an application that a flow needs."""
 
     def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
     async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
@@ -48,7 +48,7 @@ class FlowSender(Protocol):
 
 
 class FlowTask(Protocol):
-    """What a step needs of its task."""
+    """The parts of a task that a step needs."""
 
     @property
     def name(self) -> str: ...
@@ -81,7 +81,7 @@ OF_THE_WHOLE = frozenset({"description"})
 
 
 class Place(Struct, frozen=True):
-    """Where a part of a flow stands: what it waits for, whose result it is fed, and of which group it is a member."""
+    """The place of a part of a flow: the job before it, the result that it is fed, and the group of which it is a member."""
 
     before: UUID | None = None
     fed: bool = False
@@ -93,9 +93,9 @@ class Place(Struct, frozen=True):
     member: int | None = None
     make_id: Callable[[], UUID] = new_id
     options: FlowOptions = {}
-    """What the flows around it say of all their jobs."""
+    """The options that the flows around it set for all their jobs."""
     description: str | None = None
-    """That of the flow which ends with this part."""
+    """The description of the flow which ends with this part."""
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -107,7 +107,7 @@ class Place(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """What a part comes to: the jobs to push, and the one that stands for the whole, which ends last and has the result."""
+    """The plan of a part: the jobs to push, and the one that stands for the whole, which ends last and has the result."""
 
     jobs: list[NewJob]
     last: NewJob

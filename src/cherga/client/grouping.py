@@ -41,7 +41,7 @@ class GroupJob(Job[list[R]], Generic[R]):
 
     @property
     def progress(self) -> Progress:
-        """How many jobs of the group have ended, with the share that is done of those that run; read live."""
+        """The number of jobs of the group that have ended, with the share that is done of those that run; read live."""
         return total_progress_of(self._source.broker, self.row) or Progress(0.0)
 
     def members(self) -> list[Job[Any]]:
@@ -90,7 +90,7 @@ class GroupJob(Job[list[R]], Generic[R]):
         return await self._source.submitter.call(lambda: self.progress)
 
     def _cancel_untold(self, message: str | None) -> tuple[bool, list[Event]]:
-        """Whether anything had not ended, and what is to be told. Where a member failed, others may run on."""
+        """True when anything had not ended, and the events to tell. Where a member failed, others may run on."""
         counts = family_of(self._source.broker, self.id).counts
         touched, events = cancel_untold(self._source, [self.id], message, family=True)
         return bool(touched) or any(count and not state.final for state, count in counts.items()), events
@@ -113,7 +113,7 @@ def as_stored(task: str, data: bytes) -> Any:
 
 
 def result_of(broker: FullBroker, row: JobRow, read: Read) -> Any:
-    """What the job hands on: its result, or those of its members, None for one that did not succeed.
+    """The value that the job hands on: its result, or those of its members, None for one that did not succeed.
 
     Raises ``ResultExpired`` when it is not kept.
     """

@@ -41,7 +41,7 @@ class Values(Protocol):
 
 
 class Source(Protocol):
-    """What a handle needs of its application."""
+    """The parts of an application that a handle needs."""
 
     @property
     def broker(self) -> FullBroker: ...
@@ -103,7 +103,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         return self.refresh().status
 
     def return_value(self) -> R_co | None:
-        """What the task returned, read live; None while there is nothing to return."""
+        """The value that the task returned, read live; None while there is none."""
         kept = self.refresh().status is JobState.SUCCEEDED and self.row.result is not None
         return self._value() if kept else None
 
@@ -143,12 +143,12 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     @property
     def family(self) -> Family:
-        """How many of its children stand where, and how many are ``done`` of the ``total``."""
+        """The number of its children in each state, and how many are ``done`` of the ``total``."""
         return family_of(self._source.broker, self.id)
 
     @property
     def total_progress(self) -> Progress | None:
-        """How far the job is together with its children: each of them counts as one, and so does the job itself.
+        """The progress of the job together with its children: each of them counts as one, and so does the job itself.
 
         That of the job alone while it has no children; of a group that of its members alone.
         """
@@ -187,7 +187,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         return self._source.stream(self.id, after)
 
     def as_dict(self) -> dict[str, Any]:
-        """What the handle shows as plain values, ready for JSON: times in ISO 8601, UTC; what JSON cannot say as its text.
+        """The handle's values as plain data, ready for JSON: times in ISO 8601, UTC; what JSON cannot say as its text.
 
         With arguments, error (without its traceback), ``meta``, ``progress`` and ``result``: decide who may see them.
         """
@@ -330,7 +330,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         return ResultTimeout(f"job {self.id} ({self.task_name}) is still {self.status} after {wait.timeout:g} seconds{why}")
 
     def _why(self) -> str:
-        """What stands in its way, as the end of a sentence; nothing where that cannot be read."""
+        """The obstacle in its way, as the end of a sentence; nothing where that cannot be read."""
         try:
             obstacles = explain(self._source, self.row, worker_of(self.row.session), None).obstacles
         except ChergaError:
@@ -370,7 +370,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
 
 class _Wait:
-    """How long a wait may still go on."""
+    """The seconds for which a wait may still go on."""
 
     def __init__(self, source: Source, timeout: Duration | None) -> None:
         self.timeout = math.inf if timeout is None else seconds(timeout, "timeout")

@@ -52,7 +52,7 @@ def check_limit_key(wish: LimitKey) -> LimitKey:
 
 
 def unique_fields(given: Any) -> dict[str, Any]:
-    """How long a unique key is held and what a conflict does, from the options. Raises ``ConfigError``."""
+    """The way a unique key is held, and the action on a conflict, from the options. Raises ``ConfigError``."""
     fields: dict[str, Any] = {}
 
     if "unique_while" in given:
@@ -178,7 +178,7 @@ def _argument_form(form: Any, kind: Kind) -> Any:
 
 
 def _is_bare(text: str, kind: Kind) -> bool:
-    """Whether a text can mean nothing else than itself."""
+    """True when a text can mean nothing else than itself."""
     if not is_of_one_type(kind):
         return not _is_json(text)
 

@@ -35,7 +35,7 @@ class Ruled(Protocol):
 
 
 class Declares(Protocol):
-    """What declares limits."""
+    """A declaration of limits."""
 
     @property
     def tasks(self) -> Mapping[str, Ruled]: ...
@@ -44,7 +44,7 @@ class Declares(Protocol):
 
 
 class LimitSource(Declares, Protocol):
-    """What limits need of their application."""
+    """The parts of an application that limits need."""
 
     @property
     def broker(self) -> FullBroker: ...
@@ -114,7 +114,7 @@ def declared_rules(source: Declares) -> dict[str, LimitRule]:
 
 
 def definition_of(name: str, rule: LimitRule | None, kind: str, version: int) -> Definition:
-    """What is stored; None takes the rule back."""
+    """The rule that is stored; None takes it back."""
     return Definition(kind, name, b"" if rule is None else _pack(rule), version)
 
 
@@ -125,13 +125,13 @@ class Limits:
         self._source = source
 
     def get(self, *, queue: str | None = None, task: str | None = None, key: Any = None) -> LimitUse:
-        """How one limit stands; its rule is empty when none is set."""
+        """The state of one limit; its rule is empty when none is set."""
         name = self.name_of(queue, task, key)
         found = self._source.broker.limits([name])
         return found[0] if found else LimitUse(name, NO_RULE)
 
     def all(self) -> list[LimitUse]:
-        """How every limit stands that has a rule; one declared for all values of a key shows no running jobs."""
+        """The state of every limit that has a rule; one declared for all values of a key shows no running jobs."""
         names = sorted(effective_rules(self._stored()))
         return self._source.broker.limits(names)
 

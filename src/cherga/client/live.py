@@ -31,12 +31,12 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
     state: JobState
     final: bool
     unserved: str = ""
-    """Why no worker that is alive would run it, and what helps; told once the wait has lasted two seconds."""
+    """The reason why no worker that is alive would run it, and what helps; told once the wait has lasted two seconds."""
     stopping: bool = False
     """It runs, and somebody asked that it stops."""
     reason: Reason | None = None
     progress: Progress | None = None
-    """How far the job itself is; of a group, how far its members are together."""
+    """The progress of the job itself; of a group, that of its members together."""
     of_group: bool = False
     description: str | None = None
     message: str | None = None
@@ -53,11 +53,11 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
 
     @property
     def full(self) -> bool:
-        """Whether this is a full page of events, with more of them perhaps waiting."""
+        """True when this is a full page of events, with more of them perhaps waiting."""
         return len(self.logs) + len(self.values) >= EVENTS
 
     def differs(self, seen: LiveUpdate | None) -> bool:
-        """Whether the job has moved since the update seen before."""
+        """True when the job has moved since the update seen before."""
         return seen is None or (self.mark, self.unserved) != (seen.mark, seen.unserved)
 
     @property
@@ -67,7 +67,7 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
         return f"{moved}-{self.progress.done:g}-{self.progress.total:g}" if self.of_group and self.progress else moved
 
     def public(self) -> dict[str, Any]:
-        """What a browser gets, as plain JSON values. Tracebacks and arguments stay at home."""
+        """The update that a browser gets, as plain JSON values. Tracebacks and arguments stay at home."""
         progress = self.progress
 
         return {
@@ -144,7 +144,7 @@ class Watch:
         return math.inf if self._pulse is None else min(self._pulse, LONGEST_LOOK)
 
     def _next(self, waiter: Waiter) -> LiveUpdate | None:
-        """What was seen since this was asked before, None when nothing was."""
+        """The update since this was asked before, None when there was none."""
         sight = waiter.take()
 
         if sight is None:

@@ -89,10 +89,10 @@ class Looking(ABC):
         return GroupJob(row, self, existing=existing) if row.task == GROUP_TASK else Job(row, self, existing)
 
     def results_of(self, task: str) -> Results:
-        """What a task returns, as far as this process knows."""
+        """The results of a task, as far as this process knows."""
         known = self.tasks.get(self.aliases.get(task, task))
         return known.results if known else UNKNOWN
 
     def read_result(self, task: str, data: bytes) -> Any:
-        """What a task has returned, of what is stored."""
+        """The value that a task has returned, from its stored form."""
         return self.results_of(task).unpack(data)

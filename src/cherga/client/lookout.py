@@ -165,18 +165,18 @@ class _Watch:
         self._due: OrderedDict[UUID, None] = OrderedDict()
         """To be looked at now, the most urgent first."""
         self._looked: OrderedDict[UUID, float] = OrderedDict()
-        """When each was looked at, the longest ago first."""
+        """The times when each was looked at, the longest ago first."""
         self._groups: dict[UUID, None] = {}
         """Unfinished groups that are followed."""
         self._groups_at = 0.0
         self._any_changed = False
         self._all_at = 0.0
-        """When all may be looked at again, where nobody knows which have changed."""
+        """The time when all may be looked at again, where nobody knows which have changed."""
         self._idle_since = clock.monotonic()
         self._parting = False
         """Somebody was shown an end."""
         self._unserved_at: float | None = None
-        """When to ask for workers; None while nobody waits."""
+        """The time to ask for workers; None while nobody waits."""
         self._told: set[str] = set()
 
     def wake(self) -> None:

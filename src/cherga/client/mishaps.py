@@ -1,4 +1,4 @@
-"""What goes wrong, told in the log: an error that user code raised never keeps its own line from being written."""
+"""Mishaps, told in the log: an error that user code raised never keeps its own line from being written."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _can_be_shown(error: BaseException) -> bool:
-    """Whether the formatters of the application will manage."""
+    """True when the formatters of the application will manage."""
     try:
         traceback.TracebackException(type(error), error, None)
     except BaseException:

@@ -74,7 +74,7 @@ class FlowOptions(TypedDict, total=False):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """How the jobs of one enqueue are to be stored: a task's own options, or those with what ``using`` set."""
+    """The way the jobs of one enqueue are to be stored: a task's own options, or those with what ``using`` set."""
 
     queue: str = "default"
     priority: int = 0
@@ -191,7 +191,7 @@ def pack_head(head: JobHead) -> bytes | None:
 
 
 def _check_whole(order: Order, task: str) -> None:
-    """What only the options together can tell."""
+    """Checks that need all the options together."""
     _check_times(order, task)
 
     if order.unique is not False or (order.hold, order.period, order.conflict) == (
@@ -275,7 +275,7 @@ def _text_or_none(value: str | None, what: str) -> str | None:
 
 
 def _start_fields(given: UsingOptions) -> dict[str, float | None]:
-    """When to run; the later of two wishes replaces the earlier one."""
+    """The time to run; the later of two wishes replaces the earlier one."""
     if "run_in" in given and "run_at" in given:
         raise ConfigError("expected run_in or run_at, got both")
 

@@ -1,4 +1,4 @@
-"""Where a task's function comes from, and whether two declarations under one name are of one function.
+"""The origin of a task's function, and the comparison of two declarations under one name.
 
 The line in a file does not tell: what a decorator or a factory returns stands at the same line each time. What it was made with
 tells: its closure and its defaults. A module or a notebook's cell that is executed again makes the same functions anew.
@@ -31,7 +31,7 @@ NAMELESS = "<string>"
 
 
 class Likeness(IntEnum):
-    """What two functions are to each other. Of all that they were made with, the highest counts."""
+    """The likeness of two functions. Of all that they were made with, the highest counts."""
 
     SAME = 0
     UNSURE = 1
@@ -57,7 +57,7 @@ class Origin(Struct, frozen=True):
 
     @property
     def file(self) -> str:
-        """Where its code stands; nothing where it has none of its own."""
+        """The place where its code stands; nothing where it has none of its own."""
         return self.code.co_filename if self.code else ""
 
     @property
@@ -93,7 +93,7 @@ def origin_of(function: Callable[..., Any], inside: tuple[Any, ...] = ()) -> Ori
 
 
 def likeness(one: Origin, other: Origin) -> Likeness:
-    """What two functions are to each other."""
+    """The likeness of two functions."""
     if one.name != other.name:
         return Likeness.OTHER
 
@@ -107,7 +107,7 @@ def likeness(one: Origin, other: Origin) -> Likeness:
 
 
 def values_likeness(some: Mapping[str, Any], others: Mapping[str, Any]) -> Likeness:
-    """What the values of one mapping are to those of another."""
+    """The likeness of the values of one mapping to those of another."""
     if some.keys() != others.keys():
         return Likeness.MADE_OTHERWISE
 
@@ -115,7 +115,7 @@ def values_likeness(some: Mapping[str, Any], others: Mapping[str, Any]) -> Liken
 
 
 def differences(one: Origin, other: Origin) -> tuple[str, str]:
-    """What two functions that stand at one place were made with, in words, as far as it differs."""
+    """The differences between the values that two functions of one place were made with, in words."""
     names = [name for name in one.made_with if name in other.made_with] if one.place == other.place else []
     unlike = next((n for n in names if _like(one.made_with[n], other.made_with[n]) is not Likeness.SAME), None)
     return ("", "") if unlike is None else (_shown(unlike, one.made_with[unlike]), _shown(unlike, other.made_with[unlike]))
@@ -190,7 +190,7 @@ def _numbered(values: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def _executed_again(one: Origin, other: Origin) -> bool:
-    """Whether the code that made the one has been executed again, and made the other."""
+    """True when the code that made the one has been executed again, and made the other."""
     if one.code is None or other.code is None or one.code is other.code:
         return False
 
@@ -206,7 +206,7 @@ def _is_in_a_file(origin: Origin) -> bool:
 
 
 def _is_typed_in(origin: Origin) -> bool:
-    """Whether it stands in a cell of a notebook, or at a prompt; what a program executes has no name of its own."""
+    """True when it stands in a cell of a notebook, or at a prompt; what a program executes has no name of its own."""
     return origin.file not in ("", NAMELESS) and not _is_in_a_file(origin)
 
 

@@ -1,4 +1,4 @@
-"""How one attempt of a task runs when there is more to it than calling a function.
+"""Pipelines: how one attempt of a task runs when there is more to it than calling a function.
 
 Written once: every step is a coroutine, and ``settle`` decides how something awaitable is awaited. In an ``async def`` task it
 is awaited on the loop; in a ``def`` task the steps are driven on the task's own thread, and awaitables run on the worker's
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Surroundings(Protocol):
-    """What a worker offers to the pipelines of its jobs."""
+    """The services that a worker offers to the pipelines of its jobs."""
 
     worker: SharedScope
     process: SharedScope
@@ -45,7 +45,7 @@ class Surroundings(Protocol):
 
 
 async def step(made: Any) -> Any:
-    """What a step gives, be it ``def`` or ``async def``. Steps are driven on the task's own thread or loop."""
+    """The value that a step gives, be it ``def`` or ``async def``. Steps are driven on the task's own thread or loop."""
     return await made if inspect.isawaitable(made) else made
 
 
@@ -106,7 +106,7 @@ class TaskExecutor:
             call.result = await self.settle(self.features.decode(call.result))
 
     def should_retry(self, error: BaseException) -> Any:
-        """Whether another attempt, if one is left, may help after this error."""
+        """True when another attempt, if one is left, may help after this error."""
         return self.task.policy.retry.worth(error)
 
     async def on_error(self, call: Call, error: Exception) -> Any:
@@ -150,7 +150,7 @@ class TaskExecutor:
         return AsyncTask(self.task, self.ctx) if self.features.is_async else SyncTask(self.task, self.ctx)
 
     def worth(self, error: BaseException) -> bool:
-        """What ``should_retry`` said about this error; the task's policy where it was not asked."""
+        """The answer of ``should_retry`` about this error; the task's policy where it was not asked."""
         judged, verdict = self._judged
         return verdict if judged is error else self.task.policy.retry.worth(error)
 
@@ -172,7 +172,7 @@ class TaskExecutor:
         return call.result
 
     async def _settle_to_the_end(self, value: Any) -> Any:
-        """What closes is not broken off when a job on a thread is asked to stop."""
+        """Closing is not broken off when a job on a thread is asked to stop."""
         if self.features.is_async or not inspect.isawaitable(value):
             return await self.settle(value)
 
@@ -215,7 +215,7 @@ class TaskExecutor:
             await self._close_generator(generator)
 
     async def _next(self, generator: Any, answer: Any) -> tuple[bool, Any]:
-        """Whether the generator is over, and what it gave last."""
+        """True when the generator is over, and the value that it gave last."""
         try:
             if inspect.isasyncgen(generator):
                 return False, await generator.asend(answer)
@@ -225,7 +225,7 @@ class TaskExecutor:
             return True, getattr(stop, "value", None)
 
     async def _handled(self, value: Any) -> Any:
-        """What the handler makes of a value, put into the stream."""
+        """The value that the handler makes of another, put into the stream."""
         handler = self.features.generate_handler
         handled = value if handler is None else await self.settle(handler(value))
         self.ctx.emit(handled)

@@ -1,4 +1,4 @@
-"""What workers store about an application's code: its tasks for senders by name, its limits and its schedules."""
+"""Publishing: an application's tasks for senders by name, its limits and its schedules, stored by workers."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ OLDER_CODE = (
 TASK, ALIAS = "task", "alias"
 """Kinds of definitions. An alias is one more name of a task, or the dotted name of where it stands."""
 PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
-"""What senders by name are told of a task."""
+"""The options that senders by name are told of a task."""
 
 
 class Publisher(Protocol):
-    """What publishing needs of an application."""
+    """The parts of an application that publishing needs."""
 
     @property
     def broker(self) -> FullBroker: ...
@@ -78,7 +78,7 @@ def _aliases(app: Publisher, version: int) -> list[Definition]:
 
 
 def find_published(broker: FullBroker, name: str) -> Definition | None:
-    """What workers have told of the task of this name or alias; None for nothing."""
+    """The facts that workers have told of the task of this name or alias; None for nothing."""
     found = broker.definitions(TASK, [name])
 
     if not found and (alias := broker.definitions(ALIAS, [name])):
@@ -88,7 +88,7 @@ def find_published(broker: FullBroker, name: str) -> Definition | None:
 
 
 def _keeping(app: Publisher, version: int) -> list[Definition]:
-    """How long jobs are kept: for whoever ends one, and does not know its task or this application's settings."""
+    """The times for which jobs are kept: for whoever ends one, and does not know its task or this application's settings."""
     stored = {one.name for one in app.broker.definitions(KEEPING)}
     own = {name: task.order.head.keeping for name, task in app.tasks.items()}
     said = {name: each for name, each in own.items() if each is not None}

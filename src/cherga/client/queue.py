@@ -31,7 +31,7 @@ MOST_JOBS = 1000
 
 
 class Application(Source, Protocol):
-    """What a queue needs of its application."""
+    """The parts of an application that a queue needs."""
 
     tasks: dict[str, Task[Any, Any]]
     dotted: DottedTasks
@@ -92,7 +92,7 @@ class Queue:
 
     @property
     def count(self) -> int:
-        """How many jobs of this queue are ready to run."""
+        """The number of jobs of this queue that are ready to run."""
         rows = self.connection.broker.counts()
         return sum(row.count for row in rows if row.queue == self.name and row.state is JobState.READY)
 

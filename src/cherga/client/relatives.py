@@ -15,7 +15,7 @@ PAGE = 10_000
 
 
 def family_of(broker: FullBroker, id: UUID) -> Family:
-    """How the children of this job stand."""
+    """The states of this job's children."""
     return broker.families([id])[0]
 
 
@@ -39,7 +39,7 @@ def children_of(broker: FullBroker, id: UUID) -> list[JobRow]:
 
 
 def total_progress_of(broker: FullBroker, row: JobRow) -> Progress | None:
-    """How far the job and its children are, each counting as one; that of the job alone where it has no children.
+    """The progress of the job and its children, each counting as one; that of the job alone where it has no children.
 
     A group counts by its members alone, and so it does among the children of another job.
     """
@@ -58,7 +58,7 @@ def total_progress_of(broker: FullBroker, row: JobRow) -> Progress | None:
 
 
 def _done_in_groups(broker: FullBroker, id: UUID, family: Family) -> float:
-    """What the groups among the children add, which do not run themselves: the share of their members that is done."""
+    """The share of done members that the groups among the children add, which do not run themselves."""
     if not family.counts.get(JobState.BLOCKED):
         return 0.0
 

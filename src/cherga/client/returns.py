@@ -1,4 +1,4 @@
-"""What the jobs of a task give, as far as annotations tell."""
+"""Return annotations: the results of a task's jobs, as far as these tell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cherga.words.errors import ConfigError
 
 
 def results_of(features: Features, function: Callable[..., Any]) -> Results:
-    """What is stored, as far as annotations tell. Raises ``ConfigError`` for one that cannot be honoured."""
+    """The type that is stored, as far as annotations tell. Raises ``ConfigError`` for one that cannot be honoured."""
     kind = _result_type(features, function)
 
     try:
@@ -47,7 +47,7 @@ def _result_type(features: Features, function: Callable[..., Any]) -> Any:
 
 
 def _return_hint(function: Callable[..., Any]) -> Any:
-    """What a function says that it returns. Raises ``ConfigError`` when that cannot be looked up."""
+    """The return annotation of a function. Raises ``ConfigError`` when it cannot be looked up."""
     hints = hints_of(function)
 
     if "return" not in hints and (said := annotations_of(function).get("return")) is not None:

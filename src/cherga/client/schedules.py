@@ -37,7 +37,7 @@ _read_head = msgspec.msgpack.Decoder(JobHead).decode
 
 
 class Timing(TypedDict, total=False):
-    """When a schedule fires: ``cron`` (five fields, or six with seconds first) or ``every``, and how it catches up."""
+    """The timing of a schedule: ``cron`` (five fields, or six with seconds first) or ``every``, and how it catches up."""
 
     cron: str
     every: Duration
@@ -50,7 +50,7 @@ TIMING = frozenset(Timing.__annotations__)
 
 
 class ScheduleSource(Protocol):
-    """What schedules need of their application."""
+    """The parts of an application that schedules need."""
 
     @property
     def broker(self) -> FullBroker: ...
@@ -70,12 +70,12 @@ def make_schedule(job: NewJob, timing: Mapping[str, Any], from_code: bool = Fals
 
 
 def definition_of(name: str, schedule: Schedule, version: int) -> Definition:
-    """What is stored."""
+    """The schedule that is stored."""
     return Definition(SCHEDULE, name, _pack(schedule), version, stamp_of(schedule))
 
 
 def removal_of(name: str, version: int) -> Definition:
-    """What takes a stored schedule back."""
+    """The definition that takes a stored schedule back."""
     return Definition(SCHEDULE, name, b"", version)
 
 
@@ -131,7 +131,7 @@ class Scheduled:
 
     @property
     def next_at(self) -> datetime | None:
-        """When it fires next, in its own time zone; None while it is paused, or when it never fires again."""
+        """The time when it fires next, in its own time zone; None while it is paused, or when it never fires again."""
         due = self._due
 
         if self.paused:
@@ -291,7 +291,7 @@ def _timed(schedule: Schedule, timing: Mapping[str, Any]) -> Schedule:
 
 
 def _check_job(job: NewJob) -> None:
-    """What names one moment or one job cannot hold for every tick."""
+    """Options that name one moment or one job cannot hold for every tick."""
     if job.run_at is not None or job.expires_at is not None:
         raise ConfigError("expected run_in and expires of a schedule in seconds, counted from each tick, got a moment")
 

@@ -39,7 +39,7 @@ class Scope:
         self._exits: list[Callable[..., Any]] = []
 
     def get(self, function: Function) -> tuple[bool, Any]:
-        """Whether it is open, and its value."""
+        """True when it is open, and its value."""
         return function in self._values, self._values.get(function)
 
     async def enter(self, function: Function, made: Any, settle: Settle, is_async: bool) -> Any:
@@ -109,7 +109,7 @@ class SharedScope:
         return bool(self._opened)
 
     def get(self, function: Function) -> tuple[bool, Any]:
-        """Whether it is open, and its value."""
+        """True when it is open, and its value."""
         future = self._opened.get(function)
         is_open = future is not None and future.done() and not future.exception()
         return is_open, future.result().value if future is not None and is_open else None
@@ -149,7 +149,7 @@ class SharedScope:
         return self._kept(Keeping(Surrounded(manager, inside), self._fresh()))
 
     def leaving(self, leave: Callable[..., Any], inside: Inside) -> Callable[..., Any]:
-        """What closes a dependency as it was opened: with variables that are no job's, inside the application's context."""
+        """The closer of a dependency: as it was opened, with variables that are no job's, in the application's context."""
 
         def leave_inside(*told: Any) -> Any:
             with inside():
@@ -161,7 +161,7 @@ class SharedScope:
         return Opened(await keeping.__aenter__(), keeping.__aexit__, True)
 
     def forget(self) -> None:
-        """What is open belongs to another process: after a fork."""
+        """Open dependencies belong to another process: after a fork."""
         self._lock = threading.Lock()
         self._opened = {}
 

@@ -25,7 +25,7 @@ logger = logging.getLogger("cherga.signals")
 
 
 class Event(Struct, frozen=True):
-    """What happened; fields that do not belong to the event are None."""
+    """An event; fields that do not belong to it are None."""
 
     name: str
     job_id: UUID | None = None
@@ -132,7 +132,7 @@ class Signals:
 
 
 def harmless() -> tuple[type[BaseException], ...]:
-    """What a handler may raise and harm nothing."""
+    """The errors that a handler may raise and harm nothing."""
     return Exception, SystemExit, asyncio.CancelledError
 
 

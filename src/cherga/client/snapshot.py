@@ -1,4 +1,4 @@
-"""What a handle shows: a stored job as it stood when it was last read."""
+"""Snapshots: a stored job as it stood when it was last read."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Snapshot:
 
     @property
     def reason(self) -> Reason | None:
-        """Why the job stands where it stands, where the state alone does not say."""
+        """The reason why the job is in its state, where the state alone does not say."""
         return self.row.reason
 
     @property
@@ -141,32 +141,32 @@ class Snapshot:
 
     @property
     def enqueued_at(self) -> datetime | None:
-        """When it was enqueued."""
+        """The time of the enqueue."""
         return moment(self.row.enqueued_at)
 
     @property
     def run_at(self) -> datetime | None:
-        """When it may run, for one that is scheduled."""
+        """The time when it may run, for one that is scheduled."""
         return moment(self.row.run_at)
 
     @property
     def started_at(self) -> datetime | None:
-        """When the last attempt started."""
+        """The time when the last attempt started."""
         return moment(self.row.started_at)
 
     @property
     def finished_at(self) -> datetime | None:
-        """When it became final."""
+        """The time when it became final."""
         return moment(self.row.finished_at)
 
     @property
     def expires_at(self) -> datetime | None:
-        """When it ends as cancelled if it has not begun."""
+        """The time when it ends as cancelled if it has not begun."""
         return moment(self.row.expires_at)
 
     @property
     def head(self) -> JobHead:
-        """What was set at enqueue and no query needs."""
+        """The values that were set at enqueue and that no query needs."""
         if self._head is None:
             self._head = _read(_decode_head, self.row.head, JobHead())
 
@@ -174,12 +174,12 @@ class Snapshot:
 
     @property
     def progress(self) -> Progress | None:
-        """How far the job is; None before it says so."""
+        """The progress that the job told last; None before it told any."""
         return read_progress(self.row.progress)
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What the job told about itself with ``ctx.meta``, else what was given with it at enqueue."""
+        """The values that the job told about itself with ``ctx.meta``, else those given with it at enqueue."""
         if self._meta is None:
             meta: Any = _read(decode, self.row.meta or self.head.meta, None)
             self._meta = meta if isinstance(meta, dict) else {}

@@ -1,4 +1,4 @@
-"""What stands under a task's name, and what becomes of it when something else is declared under that name."""
+"""The standing of a task's name: the task under it, and the change when another is declared under that name."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Standing(Struct):
     declaration: Declaration
     task: Task[Any, Any]
     refusal: str = ""
-    """Why it is enqueued no more: what has replaced it may mean something else."""
+    """The reason why it is enqueued no more: what has replaced it may mean something else."""
     renewed: bool = False
     """The application was set up anew since: the same code may well be made with other values."""
 
     def admits(self, name: str, newer: Declaration) -> bool:
-        """Whether what is declared next under this name means the same. Raises ``DuplicateTask`` for a second task."""
+        """True when the next declaration under this name means the same. Raises ``DuplicateTask`` for a second task."""
         former = self.declaration
         like = Likeness.SAME if newer.function is former.function else likeness(former.origin, newer.origin)
         is_forgiven = self.renewed and like < Likeness.OTHER
@@ -37,7 +37,7 @@ class Standing(Struct):
         return like is Likeness.SAME and _like_options(former, newer) is Likeness.SAME
 
     def replaced_by(self, declaration: Declaration, task: Task[Any, Any]) -> Standing:
-        """What stands there from now on. Raises ``DuplicateTask``."""
+        """The standing from now on. Raises ``DuplicateTask``."""
         is_same = self.admits(declaration.name, declaration)
         self.task.find_home = self.home
 

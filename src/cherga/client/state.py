@@ -34,7 +34,7 @@ LONGEST_PAUSE = 0.05
 SHORTEST_PAUSE = 0.0005
 
 MISFIT = (msgspec.DecodeError, TypeError, ValueError)
-"""What decoding raises for bytes that do not fit a class."""
+"""The errors that decoding raises for bytes that do not fit a class."""
 
 
 class State(Struct):
@@ -53,7 +53,7 @@ Change = Callable[[S], S | None]
 
 
 class StateSource(Protocol):
-    """What a handle needs of its application."""
+    """The parts of an application that a handle needs."""
 
     max_payload: int
 
@@ -199,7 +199,7 @@ class StateHandle(Generic[S]):
 
 
 class _Patience:
-    """How long to wait before the next try, and when to give up."""
+    """The pause before the next try, and the time to give up."""
 
     def __init__(self, clock: Clock, timeout: Duration, name: str) -> None:
         self._clock = clock
@@ -236,7 +236,7 @@ def name_of(kind: type[State]) -> str:
 
 @cache
 def kind_of_state(kind: type[State]) -> Kind:
-    """How values of this class are kept. Raises ``ConfigError`` for a class whose values cannot be shared."""
+    """The form in which values of this class are kept. Raises ``ConfigError`` for a class whose values cannot be shared."""
     name_of(kind)
     remember_place(kind)
     what = f"state {kind.__qualname__}"

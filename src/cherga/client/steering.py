@@ -125,7 +125,7 @@ class Steering(ABC):
         return scope
 
     def pause_scope(self, queue: str | None, task: str | None, arguments: Mapping[str, Any] | None) -> PauseScope:
-        """What to pause, with each argument as a job of the task would get it. Raises ``ConfigError``."""
+        """The scope to pause, with each argument as a job of the task would get it. Raises ``ConfigError``."""
         if arguments is not None and task is None:
             raise ConfigError("expected a task together with arguments: they are looked for in its jobs alone")
 
@@ -150,7 +150,7 @@ class Steering(ABC):
         return {name: declared.signature.as_arrived(name, value) for name, value in arguments.items()}
 
     def paused(self) -> list[PauseScope]:
-        """What is paused now."""
+        """The pauses that hold now."""
         return self.broker.paused()
 
     async def apause(self, **what: Any) -> PauseScope:

@@ -1,4 +1,4 @@
-"""How async callers reach a synchronous broker: one thread that coalesces what arrives, and a few for short calls."""
+"""The way of async callers to a synchronous broker: one thread that coalesces what arrives, and a few for short calls."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Push = Callable[[Sequence[Sequence[NewJob]]], list[PushAnswer]]
 Outcome = PushAnswer | Exception
-"""What came of a push; an error as a value, so that nobody has to fetch it when its caller has gone away meanwhile."""
+"""The answer to a push; an error as a value, so that nobody has to fetch it when its caller has gone away meanwhile."""
 
 MOST_GROUPS = 250
 """Groups that a loop hands over in one piece. Pieces that wait are pushed together, but fewer than twice as many groups."""
 
 
 class Asked:
-    """What one coroutine pushes, and the future of its loop in which it waits for what comes of it."""
+    """The jobs that one coroutine pushes, and the future of its loop in which it waits for the answer."""
 
     __slots__ = ("future", "group", "loop", "withdrawn")
 
@@ -34,11 +34,11 @@ class Asked:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Outcome] = self.loop.create_future()
         self.withdrawn = False
-        """Whether its caller has gone away."""
+        """True when its caller has gone away."""
 
     @property
     def open(self) -> bool:
-        """Whether anybody still waits for it."""
+        """True when anybody still waits for it."""
         return not (self.withdrawn or self.future.done())
 
     def answer(self, outcome: Outcome) -> None:
@@ -47,7 +47,7 @@ class Asked:
             self.future.set_result(outcome)
 
     async def wait(self, timeout: float) -> Outcome:
-        """What came of it; ``TimeoutError`` as a value when nothing has within ``timeout`` seconds."""
+        """The answer; ``TimeoutError`` as a value when there is none within ``timeout`` seconds."""
         timer = self.loop.call_later(timeout, self.answer, TimeoutError())
 
         try:

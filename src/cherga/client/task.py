@@ -41,7 +41,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Sender(Protocol):
-    """What a task needs of its application: to store jobs."""
+    """The parts of an application that a task needs, to store jobs."""
 
     max_payload: int
 
@@ -144,7 +144,7 @@ class Task(Enqueuing[P, R]):
         self.rule: tuple[str, LimitRule] | None = None
         """The limit that its options declare, with its name."""
         self.schedule: Schedule | None = None
-        """When it is enqueued again and again."""
+        """The schedule on which it is enqueued again and again."""
         self.find_home: Callable[[], Task[Any, Any]] | None = None
         self._full = _without_self(function, features)
         self._fills_by_name = not any(_stands_in_the_way(p) for p in _behind_the_first(self._full, self._filled_in()))

@@ -31,7 +31,7 @@ class Sight(Struct, frozen=True):
     events: Sequence[LiveEvent] = ()
     """The first of its stream after that position, for those who follow it."""
     of_group: Progress | None = None
-    """How far the members of a group are together, for those who follow it."""
+    """The progress of the members of a group together, for those who follow it."""
 
     @property
     def full(self) -> bool:
@@ -57,14 +57,14 @@ class Waiter(ABC):
         self.left = False
         """It does not wait any more."""
         self.unserved = ""
-        """Why no worker would run its job, where that has waited for some time."""
+        """The reason why no worker would run its job, where that has waited for some time."""
         self._seen: Sight | None = None
         self._taken: Sight | None = None
         self._mark: object = None
         self._error: Exception | None = None
 
     def offer(self, sight: Sight) -> None:
-        """What the lookout has seen."""
+        """The updates that the lookout has seen."""
         first, self._seen = self._seen is None, sight
 
         if first or (self.follows and (sight.mark != self._mark or sight.events)) or sight.job.state.final:
@@ -78,7 +78,7 @@ class Waiter(ABC):
         return row if row and row.state in WAITING_STATES else None
 
     def warn(self, unserved: str) -> None:
-        """Whether any worker would run its job, and if not, why."""
+        """True when any worker would run its job, and if not, the reason."""
         if unserved != self.unserved:
             self.unserved = unserved
 
@@ -91,7 +91,7 @@ class Waiter(ABC):
         self.wake()
 
     def take(self) -> Sight | None:
-        """What was seen since this was asked before, if anything. Raises ``JobNotFound`` or a ``BrokerError``."""
+        """The update since this was asked before, if any. Raises ``JobNotFound`` or a ``BrokerError``."""
         if self._error is not None:
             raise self._error
 

@@ -33,7 +33,7 @@ class Waits(Protocol):
     """The worker, as a job that waits sees it."""
 
     def on_loop(self) -> bool:
-        """Whether the caller runs on the loop of all async jobs, and so holds them up."""
+        """True when the caller runs on the loop of all async jobs, and so holds them up."""
         ...
 
     def begin(self, job: Any) -> AbstractContextManager[Wait]:
@@ -67,7 +67,7 @@ def waiting_for(job: Any) -> AbstractContextManager[Wait]:
 
 
 def on_loop() -> bool:
-    """Whether this runs in an ``async def`` task, on the loop of its worker.
+    """True when this runs in an ``async def`` task, on the loop of its worker.
 
     A loop by itself says nothing: a function may see one in a notebook or inside ``sync_playwright``, and wait all the same.
     """

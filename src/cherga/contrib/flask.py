@@ -102,7 +102,7 @@ class Cherga(QueueTasks):
 
 
 def _secrets(app: Flask, live: LiveSettings) -> Sequence[str | bytes]:
-    """What signs tokens, the newest last; older secrets are still accepted, as Flask does for its sessions."""
+    """The secrets that sign tokens, the newest last; older ones are still accepted, as Flask does for its sessions."""
     if live.secret:
         return [live.secret]
 

@@ -42,7 +42,7 @@ def group(ctx: click.Context, info: ScriptInfo) -> None:
 
 
 def find_target(info: ScriptInfo) -> str:
-    """What another process has to be told to load the same application. Raises ``LoadError`` where nothing can be told."""
+    """The address by which another process loads the same application. Raises ``LoadError`` where there is none."""
     if info.create_app is None:
         return f"flask:{info.app_import_path or ''}"
 

@@ -31,7 +31,7 @@ _TYPES = {
 
 
 class FlaskConfig(Struct, frozen=True, kw_only=True):
-    """What an application is to be configured with."""
+    """The configuration of an application."""
 
     name: str
     broker_url: str
@@ -133,7 +133,7 @@ def _fit(value: Any, kind: Any, name: str) -> Any:
 
 
 def _choose_url(app: Flask, url: Any, name: str) -> str:
-    """What the configuration says, else the environment, else a file in the instance folder.
+    """The URL from the configuration, else from the environment, else of a file in the instance folder.
 
     A relative path in the configuration starts at the instance folder, as Flask-SQLAlchemy's do; one in the environment
     starts at the working directory, as for every other program of Cherga that reads the same variable.

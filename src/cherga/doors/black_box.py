@@ -28,7 +28,7 @@ def places_in(memory: Memory) -> memoryview[int]:
 
 
 def read_box(memory: Memory | bytes) -> Begun | None:
-    """What stands in a black box; None for one that nobody has begun to use."""
+    """The notes in a black box; None for one that nobody has begun to use."""
     once, *tokens = memoryview(memory).cast("B").cast("q") if memory else (0,)
 
     if not once:

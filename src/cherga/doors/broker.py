@@ -1,4 +1,4 @@
-"""What a broker promises: ``Broker`` for clients and workers, ``Inspector`` for those who look.
+"""The promises of a broker: ``Broker`` for clients and workers, ``Inspector`` for those who look.
 
 Every method is a batch, is safe to call from any thread, says what is true afterwards, and is atomic as a whole unless it
 says otherwise. Time is the broker's own; ``time_offset`` moves it, for tests alone. A broker is finished when
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Topic:
-    """What a listener can wait for."""
+    """The topics that a listener can wait for."""
 
     READY = "ready"
     """A job became ready, or something that was closed was opened."""
@@ -92,7 +92,7 @@ class Broker(Protocol):
 
     @property
     def url(self) -> str:
-        """Where the jobs are, without a password."""
+        """The place where the jobs are, without a password."""
         ...
 
     def open(self) -> None:
@@ -186,7 +186,7 @@ class Broker(Protocol):
         ...
 
     def notices(self, session: str, tasks: Collection[str], limit: int = 100) -> list[Notice]:
-        """What the broker did with jobs of these tasks by itself and nobody has told yet, oldest first.
+        """The notices of what the broker did with jobs of these tasks by itself and nobody has told yet, oldest first.
 
         Jobs that it ended without a worker (expired, given up with others, dropped, unreadable, lost with their process for the
         last time), and those that a death took and that are to run again; not those that a caller of ``move`` had in hand, nor
@@ -255,14 +255,14 @@ class Broker(Protocol):
 
 
 class Inspector(Protocol):
-    """What a dashboard or a command line may ask and order."""
+    """The questions and orders of a dashboard or a command line."""
 
     def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
         """One page of jobs, newest first, with ``sequence`` below ``before``."""
         ...
 
     def counts(self) -> list[TaskCount]:
-        """How many jobs stand where; rows with a count of 0 are left out."""
+        """The number of jobs in each state; rows with a count of 0 are left out."""
         ...
 
     def workers(self) -> list[WorkerInfo]:
@@ -274,11 +274,11 @@ class Inspector(Protocol):
         ...
 
     def paused(self) -> list[PauseScope]:
-        """What is paused now."""
+        """The pauses that hold now."""
         ...
 
     def limits(self, names: Sequence[str]) -> list[LimitUse]:
-        """How the limits of these names stand, in the order asked for; those without a rule are left out."""
+        """The state of the limits of these names, in the order asked for; those without a rule are left out."""
         ...
 
     def families(self, ids: Sequence[UUID]) -> list[Family]:
@@ -292,7 +292,7 @@ class FullBroker(Broker, Inspector, Protocol):
 
 @runtime_checkable
 class Copied(Protocol):
-    """What a broker has beside the promises of all when it keeps its jobs in one file."""
+    """The methods that a broker has beside the promises of all when it keeps its jobs in one file."""
 
     def back_up(self, to: Path, replace: bool = False) -> int:
         """Copy the jobs as they stand at one moment to a private file, while others go on; return how many there are.

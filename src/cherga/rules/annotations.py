@@ -193,7 +193,7 @@ def _mapping(kind: Any, inside: tuple[Any, ...]) -> Kind:
 
 
 def is_of_one_type(kind: Kind) -> bool:
-    """Whether all its values, beside None, are of one simple type: their texts then mean the same thing each."""
+    """True when all its values, beside None, are of one simple type: their texts then mean the same thing each."""
     if not kind.exact:
         return False
 
@@ -202,7 +202,7 @@ def is_of_one_type(kind: Kind) -> bool:
 
 
 def holds_null(kind: Kind) -> bool:
-    """Whether None is one of its values."""
+    """True when None is one of its values."""
     return get_origin(unwrapped(kind.annotation)) in (Union, UnionType)
 
 
@@ -242,7 +242,7 @@ def extra_kind(annotation: Any) -> Kind:
 
 
 def _is_known(kind: Any) -> bool:
-    """Whether the decoder can be made for it."""
+    """True when the decoder can be made for it."""
     try:
         decoder(kind)
     except Exception:  # it evaluates annotations, which may raise anything

@@ -1,4 +1,4 @@
-"""What an attempt costs its job, and how it is remembered. Pure."""
+"""The cost of an attempt for its job, and the memory of it. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _read_history = msgspec.msgpack.Decoder(list[Attempt]).decode
 
 
 class Counters(Struct, frozen=True):
-    """What a job has been through. Its claim has counted the attempt already."""
+    """The attempts that a job has been through. Its claim has counted this one already."""
 
     attempt: int
     crashes: int
@@ -40,7 +40,7 @@ def _next(number: int) -> int:
 
 
 def losses_in(history: bytes | None) -> int:
-    """How many of the attempts that are remembered ended because a whole worker vanished."""
+    """The number of remembered attempts that ended because a whole worker vanished."""
     if history is None:
         return 0
 

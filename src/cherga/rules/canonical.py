@@ -158,7 +158,7 @@ def _key(value: Any) -> Any:
 
 
 def fits(form: Any, stored: Any) -> bool:
-    """Whether a stored value has this form; it is what the store gives, text where the annotation says a date."""
+    """True when a stored value has this form; it is what the store gives, text where the annotation says a date."""
     if isinstance(form, dict):
         ((word, content),) = form.items()
         return word in _FITS and _FITS[word](content, stored)

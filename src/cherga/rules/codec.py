@@ -1,4 +1,4 @@
-"""What may cross the wire: MessagePack of a closed set of types.
+"""The codec of all that crosses the wire: MessagePack of a closed set of types.
 
 Most values are written as MessagePack has them, dates and the like as text; the annotation makes dates of them again. What
 would not come back so is written with a word that says what it is (``written_out``): a tuple, a date without an annotation, an
@@ -26,13 +26,13 @@ from cherga.words.later import dataclasses
 CODEC_VERSION = 1
 
 ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
-"""What the encoder raises for a value that cannot be stored (``ValueError`` covers lone surrogates)."""
+"""The errors that the encoder raises for a value that cannot be stored (``ValueError`` covers lone surrogates)."""
 
 SCALARS = frozenset({NoneType, bool, int, float, str, bytes})
 """Types of values that always come back as they are."""
 
 HIDDEN = "**********"
-"""What is shown in place of a secret."""
+"""The text that is shown in place of a secret."""
 
 WORDED = 1
 """The code of a MessagePack extension whose data is a word and what belongs to it."""
@@ -51,7 +51,7 @@ class Named(Struct, frozen=True):
 
 
 def fields_of(value: object) -> dict[str, Any] | None:
-    """What an object holds, by field; None for an object whose fields are not known."""
+    """The fields of an object with their values; None for an object whose fields are not known."""
     kind = type(value)
 
     if (names := field_names(kind)) is None:
@@ -83,7 +83,7 @@ def field_names(kind: type) -> Iterable[str] | None:
 
 
 def is_model(kind: Any) -> bool:
-    """Whether this is a class of pydantic's models."""
+    """True when this is a class of pydantic's models."""
     return isinstance(kind, type) and hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_fields")
 
 
@@ -188,7 +188,7 @@ _BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 
 def _encode_foreign(value: Any) -> Any:
-    """What the encoder does not know; every other type is named."""
+    """The encoding of types that the encoder does not know; every other type is named."""
     kind = type(value)
 
     if kind is Named:
@@ -236,7 +236,7 @@ def revive(code: int, data: memoryview) -> Any:
 
 
 class ObjectFound(Exception):
-    """What is read holds something that has to be made an object again."""
+    """Data that is read holds something that has to be made an object again."""
 
 
 def revive_values(code: int, data: memoryview) -> Any:
@@ -301,7 +301,7 @@ decode_whole = _whole.decode
 
 
 def came_from_store(data: Any) -> bool:
-    """Whether there is something in it that only restoring makes whole."""
+    """True when there is something in it that only restoring makes whole."""
     if isinstance(data, Named):
         return True
 

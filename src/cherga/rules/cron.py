@@ -105,7 +105,7 @@ def _as_time_passes(times: Iterator[datetime], place: tzinfo) -> Iterator[float]
 
 
 def _instants(time: datetime, place: tzinfo) -> tuple[float, float]:
-    """When the clock shows this, by its offset before and after a change.
+    """The moments when the clock shows this, by its offset before and after a change.
 
     Mostly they are the same. The first is earlier where the time comes twice, and later where it is left out.
     """

@@ -1,4 +1,4 @@
-"""What the death of a worker process means for a job that it had in hand: one rule for every broker. Pure."""
+"""Deaths: what that of a worker process means for a job that it had in hand. One rule for every broker. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Victim(Struct, frozen=True):
 
     counters: Counters
     began: bool
-    """Whether its user code had begun, or may have."""
+    """True when its user code had begun, or may have."""
     orderly: bool
     """The session was ended by a stop of the worker."""
     lost: bool
@@ -91,12 +91,12 @@ class Fate(Struct, frozen=True, kw_only=True):
 
 
 def may_take_suspects(workers: int, occupied: int) -> bool:
-    """Whether one worker more may be kept for suspects: the others go on with fresh jobs meanwhile."""
+    """True when one worker more may be kept for suspects: the others go on with fresh jobs meanwhile."""
     return occupied < max(1, workers // 2)
 
 
 def runs_once(token: int | None, head: JobHead, death: Death) -> bool:
-    """Whether this job must not run again: by what its worker has noted, else by what the job itself says."""
+    """True when this job must not run again: by what its worker has noted, else by what the job itself says."""
     if death.once is not None:
         return token in death.once
 

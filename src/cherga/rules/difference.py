@@ -15,7 +15,7 @@ _BUILT_IN = {*SCALARS, list, dict, tuple, set, frozenset, bytearray, memoryview}
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Whether two values say that they are equal; comparing may raise anything."""
+    """True when two values say that they are equal; comparing may raise anything."""
     try:
         return bool(one == other)
     except Exception:

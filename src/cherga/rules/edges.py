@@ -19,5 +19,5 @@ def upstream(end: JobState) -> str:
 
 
 def satisfied(policy: EdgePolicy, end: JobState) -> bool:
-    """Whether a parent that ended like this lets the waiting job go on."""
+    """True when a parent that ended like this lets the waiting job go on."""
     return policy is EdgePolicy.ENDED or end is JobState.SUCCEEDED

@@ -96,7 +96,7 @@ def _made_of(function: Any) -> Any:
 
 
 def _says(function: Any) -> bool:
-    """Whether it has annotations of its own, or a copy."""
+    """True when it has annotations of its own, or a copy."""
     return bool(getattr(function, "__annotations__", None))
 
 

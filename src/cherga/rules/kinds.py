@@ -73,11 +73,11 @@ class Kind(ABC):
         """The value, of what ``decode_whole`` gives for it. Raises one of ``MISFITS``."""
 
     def takes(self, data: Mapping[Any, Any]) -> bool:
-        """Whether a dictionary has no field too many; what is missing shows when it is restored."""
+        """True when a dictionary has no field too many; what is missing shows when it is restored."""
         return True
 
     def is_all_in(self, data: Mapping[Any, Any]) -> bool:
-        """Whether a dictionary has every field."""
+        """True when a dictionary has every field."""
         return False
 
     @cached_property
@@ -353,7 +353,7 @@ def _fitting(kinds: Iterable[Kind], data: Any) -> Iterator[tuple[Kind, Any]]:
 
 
 def _is_meant(kind: Kind, data: Any) -> bool:
-    """Whether the data says of itself that it is of this kind."""
+    """True when the data says of itself that it is of this kind."""
     annotation = unwrapped(get_args(kind.annotation)[0] if get_origin(kind.annotation) is Annotated else kind.annotation)
 
     if isinstance(data, Named):

@@ -41,7 +41,7 @@ or a release to ``succeeded`` for a group, which needs no worker."""
 
 
 def allowed(move: Move, before: JobState | None, after: JobState) -> bool:
-    """Whether ``move`` may take a job from ``before`` to ``after``."""
+    """True when ``move`` may take a job from ``before`` to ``after``."""
     return (before, after) in MOVES[move]
 
 

@@ -16,7 +16,7 @@ AGAIN = (JobState.READY, JobState.SCHEDULED)
 
 
 def is_news(task: str, to: JobState, reason: Reason | None) -> bool:
-    """Whether anybody wants to hear of it: of ends, and of what a death took. A group says nothing that its members do not."""
+    """True when anybody wants to hear of it: of ends, and of losses by a death. A group adds nothing to its members."""
     return task != GROUP_TASK and (to.final or reason in (Reason.CRASHED, Reason.LOST))
 
 

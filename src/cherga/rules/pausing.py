@@ -40,17 +40,17 @@ def _form(name: str, value: Any) -> Any:
 
 
 def concerns(scope: PauseScope, queue: str, task: str) -> bool:
-    """Whether the scope means jobs of this task in this queue, or, where it names arguments, could."""
+    """True when the scope means jobs of this task in this queue, or, where it names arguments, could."""
     return scope.queue in (None, queue) and scope.task in (None, task)
 
 
 def covers(scope: PauseScope, queue: str, task: str, payload: bytes) -> bool:
-    """Whether the scope means this job."""
+    """True when the scope means this job."""
     return concerns(scope, queue, task) and (scope.arguments is None or means(scope.arguments, payload))
 
 
 def means(arguments: str, payload: bytes) -> bool:
-    """Whether a job with this payload has all these arguments. What cannot be read, on either side, fits nothing."""
+    """True when a job with this payload has all these arguments. What cannot be read, on either side, fits nothing."""
     wanted = _read_forms(arguments)
 
     try:
@@ -88,7 +88,7 @@ def read_arguments(arguments: str) -> Mapping[str, Any]:
 
 
 def same_words(one: PauseScope, other: PauseScope) -> bool:
-    """Whether people would say both alike, so that who resumes the one means the other."""
+    """True when people would say both alike, so that who resumes the one means the other."""
     if one.arguments is None or other.arguments is None:
         return one == other
 

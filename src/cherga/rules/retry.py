@@ -60,7 +60,7 @@ class Retry(Struct, frozen=True):
             force_setattr(self, field, exception_kinds(getattr(self, field), f"{field} of Retry"))
 
     def worth(self, error: BaseException) -> bool:
-        """Whether another attempt may help after this error."""
+        """True when another attempt may help after this error."""
         kind = type(error)  # isinstance() would ask the error, whose own code may raise
 
         if self.give_up_on and issubclass(kind, self.give_up_on):

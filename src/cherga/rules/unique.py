@@ -47,5 +47,5 @@ def meet(unique: Unique, rival: Rival) -> Meeting:
 
 
 def _will_let_go(unique: Unique, rival: Rival) -> bool:
-    """Whether the rival runs, and its end frees the key: a period goes on after it."""
+    """True when the rival runs, and its end frees the key: a period goes on after it."""
     return rival.state is JobState.RUNNING and UniqueWhile.PERIOD not in (unique.hold, rival.hold)

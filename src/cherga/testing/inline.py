@@ -111,7 +111,7 @@ class SpareLoops(LoopRunner):
             self._idle.append(runner)
 
     def is_here(self) -> bool:
-        """Whether the caller is an async job, which would hold up its loop in a worker."""
+        """True when the caller is an async job, which would hold up its loop in a worker."""
         if asyncio._get_running_loop() is None or not current_source():
             return False
 

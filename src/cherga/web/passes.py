@@ -26,11 +26,11 @@ class Pass:
         return self._serializer.dumps([id.hex, _CANCEL] if cancel else id.hex)
 
     def admits(self, token: str, id: UUID) -> bool:
-        """Whether the token is ours, not too old, and for this job."""
+        """True when the token is ours, not too old, and for this job."""
         return self._says(token) in (id.hex, [id.hex, _CANCEL])
 
     def may_cancel(self, token: str, id: UUID) -> bool:
-        """Whether it also allows to cancel the job."""
+        """True when it also allows to cancel the job."""
         return self._says(token) == [id.hex, _CANCEL]
 
     def _says(self, token: str) -> object:

@@ -44,7 +44,7 @@ class Seats:
             return seat
 
     def any_left(self, job: UUID, limit: int) -> bool:
-        """Whether ``take`` would succeed now."""
+        """True when ``take`` would succeed now."""
         return len(self._taken) < limit and sum(seat.job == job for seat in self._taken) < self._per_job
 
     def free(self, seat: Seat) -> None:

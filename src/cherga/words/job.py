@@ -26,7 +26,7 @@ class JobState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing but a person can move the job on from here."""
+        """True when nothing but a person can move the job on from here."""
         return self in FINAL_STATES
 
 

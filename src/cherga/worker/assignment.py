@@ -140,7 +140,7 @@ class Running:
         self._by_token[assignment.job.token] = assignment
 
     def take(self, assignment: Assignment) -> bool:
-        """Whether the caller is the one who settles it: true once."""
+        """True when the caller is the one who settles it: true once."""
         return self._by_token.pop(assignment.job.token, None) is not None
 
     def find(self, token: int) -> Assignment | None:

@@ -50,7 +50,7 @@ class Call(Assignment):
         return [member.job for member in self.members]
 
     def take(self, member: Assignment) -> bool:
-        """Whether the caller is the one who settles this job: true once."""
+        """True when the caller is the one who settles this job: true once."""
         return self.open.pop(member.job.token, None) is not None
 
     def undecided(self) -> list[Assignment]:

@@ -266,7 +266,7 @@ class Claimer:
         return True
 
     def _suspect_waits(self) -> bool:
-        """Whether a suspect is still there; another worker may have taken it."""
+        """True when a suspect is still there; another worker may have taken it."""
         return any(self._broker.claim(self._wish(lane, 0, alone=False)).suspects for lane in self.lanes)
 
     def _claim(self, lane: Lane, limit: int) -> int:

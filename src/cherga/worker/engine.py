@@ -81,7 +81,7 @@ class Engine:
 
     parts = Parts()
     awaits_rates = True
-    """Whether there is still something to do while a rate holds a job up."""
+    """True when there is still something to do while a rate holds a job up."""
 
     def __init__(
         self,
@@ -304,7 +304,7 @@ class Engine:
         self.executor.callbacks.go_on()
 
     def _wait(self, seconds: float, lasts: Callable[[], bool]) -> bool:
-        """Whether it is over in time."""
+        """True when it is over in time."""
         end = self._clock.monotonic() + seconds
         self._go_on_telling()
 

@@ -172,7 +172,7 @@ class Executor:
         return False
 
     def _holds(self, assignment: Assignment) -> bool:
-        """Whether the job is certainly still this session's.
+        """True when the job is certainly still this session's.
 
         Asked after a note was made: whoever takes the job past the lease has either seen the note, or is found out here.
         """

@@ -142,7 +142,7 @@ class Journal:
 
 
 def comes_again(assignment: Assignment, outcome: Failed) -> bool:
-    """Whether there is another attempt after this failure."""
+    """True when there is another attempt after this failure."""
     return outcome.retryable and assignment.job.attempt <= assignment.policy.retry.max
 
 

@@ -36,7 +36,7 @@ class Lender(Protocol):
         ...
 
     def is_here(self) -> bool:
-        """Whether the caller holds up every other job of the runner."""
+        """True when the caller holds up every other job of the runner."""
         ...
 
 
@@ -175,7 +175,7 @@ class Lending:
                 )
 
     def _all_wait(self, broker: FullBroker, limit: str, most: int, context: Context) -> bool:
-        """Whether those who hold the limit, this job among them, all wait for others; as far as this process knows."""
+        """True when those who hold the limit, this job among them, all wait for others; as far as this process knows."""
         holders = {row.id for row in broker.find(JobFilter(states=frozenset({JobState.RUNNING}), limit=limit), most + 1)}
 
         with self._lock:

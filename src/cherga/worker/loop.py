@@ -116,7 +116,7 @@ class LoopRunner:
         return self._count + self.lent + self.ahead - in_hand
 
     def is_here(self) -> bool:
-        """Whether the caller runs on this loop, and so holds it up."""
+        """True when the caller runs on this loop, and so holds it up."""
         return asyncio._get_running_loop() is self._loop is not None
 
     def lend(self) -> bool:
@@ -182,7 +182,7 @@ class LoopRunner:
             self._thread.join(1.0)
 
     def is_alive(self) -> bool:
-        """Whether coroutines may still run here."""
+        """True when coroutines may still run here."""
         return self._thread is not None and self._thread.is_alive()
 
     def _fill(self) -> None:

@@ -52,7 +52,7 @@ class News:
         self._turns.start()
 
     def over(self) -> bool:
-        """Whether there is nothing to tell; what there is is being told from here on."""
+        """True when there is nothing to tell; what there is is being told from here on."""
         return not self.turn() and not self._open
 
     def turn(self) -> int:

@@ -31,5 +31,5 @@ class Restarts:
         return 0.0 if round == 1 else min(LONGEST_PAUSE, _SHORTEST_PAUSE * 2.0**round)
 
     def are_hopeless(self, most: int) -> bool:
-        """Whether so many rounds died young, one after the other."""
+        """True when so many rounds died young, one after the other."""
         return self._in_vain >= most * self._processes

@@ -42,7 +42,7 @@ class Solitude:
         self._until = NEVER
 
     def lasts(self, now: float, suspect_waits: Callable[[], bool]) -> bool:
-        """Whether to go on claiming nothing, while something still runs here."""
+        """True when to go on claiming nothing, while something still runs here."""
         if self._until == NEVER:
             return True
 

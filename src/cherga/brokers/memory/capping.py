@@ -20,7 +20,7 @@ DROPPABLE = (JobState.SCHEDULED, JobState.READY)
 
 
 def refusal(store: Store, jobs: Sequence[NewJob], spared: Collection[UUID]) -> str | None:
-    """Why these new jobs find no room; None when they do, if need be after ``make_room``."""
+    """The reason why these new jobs find no room; None when they do, if need be after ``make_room``."""
     for queue, number in Counter(job.queue for job in jobs).items() if store.book.rules else ():
         rule = _rule(store, queue)
 
@@ -51,7 +51,7 @@ def _rule(store: Store, queue: str) -> LimitRule | None:
 
 
 def _excess(store: Store, queue: str, rule: LimitRule, number: int) -> int:
-    """How many would be too many with so many more."""
+    """The number of jobs too many with so many more."""
     return _count(store, queue, WAITING_STATES) + number - (rule.max_length or 0)
 
 

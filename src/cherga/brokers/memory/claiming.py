@@ -129,7 +129,7 @@ class _Desk:
         return []
 
     def has_jobs(self, lanes: list[LaneKey]) -> bool:
-        """Whether a job of these lanes may go."""
+        """True when a job of these lanes may go."""
         return any(self._is_filled(key) for key in self._with_room(lanes))
 
     def close(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What workers declare, and what it means for the times of schedules."""
+"""Declarations of workers, and their effect on the times of schedules."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def end_group(store: Store, row: JobRow, now: float, **fields: Any) -> JobRow:
 
 
 def end_upstream(store: Store, row: JobRow, missed: Sequence[tuple[EdgePolicy, JobState]], now: float) -> None:
-    """What the job waited for did not come true: how it ended, with the policies of the edges."""
+    """The end of a job that others waited for and that did not come true, with the policies of the edges."""
     message = upstream(missed[0][1])
     end_unasked(store, row, JobState.CANCELLED, Reason.UPSTREAM, now, message=message)
 
@@ -109,7 +109,7 @@ def release_page(store: Store, parent: UUID, now: float, limit: int = PAGE) -> i
 
 
 def head_of(row: JobRow) -> JobHead:
-    """What was set at enqueue; nothing when it cannot be read."""
+    """The values that were set at enqueue; nothing when they cannot be read."""
     return read_or(_decode_head, row.head or None, _NO_HEAD)
 
 

@@ -14,7 +14,7 @@ from cherga.words.job import WAITING_STATES, JobRow, JobState
 
 
 def look_at(store: Store, parent: UUID) -> Family:
-    """How the children of this job stand."""
+    """The states of the job's children."""
     counts: dict[JobState, int] = {}
     done = 0.0
 

@@ -20,7 +20,7 @@ class Keys:
         self.successors: dict[str, UUID] = {}
         """Jobs that wait for the end of the holder and get the key from it."""
         self._until: dict[str, float] = {}
-        """When the periods of keys end that are held for one."""
+        """The ends of the periods for which keys are held."""
         self._gone: dict[str, JobRow] = {}
         """Jobs that are not kept any more, and hold a key until its period is over."""
 
@@ -80,7 +80,7 @@ class Keys:
             self._let_go(key, row.id)
 
     def _is_free(self, key: str, id: UUID) -> bool:
-        """Whether nobody holds the key: neither this job nor another one."""
+        """True when nobody holds the key: neither this job nor another one."""
         return self.holders.get(key) != id and self.holder(key, self.now) is None
 
     def _let_go(self, key: str, id: UUID) -> None:
@@ -97,7 +97,7 @@ class Keys:
             each.pop(key, None)
 
     def _holds(self, row: JobRow, now: float) -> bool:
-        """Whether the job, as it stands, holds its unique key."""
+        """True when the job, as it stands, holds its unique key."""
         if row.unique is None:
             return False
 

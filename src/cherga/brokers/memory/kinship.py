@@ -1,4 +1,4 @@
-"""Who is whose child, and who is kept for whom."""
+"""Kinship: parents, children, and jobs that are kept for others."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Kinship:
         return self._edges.get(id, ())
 
     def is_kept(self, id: UUID) -> bool:
-        """Whether the job must be kept for another."""
+        """True when the job must be kept for another."""
         return id in self._kept_for
 
     def _leave(self, row: JobRow) -> None:

@@ -1,4 +1,4 @@
-"""What the limits need to know: which rules hold, what runs under them, and when jobs started. Without rules it is nothing."""
+"""The facts that limits need: rules that hold, jobs that run under them, and when jobs started. Nothing without rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LimitBook:
         self.turn = 0
         """Counts the jobs that were handed out, so that lanes can say when their last turn was."""
         self.turns: dict[LaneKey, int] = {}
-        """When each lane had its last turn."""
+        """The last turn of each lane."""
         self._slots: dict[UUID, tuple[str, ...]] = {}
         """Running job → the limits that it counts for."""
         self._running: Counter[str] = Counter()
@@ -43,7 +43,7 @@ class LimitBook:
             self.occupy(row)
 
     def allowances(self, now: float) -> Allowances:
-        """What a claim may take now."""
+        """The jobs that a claim may take now."""
         return Allowances(self.rules, self._running.__getitem__, self._log, now)
 
     def ruled(self, key: LaneKey) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ class LimitBook:
         return tuple(name for name in names_of(key) if rule_for(self.rules, name))
 
     def uses(self, names: Sequence[str], now: float) -> list[LimitUse]:
-        """How these limits stand."""
+        """The state of these limits."""
         return [use for name in names if (use := self._use(name, now))]
 
     def note_turns(self, turns: Mapping[LaneKey, int], count: int) -> None:

@@ -40,7 +40,7 @@ class MemoryListener:
 
 
 class Belfry(Protocol):
-    """Where the bells hang."""
+    """The bells, by topic."""
 
     @property
     def bells(self) -> Bells: ...
@@ -83,7 +83,7 @@ class MemoryJobListener(MemoryListener):
 
 
 class Bells:
-    """Who listens to what. Every method is called with the lock of the store held, ``ring`` without it."""
+    """The listeners and their topics. Every method is called with the lock of the store held, ``ring`` without it."""
 
     def __init__(self) -> None:
         self._listeners: dict[str, set[MemoryListener]] = {}
@@ -121,7 +121,7 @@ class Bells:
         return set(self._followers)
 
     def listened_topics(self) -> set[str]:
-        """What anybody listens to."""
+        """The topics that anybody listens to."""
         return set(self._listeners)
 
     def strike(self, topic: str) -> None:

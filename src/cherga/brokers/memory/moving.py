@@ -1,4 +1,4 @@
-"""What people wish, and what time brings."""
+"""Moves that people wish for, and that time brings."""
 
 from __future__ import annotations
 

@@ -31,11 +31,11 @@ class _Newcomer(Struct):
     policies: Mapping[UUID, EdgePolicy]
     unfinished: Mapping[UUID, EdgePolicy]
     missed: list[tuple[EdgePolicy, JobState]]
-    """What did not come true, and how it ended."""
+    """A condition that did not come true, and how the job in question ended."""
 
 
 class _Plan(Struct):
-    """What a group comes to: who stands for each of its jobs, and which are new."""
+    """The plan of a group: the job that stands for each of its jobs, and those that are new."""
 
     stands_for: dict[UUID, UUID] = {}
     known: list[bool] = []
@@ -139,7 +139,7 @@ def _needed(plan: _Plan) -> set[UUID]:
 
 
 def _holder(store: Store, plan: _Plan, job: NewJob, unique: Unique, now: float) -> UUID | None:
-    """Who stands for the job; None when it is to be stored itself."""
+    """The id of the job that stands for this one; None when it is to be stored itself."""
     rival = find_rival(store, plan.keys, unique.key, now)
 
     if rival is None:
@@ -213,7 +213,7 @@ def _policies(job: NewJob, plan: _Plan) -> Mapping[UUID, EdgePolicy]:
 
 
 def _state(store: Store, id: UUID) -> JobState:
-    """How the job stands. One that is not kept any more, and still holds its key, counts as succeeded."""
+    """The state of the job. One that is not kept any more, and still holds its key, counts as succeeded."""
     row = store.rows.get(id)
     return JobState.SUCCEEDED if row is None else row.state
 

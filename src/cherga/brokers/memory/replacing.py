@@ -1,4 +1,4 @@
-"""What a push finds that holds its unique key, and what takes over from the new job."""
+"""Holders of unique keys that a push finds, and the parts of them that the new job replaces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cherga.words.push import NewJob
 
 
 def find_rival(store: Store, fresh: Mapping[str, NewJob], key: str, now: float) -> Rival | None:
-    """Who stands in the way of a job with this key; ``fresh`` are those of the same group."""
+    """The jobs in the way of one with this key; ``fresh`` are those of the same group."""
     if (job := fresh.get(key)) and job.unique:
         return Rival(job.id, job.task, JobState.BLOCKED, job.unique.hold)
 

@@ -1,4 +1,4 @@
-"""What workers write about their attempts. Nothing is written without the current token."""
+"""Settlements and reports that workers write about their attempts. Nothing is written without the current token."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def report(store: Store, report: Report) -> bool:
 
 
 def counters_of(row: JobRow) -> Counters:
-    """What the job has been through."""
+    """The attempts that the job has been through."""
     return Counters(row.attempt, row.crashes, row.interruptions)
 
 

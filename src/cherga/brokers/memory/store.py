@@ -31,7 +31,7 @@ from cherga.words.shared import Definition, PauseScope, Shared
 FORGOTTEN_KEPT = 10_000
 
 Place = tuple[int, int, UUID, int]
-"""Where a ready job stands in its lane: priority (negated), a number that rises, id, and which of its entries this is."""
+"""The place of a ready job in its lane: priority (negated), a number that rises, id, and which of its entries this is."""
 
 
 class Session(Struct):
@@ -44,14 +44,14 @@ class Session(Struct):
 
 
 class Orphans(Struct, frozen=True):
-    """Why the unfinished children of a job are to be cancelled."""
+    """The reasons why the unfinished children of a job are to be cancelled."""
 
     reason: Reason
     message: str | None = None
 
 
 class Noticeboard(Struct):
-    """What is to be told, by number, and which sessions are telling it."""
+    """The notices to be told, by number, and the sessions that are telling them."""
 
     notices: dict[int, Notice] = {}
     tellers: dict[int, str] = {}
@@ -75,7 +75,7 @@ class Store:
         self.lanes: dict[LaneKey, list[Place]] = {}
         self.book = LimitBook()
         self.places: dict[UUID, Place] = {}
-        """Where each ready job stands: under a new number each time it becomes ready."""
+        """The place of each ready job: a new number each time it becomes ready."""
         self.due = Agenda(self._is_due)
         self.expiring = Agenda(self._is_expiring)
         self.outdated = Agenda(self._is_outdated)
@@ -89,7 +89,7 @@ class Store:
         self.waiting: dict[UUID, dict[UUID, EdgePolicy]] = {}
         """Parent → the jobs that wait for it."""
         self.releases: dict[UUID, JobState] = {}
-        """How the parents ended that jobs still wait for."""
+        """The ends of parents that jobs still wait for."""
         self.sessions: dict[str, Session] = {}
         self.swept: float | None = None
         self.grace_until = 0.0
@@ -108,7 +108,7 @@ class Store:
         return self._last_number
 
     def sequence(self, id: UUID) -> int:
-        """Where the job stands in the order of all; 0 for one that is not kept."""
+        """The place of the job in the order of all; 0 for one that is not kept."""
         row = self.rows.get(id)
         return 0 if row is None else row.sequence
 
@@ -181,7 +181,7 @@ class Store:
         heappush(self.lanes[key], place)
 
     def resume(self, scope: PauseScope) -> None:
-        """What was held for this pause stands again where it stood before."""
+        """Jobs that were held for this pause stand again where they stood before."""
         for key in [key for key in self.lanes if key.held == scope]:
             self.book.close_lane(key)
 

@@ -1,4 +1,4 @@
-"""What a ``sqlite://`` URL says."""
+"""Addresses: the parts of a ``sqlite://`` URL."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FORM = "sqlite:///relative.db or sqlite:////absolute/path.db"
 
 
 class Address(Struct, frozen=True, kw_only=True):
-    """Where the file is and how it is kept."""
+    """The place of the file, and how it is kept."""
 
     url: str
     path: Path
     """Absolute, fixed when the URL was read: a later change of directory does not matter."""
     durable: bool = True
-    """Whether a write that was acknowledged survives a power cut, and not only the end of the process."""
+    """True when a write that was acknowledged survives a power cut, and not only the end of the process."""
     watermark: int | None = None
     """Bytes that must be free before new jobs are taken; None: what ``place.required_space`` says."""
 

@@ -1,4 +1,4 @@
-"""What a transaction will have to ring once it is committed."""
+"""Bells that a transaction has to ring once it is committed."""
 
 from __future__ import annotations
 

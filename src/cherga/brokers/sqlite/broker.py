@@ -56,7 +56,7 @@ class SQLiteBroker:
 
     @property
     def url(self) -> str:
-        """Where the jobs are."""
+        """The place where the jobs are."""
         return self._address.url
 
     def open(self) -> None:
@@ -115,7 +115,7 @@ class SQLiteBroker:
         return self._store.lifelines.descriptor(session)
 
     def black_box(self, session: str, size: int) -> Memory | None:
-        """Where the session notes what it has begun: in the file of its lifeline. None where that is not held here."""
+        """The session's notes of what it has begun, in the file of its lifeline. None where that is not held here."""
         store = self._store
 
         with store.turn.lock:
@@ -232,7 +232,7 @@ class SQLiteBroker:
         return self._read(lambda db: look.find(db, where, limit, before))
 
     def counts(self) -> list[TaskCount]:
-        """How many jobs stand where."""
+        """The number of jobs in each state."""
         return self._read(lambda db: look.counts(db))
 
     def workers(self) -> list[WorkerInfo]:
@@ -244,11 +244,11 @@ class SQLiteBroker:
         self._write(lambda write: look.pause(write, scope, paused))
 
     def paused(self) -> list[PauseScope]:
-        """What is paused now."""
+        """The pauses that hold now."""
         return self._read(lambda db: look.list_paused(db))
 
     def limits(self, names: Sequence[str]) -> list[LimitUse]:
-        """How the limits of these names stand; those without a rule are left out."""
+        """The state of the limits of these names; those without a rule are left out."""
         return self._read(lambda db: list_uses(db, names, SystemClock.now() + self.time_offset))
 
     def families(self, ids: Sequence[UUID]) -> list[Family]:

@@ -40,7 +40,7 @@ _write_numbers = msgspec.json.Encoder().encode
 
 
 class Choice(Protocol):
-    """What gives a claim the jobs to take, best first."""
+    """A chooser gives a claim the jobs to take, best first."""
 
     def pick(self, limit: int, queue: str | None = None, suspect: int = 0) -> list[int]:
         """Sequences of at most ``limit`` jobs that were not picked before."""
@@ -51,7 +51,7 @@ class Choice(Protocol):
         ...
 
     def suspect_waits(self) -> bool:
-        """Whether a suspect is left that could run."""
+        """True when a suspect is left that could run."""
         ...
 
     def finish(self) -> float | None:
@@ -97,7 +97,7 @@ def _choose_by_weight(write: Write, wish: ClaimWish, choice: Choice) -> list[int
 
 
 class Pick(Protocol):
-    """How a choice picks jobs that are suspected alike."""
+    """A choice of jobs that are suspected alike."""
 
     def __call__(self, limit: int, *, suspect: int) -> list[int]: ...
 
@@ -112,7 +112,7 @@ def pick_suspects(pick: Pick, lanes: Iterable[Lane], limit: int) -> list[int]:
 
 
 class PlainChoice:
-    """Whatever is best among these lanes."""
+    """A choice of the best jobs among these lanes."""
 
     def __init__(self, write: Write, lanes: dict[int, Lane]) -> None:
         self._write = write
@@ -132,7 +132,7 @@ class PlainChoice:
         return pick_suspects(self.pick, self._lanes.values(), limit)
 
     def suspect_waits(self) -> bool:
-        """Whether a suspect is left."""
+        """True when a suspect is left."""
         return _still_waiting(self._write, [number for number, lane in self._lanes.items() if lane.suspect])
 
     def finish(self) -> None:
@@ -159,7 +159,7 @@ def _heads(write: Write, numbers: Iterable[int], limit: int) -> list[int]:
 
 
 def _still_waiting(write: Write, suspects: Iterable[int]) -> bool:
-    """Whether one of these lanes still holds ready jobs."""
+    """True when one of these lanes still holds ready jobs."""
     return any(
         write.value("select exists (select 1 from jobs indexed by jobs_ready where state = 2 and lane = ?)", (number,))
         for number in suspects

@@ -66,22 +66,22 @@ _write_numbers = msgspec.json.Encoder().encode
 
 
 class Look(Struct, frozen=True):
-    """What a claim finds before it takes anything."""
+    """The facts that a claim finds before it takes anything."""
 
     session: int
     lanes: dict[int, Lane]
     """The lanes with ready jobs that are not paused, by number; of those with limit keys none."""
     keyed: bool
-    """Whether jobs with limit keys are ready, or held by a pause with arguments."""
+    """True when jobs with limit keys are ready, or held by a pause with arguments."""
     scopes: list[PauseScope]
-    """What is paused."""
+    """The pauses that hold."""
     rules: Rules
     queued_keys: bool
-    """Whether any job holds a unique key only while it is queued."""
+    """True when any job holds a unique key only while it is queued."""
 
     @property
     def holds(self) -> bool:
-        """Whether any pause is for certain arguments."""
+        """True when any pause is for certain arguments."""
         return any(scope.arguments is not None for scope in self.scopes)
 
 

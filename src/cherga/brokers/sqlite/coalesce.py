@@ -15,7 +15,7 @@ PushAll = Callable[[Groups, float], list[PushAnswer]]
 
 
 class Order:
-    """What one caller pushes, and what came of it."""
+    """The order of one caller: the jobs to push, and the answer."""
 
     __slots__ = ("answers", "error", "groups", "withdrawn")
 
@@ -24,16 +24,16 @@ class Order:
         self.answers: list[PushAnswer] | None = None
         self.error: Exception | None = None
         self.withdrawn = False
-        """Whether its caller has gone away: nobody shall store it for him later."""
+        """True when its caller has gone away: nobody shall store it for him later."""
 
     @property
     def open(self) -> bool:
-        """Whether somebody still has to carry it out."""
+        """True when somebody still has to carry it out."""
         return self.answers is None and self.error is None and not self.withdrawn
 
 
 class Coalescer:
-    """Who gets the turn to write carries out the orders of all who wait for it.
+    """The thread that gets the turn to write carries out the orders of all that wait for it.
 
     The line is only a hint: who gets the turn and finds its own order open carries it out, whatever has become of the line. So
     a caller that is stopped at any point takes nobody's order along, and leaves none behind.
@@ -81,7 +81,7 @@ class Coalescer:
                 order.answers = [next(answers) for _ in order.groups]
 
     def _fail(self, orders: Sequence[Order], error: Exception, deadline: float) -> None:
-        """What the broker itself cannot do holds for all; anything else is the fault of one, who alone shall have it.
+        """A fault of the broker itself holds for all; any other is the fault of one order, whose caller alone gets it.
 
         When the patience of the first is at an end, that of the others may not be: they try for themselves.
         """

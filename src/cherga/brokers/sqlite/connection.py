@@ -34,7 +34,7 @@ _PRAGMAS = {
 
 
 class Patience:
-    """What SQLite calls while another process holds the file: short jittered naps until the time is up."""
+    """The function that SQLite calls while another process holds the file: short jittered naps until the time is up."""
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
@@ -74,7 +74,7 @@ def connect(path: Path, patience: Patience, reading: bool = False) -> apsw.Conne
 
 
 def clean_up_at_end(db: apsw.Connection, wanted: bool) -> None:
-    """Whether closing the last connection copies the log into the file and deletes it."""
+    """True when closing the last connection copies the log into the file and deletes it."""
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, not wanted)
 
 
@@ -87,7 +87,7 @@ class Readers:
         self._closed = False
 
     def read(self, work: Callable[[apsw.Connection], T]) -> T:
-        """What ``work`` makes of a connection within one read transaction: each statement sees the same state of the file."""
+        """The answer of ``work`` within one read transaction: each statement sees the same state of the file."""
         db = self._take()
 
         try:
@@ -127,7 +127,7 @@ class Watch:
         self._seen = self._version()
 
     def changed(self) -> bool:
-        """Whether the file differs from when this was called before, or the watch was made."""
+        """True when the file differs from when this was called before, or the watch was made."""
         version = self._version()
         changed = version != self._seen
         self._seen = version

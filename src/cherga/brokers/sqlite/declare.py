@@ -1,4 +1,4 @@
-"""What workers declare and share: definitions, firings of schedules, shared values."""
+"""Declared and shared values: definitions, firings of schedules, states."""
 
 from __future__ import annotations
 

@@ -29,11 +29,11 @@ class Rules:
         self.in_force = effective_rules(Definition(kind, name, bytes.fromhex(data)) for kind, name, data in _read_rules(text))
         rules = self.in_force.values()
         self.slots = any(rule.max_running is not None for rule in rules)
-        """Whether any rule limits how many run."""
+        """True when any rule limits how many run."""
         self.lengths = any(rule.max_length is not None for rule in rules)
-        """Whether any rule limits how many wait."""
+        """True when any rule limits how many wait."""
         self.rates = any(rule.rate is not None for rule in rules)
-        """Whether any rule limits how many start."""
+        """True when any rule limits how many start."""
         self.resolved = dict(self.in_force)
         """The rules in force also by the names of the limits that were met, so that each is looked up once."""
         self._names: dict[Lane, tuple[str, ...]] = {}
@@ -48,12 +48,12 @@ class Rules:
         return rule_for(self.resolved, name)
 
     def slots_of(self, name: str) -> int | None:
-        """How many may run under this limit; None when that is left free."""
+        """The number that may run under this limit; None when that is left free."""
         rule = self.rule(name)
         return None if rule is None else rule.max_running
 
     def limits_rate(self, names: Iterable[str]) -> bool:
-        """Whether so many start at most under one of these limits."""
+        """True when so many start at most under one of these limits."""
         return self.rates and any(rule is not None and rule.rate is not None for rule in map(self.rule, names))
 
     def _resolve(self, lane: Lane) -> tuple[str, ...]:

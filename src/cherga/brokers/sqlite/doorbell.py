@@ -26,7 +26,7 @@ from cherga.doors.broker import JobListener, Listener
 SUFFIX = ".bell"
 SLATE = ".slate"
 JOBS = "jobs"
-"""What stands in place of a topic in the name of a bell for jobs."""
+"""The part that stands in place of a topic in the name of a bell for jobs."""
 
 
 class Doorbell:
@@ -195,7 +195,7 @@ class BellListener:
 
     @property
     def token(self) -> str:
-        """What tells the name of the first bell from those of others on its topic."""
+        """The part that tells the name of the first bell from those of others on its topic."""
         return next(iter(self._bells)).removesuffix(SUFFIX).rpartition(".")[2]
 
     def wait(self, timeout: float | None) -> bool:
@@ -304,7 +304,7 @@ class PollingListener:
 
 
 def await_readable(sources: Iterable[socket.socket | WakeUp], timeout: float | None) -> bool:
-    """Whether one of these became readable within ``timeout`` seconds (None: for ever)."""
+    """True when one of these became readable within ``timeout`` seconds (None: for ever)."""
     if not hasattr(select, "poll"):
         return bool(select.select(list(sources), [], [], timeout)[0])
 

@@ -61,7 +61,7 @@ _write_json = msgspec.json.Encoder().encode
 
 
 class Ending(Struct, frozen=True, kw_only=True):
-    """How a job ends. ``kept`` None: for the time that ``cherga.rules.keeping`` says."""
+    """The end of a job. ``kept`` None: for the time that ``cherga.rules.keeping`` says."""
 
     to: int
     reason: Reason | None = None
@@ -73,11 +73,11 @@ class Ending(Struct, frozen=True, kw_only=True):
     error: JobError | None = None
     """Of the attempt that its process took with it."""
     told: bool = False
-    """Whoever called tells it."""
+    """The caller tells it."""
 
 
 class Return(Struct, frozen=True, kw_only=True):
-    """How a job goes back to wait for its next attempt: ready at once, or, with ``delay``, scheduled.
+    """The return of a job that waits for its next attempt: ready at once, or, with ``delay``, scheduled.
 
     ``suspect`` None: suspected as much as before.
     """
@@ -129,7 +129,7 @@ def cancel(write: Write, held: Held, reason: Reason, message: str | None, told: 
 
 
 def is_group(write: Write, held: Held) -> bool:
-    """Whether the job is a group without a callback, which no worker runs."""
+    """True when the job is a group without a callback, which no worker runs."""
     lane = write.lanes.get(write.db, held.lane)
     return lane is not None and lane.task == GROUP_TASK
 

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to those who use a broker."""
+"""Faults of SQLite, as the errors that those who use a broker know."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ LONGEST_SOCKET_PATH = 100
 
 
 class Listing(Struct, frozen=True):
-    """What was in the folder when it was last changed at ``changed_at``."""
+    """The names in the folder when it was last changed at ``changed_at``."""
 
     names: tuple[str, ...]
     changed_at: int
@@ -37,14 +37,14 @@ class LiveFolder:
         self.usable = os.access(path, os.W_OK | os.X_OK)
 
     def names(self) -> list[str]:
-        """What is in it now."""
+        """The names in it now."""
         try:
             return os.listdir(self.path)
         except OSError:
             return []
 
     def listing(self) -> Listing:
-        """What is in it now: the same object as before while nothing has been added or removed."""
+        """The names in it now: the same object as before while nothing has been added or removed."""
         try:
             changed_at = os.stat(self.path).st_mtime_ns
         except OSError:

@@ -1,4 +1,4 @@
-"""What makes a fork safe: it waits until no thread is inside SQLite.
+"""Forks made safe: a fork waits until no thread is inside SQLite.
 
 A child has only the thread that forked. A lock that another thread held at that moment, SQLite's own included, stays locked
 for ever in the child.

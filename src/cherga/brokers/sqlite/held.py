@@ -21,7 +21,7 @@ select sequence, id, state, lane, attempt, crashes, interruptions, traits, cance
 
 
 class Held(Struct, frozen=True):
-    """What a change of state needs to know of a job."""
+    """The facts about a job that a change of state needs."""
 
     sequence: int
     packed_id: bytes
@@ -53,12 +53,12 @@ class Held(Struct, frozen=True):
 
     @property
     def head(self) -> JobHead:
-        """What was set at enqueue."""
+        """The values that were set at enqueue."""
         return read_head(self.packed_head)
 
     @property
     def counters(self) -> Counters:
-        """What it has been through."""
+        """The attempts that it has been through."""
         return Counters(self.attempt, self.crashes, self.interruptions)
 
     def counted(self, counters: Counters) -> Held:

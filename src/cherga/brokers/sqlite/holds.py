@@ -43,13 +43,13 @@ _read_numbers = msgspec.json.Decoder(list[int]).decode
 
 
 def write_scope(scope: PauseScope) -> str:
-    """How a scope is stored."""
+    """The stored form of a scope."""
     parts = (scope.queue, scope.task, scope.arguments)
     return _encode(parts if scope.arguments is not None else parts[:2]).decode()
 
 
 def read_scopes(stored: Iterable[bytes]) -> list[PauseScope]:
-    """What is paused, by the scopes as they are stored; those that cannot be read pause nothing."""
+    """The pauses that hold, by the scopes as they are stored; those that cannot be read pause nothing."""
     scopes: list[PauseScope] = []
 
     for each in stored:

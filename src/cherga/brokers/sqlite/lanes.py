@@ -22,7 +22,7 @@ HELD = 1 << 33
 """Lanes of jobs that a pause with arguments holds are numbered from here on."""
 
 HOLD = "hold:"
-"""What the key of such a lane begins with; the scope follows."""
+"""The beginning of the key of such a lane; the scope follows."""
 
 LANES_REMEMBERED = 50_000
 """Lanes with limit keys that are remembered by number."""
@@ -55,13 +55,13 @@ _write_numbers = msgspec.json.Encoder().encode
 
 
 class Lane(Struct, frozen=True):
-    """Which jobs stand here."""
+    """The kind of jobs in this lane."""
 
     queue: str
     task: str
     limits: tuple[str, ...] = ()
     suspect: int = 0
-    """How many of its jobs may run together, because the process of each has died; 0: they are not suspected."""
+    """The number of its jobs that may run together, because the process of each has died; 0: they are not suspected."""
 
     @property
     def limit_keys(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ where s.id in (select value from json_each(?)) and j.cancel = 1 and j.state = 4
 
 
 def read_boot_id() -> str:
-    """What tells one start of this machine from another; empty where it does not say."""
+    """A text that tells one start of this machine from another; empty where it does not say."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -41,7 +41,7 @@ LONGEST_LEASE = 3600.0
 
 
 def is_of_another_boot(boot: str, expires: float, uptime: float, lease: float, ours: str = BOOT_ID) -> bool:
-    """Whether a session, with the boot and the end of its lease that are stored, began before the machine was started anew.
+    """True when a session, with the boot and the end of its lease that are stored, began before the machine was started anew.
 
     macOS and Windows do not say which start this is; a lease counted from an earlier one may then end far in the future.
     """
@@ -69,5 +69,5 @@ def heartbeat(write: Write, sessions: Sequence[str]) -> Signals:
 
 
 def read_info(packed: bytes, id: str) -> SessionInfo:
-    """What a session said of itself; hardly anything when that cannot be read."""
+    """The facts that a session told of itself; hardly any when they cannot be read."""
     return read_or(_read_info, packed, SessionInfo(id=id, worker="?", host="?", pid=0))

@@ -55,7 +55,7 @@ class Lifelines:
         return os.fstat(self._held[session]).st_ino
 
     def descriptor(self, session: str) -> int | None:
-        """What a child process must inherit to keep the session alive after its parent; None when it is not held here."""
+        """The descriptor by which a child process keeps the session alive after its parent; None when it is not held here."""
         return self._held.get(session)
 
     def black_box(self, session: str, size: int) -> mmap.mmap | None:
@@ -77,7 +77,7 @@ class Lifelines:
         return None
 
     def read_box(self, session: str, inode: int | None) -> Begun | None:
-        """What the session has begun; None when that cannot be told."""
+        """The jobs that the session has begun; None when that cannot be told."""
         with suppress(OSError), Path(self._folder.join(_name(session))).open("rb") as file:
             whole = file.read()
             return read_box(whole) if os.fstat(file.fileno()).st_ino == inode and len(whole) % PLACE == 0 else None
@@ -85,7 +85,7 @@ class Lifelines:
         return None
 
     def is_cut(self, session: str, inode: int | None) -> bool:
-        """Whether the lock is free, that is: nobody of this session lives. False also when that cannot be judged."""
+        """True when the lock is free, that is: nobody of this session lives. False also when that cannot be judged."""
         if not HAS_LOCKS or inode is None or session in self._held:
             return False
 

@@ -1,4 +1,4 @@
-"""How the limits stand: what runs under them, and what has started."""
+"""The state of limits: the jobs that run under them, and those that have started."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _read_running = msgspec.json.Decoder(list[tuple[int, int]]).decode
 
 
 class Standing:
-    """How the limits stand at the beginning of a transaction, each looked up once."""
+    """The state of limits at the beginning of a transaction, each looked up once."""
 
     def __init__(self, db: apsw.Connection, lanes: Lanes, rules: Rules) -> None:
         self._db = db
@@ -47,14 +47,14 @@ class Standing:
         self._starts: dict[str, Starts] = {}
 
     def running(self, name: str) -> int:
-        """How many run under this limit."""
+        """The number of jobs that run under this limit."""
         if self._running is None:
             self._running = count_running(self._db, self._lanes, self._rules.names)
 
         return self._running[name]
 
     def starts(self, name: str) -> Starts:
-        """What has started under this limit."""
+        """The jobs that have started under this limit."""
         if name not in self._starts:
             self.expect([name])
 
@@ -75,7 +75,7 @@ def stored_rules(write: Write) -> Rules:
 
 
 def count_running(db: apsw.Connection, lanes: Lanes, names: Callable[[Lane], Sequence[str]]) -> Counter[str]:
-    """How many run under each of the limits that ``names`` tells for a lane."""
+    """The number of jobs that run under each of the limits that ``names`` tells for a lane."""
     running: Counter[str] = Counter()
     counted = _read_running(db.execute(_RUNNING).get)
     lanes.meet(db, [number for number, _ in counted])
@@ -104,7 +104,7 @@ def ring_freed_slots(write: Write) -> None:
 
 
 def list_uses(db: apsw.Connection, names: Sequence[str], now: float) -> list[LimitUse]:
-    """How the limits of these names stand; those without a rule are left out."""
+    """The state of the limits of these names; those without a rule are left out."""
     rules = Rules(db.execute(f"select {STORED_RULES}").get)
     running = count_running(db, Lanes(), lambda lane: lane.names)
     logs = read_logs(db, names)
@@ -133,7 +133,7 @@ def _find_opened(write: Write, rules: Rules, freed: dict[int, int]) -> set[str]:
 
 
 def _is_waited_for(write: Write, rules: Rules, names: set[str]) -> bool:
-    """Whether jobs wait in a lane that counts for one of these limits; with very many lanes, whether that is likely."""
+    """True when jobs wait in a lane that counts for one of these limits; with very many lanes, when that is likely."""
     numbers = _read_numbers(write.value(_READY_LANES))
     write.lanes.meet(write.db, numbers)
     lanes = [write.lanes.get(write.db, number) for number in numbers]

@@ -35,7 +35,7 @@ def words(kind: int, start: int, length: int) -> bytes:
 
 
 IN_USE = words(READ, 0x40000002, 510)
-"""Where each user of a database holds a read lock, and who wants to delete its log needs a write lock."""
+"""The place where each user of a database holds a read lock; to delete its log needs a write lock there."""
 MEMORY_IN_USE = words(READ, 128, 1)
 """The same for the shared memory, which whoever comes first empties."""
 OURS = 0x40000200
@@ -44,7 +44,7 @@ NOT_IN_USE, FREE_OURS = words(FREE, 0, OURS), words(FREE, OURS, 0)
 
 
 class FileLocks:
-    """What one process holds on one file. All who have the file open in the process share it, with their turn to write held.
+    """The locks of one process on one file. All who have it open in the process share them, with their turn to write held.
 
     The descriptors are closed when nobody has the file open any more: closing one drops SQLite's locks.
     """
@@ -53,7 +53,7 @@ class FileLocks:
         self._users = 0
         self._file = self._memory = -1
         self.held = False
-        """Whether the kernel has such locks, and we hold those that say that the file is in use."""
+        """True when the kernel has such locks, and we hold those that say that the file is in use."""
         self.free: Callable[[], object] = bool
         """Let go of all locks among ourselves, in one step of C, which nothing can interrupt."""
 
@@ -86,7 +86,7 @@ class FileLocks:
 
     @property
     def in_use(self) -> bool:
-        """Whether anybody in this process has the file open."""
+        """True when anybody in this process has the file open."""
         return self._users > 0
 
     def forget(self) -> None:

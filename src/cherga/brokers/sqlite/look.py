@@ -1,4 +1,4 @@
-"""What a dashboard or a command line asks."""
+"""Questions of a dashboard or a command line."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def find(db: apsw.Connection, where: JobFilter, limit: int, before: int | None) 
 
 
 def counts(db: apsw.Connection) -> list[TaskCount]:
-    """How many jobs stand where, from the counters: nothing is scanned."""
+    """The number of jobs in each state, from the counters: nothing is scanned."""
     rows = db.execute(_COUNTS)
     return [TaskCount(read_text(q), read_text(t), STATES[state], int(count)) for q, t, state, count in rows if state in STATES]
 
@@ -129,7 +129,7 @@ def pause(write: Write, scope: PauseScope, paused: bool) -> None:
 
 
 def list_paused(db: apsw.Connection) -> list[PauseScope]:
-    """What is paused now."""
+    """The pauses that hold now."""
     rows = db.execute("select cast(scope as blob) from pauses order by scope")
     return read_scopes(scope for (scope,) in rows)
 
@@ -174,7 +174,7 @@ def _restrict(where: JobFilter, before: int | None) -> tuple[list[str], list[Any
 
 
 def _lane_clauses(where: JobFilter) -> dict[str, str]:
-    """What is asked of the lane, with what to bind."""
+    """The condition on the lane, with the values to bind."""
     clauses: dict[str, str] = {}
 
     if where.queue is not None:

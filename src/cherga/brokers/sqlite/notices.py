@@ -64,7 +64,7 @@ def _add(write: Write, notice: Notice) -> None:
 
 
 def any_notice(db: apsw.Connection) -> bool:
-    """Whether anything is to be told."""
+    """True when anything is to be told."""
     return bool(db.execute("select exists (select 1 from notices)").get)
 
 

@@ -84,7 +84,7 @@ class Picker:
         return pick_suspects(self.pick, [stand.lane for stand in self._stands], limit)
 
     def suspect_waits(self) -> bool:
-        """Whether a suspect could run if a worker had nothing else to do."""
+        """True when a suspect could run if a worker had nothing else to do."""
         return bool(self._make_offers([stand for stand in self._stands if stand.lane.suspect], 1))
 
     def finish(self) -> float | None:
@@ -159,7 +159,7 @@ class Picker:
         return found
 
     def _room(self, names: Sequence[str]) -> int:
-        """How many jobs may start under these limits; where none may, it is noted when one will."""
+        """The number of jobs that may start under these limits; where none may, it is noted when one will."""
         room = self._allowances.room(names)
 
         if room <= 0 and self._rules.rates and self._hindered < HINDRANCES:
@@ -180,7 +180,7 @@ class Picker:
         return [self._make_offer(one, first[one.number], size) for one in candidates]
 
     def _most(self, one: Candidate) -> int:
-        """How many of its jobs this claim could look at: under a rate it matters whether another one waits behind."""
+        """The number of its jobs that this claim could look at: under a rate it matters whether another one waits behind."""
         return min(self._limit, one.room) + self._rules.limits_rate(one.names)
 
     def _make_offer(self, one: Candidate, first: list[Head], size: int) -> Offer:

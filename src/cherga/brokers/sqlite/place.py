@@ -60,7 +60,7 @@ class Files:
         self.log = companions(path)[0]
         """The name of the write-ahead log."""
         self._quiet: list[int] = []
-        """When names in the folders changed last (nanoseconds), once the files were looked at long enough after that."""
+        """The time of the last change of names in the folders (nanoseconds), once looked at long enough after it."""
         self.check()
 
     def check(self) -> None:
@@ -84,7 +84,7 @@ class Files:
 
     @property
     def stand(self) -> bool:
-        """Whether all of them are still there."""
+        """True when all of them are still there."""
         try:
             self.check()
         except BrokerUnusable:
@@ -94,7 +94,7 @@ class Files:
 
 
 def shows_later_changes(changed_at: int) -> bool:
-    """Whether any later change of a folder bears another time than this one (nanoseconds).
+    """True when any later change of a folder bears another time than this one (nanoseconds).
 
     A time with a fraction of a second is one of a file system that keeps them finely.
     """

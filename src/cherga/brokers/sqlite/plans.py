@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 class Standing(Struct):
-    """Where a job stands that others of the push may wait for or find. ``sequence`` 0: not stored yet.
+    """A job that others of the push may wait for or find. ``sequence`` 0: not stored yet.
 
     Two ids may share one: then the second names the holder of its unique key, which is told below.
     """
@@ -60,14 +60,14 @@ class Plan(Struct):
 
     @property
     def unique(self) -> Unique | None:
-        """How it will hold its key."""
+        """The way it will hold its key."""
         unique, state = self.job.unique, self.standing.state
         over = state == CANCELLED or (state >= FIRST_FINAL and unique is not None and unique.hold is not UniqueWhile.PERIOD)
         return None if over else unique
 
 
 class Batch:
-    """What is known when a push is planned, and what was planned so far."""
+    """The facts that are known when a push is planned, and the plan so far."""
 
     def __init__(self, write: Write, groups: Sequence[Sequence[NewJob]], room: Room | None = None) -> None:
         self._room = room
@@ -160,7 +160,7 @@ class Draft:
             self._decide(plan)
 
     def answers(self, group: Sequence[NewJob]) -> list[PushedJob]:
-        """Who stands for each job of the group: itself, the one that is kept under its id, or the holder of its key."""
+        """The id that stands for each job of the group: its own, of the one kept under it, or of the holder of its key."""
         return [self._answer(job, known) for job, known in zip(group, self._known, strict=True)]
 
     def _answer(self, job: NewJob, known: bool) -> PushedJob:

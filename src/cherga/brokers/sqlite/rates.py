@@ -26,7 +26,7 @@ _unpack = msgspec.msgpack.Decoder(tuple[tuple[float, int], ...]).decode
 
 
 def read_logs(db: apsw.Connection, names: Iterable[str]) -> dict[str, Starts]:
-    """What has started under these limits; those under which nothing has are left out."""
+    """The jobs that have started under these limits; limits under which none has are left out."""
     rows = _read_rows(db.execute(_LOGS, (_write_names(list(names)).decode(),)).get)
     return {name: _decode(bytes.fromhex(log)) for name, log in rows}
 

@@ -49,7 +49,7 @@ class Session(Struct, frozen=True):
 
 
 class Reaped(Struct, frozen=True):
-    """Which jobs were freed, and which sessions are still kept."""
+    """The jobs that were freed, and the sessions that are still kept."""
 
     freed: list[UUID]
     kept: set[str]

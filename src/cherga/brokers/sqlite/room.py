@@ -46,7 +46,7 @@ _write_numbers = msgspec.json.Encoder().encode
 
 
 class Room:
-    """What the queues of one push still have room for."""
+    """The room that the queues of one push still have."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -55,7 +55,7 @@ class Room:
         self._oldest: dict[str, list[int]] = {}
 
     def is_limited(self, group: Sequence[NewJob]) -> bool:
-        """Whether any of the group's queues holds only so many."""
+        """True when any of the group's queues holds only so many."""
         return self._rules.lengths and any(self._cap(job.queue) is not None for job in group)
 
     def make(self, queues: Sequence[str], spared: Collection[int]) -> str | None:
@@ -82,7 +82,7 @@ class Room:
         return None
 
     def _missing(self, queue: str, number: int) -> int:
-        """How many jobs too many the queue would hold with this number more."""
+        """The number of jobs too many that the queue would hold with this number more."""
         rule = self._cap(queue)
         return 0 if rule is None or rule.max_length is None else max(0, self._waiting(queue) + number - rule.max_length)
 
@@ -93,7 +93,7 @@ class Room:
         return self._counts[queue]
 
     def _noted(self, queue: str) -> int:
-        """What this transaction has changed so far."""
+        """The changes of this transaction so far."""
         noted = [(self._write.lanes.get(self._write.db, lane), count) for lane, count in self._write.noted_waiting()]
         return sum(count for lane, count in noted if lane is not None and lane.queue == queue)
 

@@ -1,4 +1,4 @@
-"""How a job stands in the table: state numbers, trait bits, packed columns and the way back to a ``JobRow``."""
+"""Rows of the table: state numbers, trait bits, packed columns and the way back to a ``JobRow``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ENTANGLED = HOLDS_KEY | AWAITED | WAITS | HAS_HISTORY
 
 
 class Ties(Struct, frozen=True, array_like=True, omit_defaults=True):
-    """What ties a job to others, in one packed column that most jobs leave empty."""
+    """The ties of a job to others, in one packed column that most jobs leave empty."""
 
     unique: Unique | None = None
     limit_keys: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ def pack_ties(unique: Unique | None, limit_keys: tuple[str, ...]) -> bytes | Non
 
 
 def unpack_ties(packed: bytes | None) -> Ties:
-    """What the column says; nothing when it cannot be read."""
+    """The ties in the column; none when it cannot be read."""
     if packed is None:
         return NO_TIES
 
@@ -96,8 +96,8 @@ COLUMNS = """
     j.enqueued_at, j.run_at, j.ready_at, j.first_started_at, j.started_at, j.finished_at, j.expires_at, j.prune_at, j.position,
     j.progress, j.meta, j.result, j.attempts
 """
-"""What ``to_row`` reads, from ``jobs as j left join lanes as l on l.number = j.lane``. Free texts come as bytes, so that one
-that is not UTF-8 spoils no list."""
+"""Columns that ``to_row`` reads, from ``jobs as j left join lanes as l on l.number = j.lane``. Free texts come as bytes, so
+that one that is not UTF-8 spoils no list."""
 
 
 def to_row(raw: tuple[Any, ...]) -> JobRow | None:
@@ -167,5 +167,5 @@ _REASONS = {reason.value.encode(): reason for reason in Reason}
 
 
 def holds_key_until_final(unique: Unique | None) -> bool:
-    """Whether the final write of a job has a key to release."""
+    """True when the final write of a job has a key to release."""
     return unique is not None and unique.hold is UniqueWhile.UNFINISHED

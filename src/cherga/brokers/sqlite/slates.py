@@ -22,7 +22,7 @@ UNKNOWN, FOLLOWED, CHANGED = 0, 1, 2
 
 
 def slot_of(id: UUID | bytes) -> int:
-    """Where a job is marked: by the end of its id, which is random in most."""
+    """The mark of a job: the end of its id, which is random in most."""
     return id.int & 0xFFFF if isinstance(id, UUID) else id[-2] << 8 | id[-1]
 
 

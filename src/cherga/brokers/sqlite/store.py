@@ -55,7 +55,7 @@ class Store:
     def write(
         self, work: Work[T], offset: float, lasting: bool = True, growing: bool = False, deadline: float | None = None
     ) -> T:
-        """What ``work`` makes of a write transaction; at its end everything is stored and rung, or, after an error, nothing.
+        """The answer of ``work`` in a write transaction; at its end everything is stored and rung, or, after an error, nothing.
 
         ``lasting``: what is acknowledged survives a power cut, where the URL asks for that. What may be lost in one (a
         claim, a lease) costs no sync of its own. ``growing``: it needs room for new jobs, else ``BrokerFull``. ``deadline``:
@@ -75,7 +75,7 @@ class Store:
         return value
 
     def read(self, work: Callable[[apsw.Connection], T]) -> T:
-        """What ``work`` makes of a connection that sees one state of the file throughout, and waits for no writer."""
+        """The answer of ``work``, which sees one state of the file throughout, and waits for no writer."""
         self.files.check()
 
         with translated(self.path):

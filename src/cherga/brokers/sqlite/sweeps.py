@@ -1,4 +1,4 @@
-"""What one sweep for dead sessions notes down for the next, by whichever process that is made."""
+"""Notes of one sweep for dead sessions for the next one, by whichever process that is made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _write_json = msgspec.json.Encoder().encode
 
 
 class Sweep(Struct, frozen=True):
-    """When the last reap was (seconds since boot), and until when no lease is taken for expired."""
+    """The time of the last reap (seconds since boot), and until when no lease is taken for expired."""
 
     boot: str = ""
     at: float = 0.0

@@ -1,4 +1,4 @@
-"""What any worker does from time to time: due jobs become ready, expired ones are cancelled, old ones go."""
+"""Tidying that any worker does from time to time: due jobs become ready, expired ones are cancelled, old ones go."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _write_numbers = msgspec.json.Encoder().encode
 
 
 def has_work(db: apsw.Connection, now: float) -> bool:
-    """Whether ``promote`` would move anything."""
+    """True when ``promote`` would move anything."""
     return bool(db.execute(_TO_DO, (now,)).get)
 
 

@@ -172,7 +172,7 @@ def _look(write: Write, settlements: Sequence[Settlement]) -> list[Tied]:
 
 
 def _undo_ties(write: Write, to: JobState, jobs: Sequence[Tied]) -> None:
-    """What ``endings.end`` does for one."""
+    """The end of one job, as ``endings.end`` does it."""
     keys = {one.sequence: key for one in jobs if one.traits & HOLDS_KEY and (key := _key(one)) is not None}
     children = [one.sequence for one in jobs if one.traits & WAITS]
 

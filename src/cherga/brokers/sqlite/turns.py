@@ -1,4 +1,4 @@
-"""Whose turn it is to write: one thread of a process at a time, and the processes in the order they came.
+"""Turns to write: one thread of a process at a time, and the processes in the order they came.
 
 SQLite leaves it to chance who gets the file next: whoever has just written is quicker than all who sleep, and among many
 processes some hardly get through, while all of them look again and again. So who finds the file taken draws a number, and
@@ -42,11 +42,11 @@ MOST_CALLED = 64
 
 
 class Line:
-    """What a process needs to stand in the queue: a small file in which all keep count (the last number that was drawn, the
+    """The place of a process in the queue: a small file in which all keep count (the last number that was drawn, the
     last that had its turn, whom to ring for a number), and a bell. What is wrong in it costs order, never a write."""
 
     BELLS, BELL = 4096, 8
-    """How many bells there is room for, and the bytes of each."""
+    """The number of bells that there is room for, and the bytes of each."""
 
     def __init__(self, doorbell: Doorbell) -> None:
         """``OSError`` where there can be none."""
@@ -134,13 +134,13 @@ class Turn:
         self.under_way: Transaction | None = None
         """The innermost write of the thread that has the turn."""
         self.number = 0
-        """What this process has drawn for the turn that it waits for or has; 0: nothing, there was no queue."""
+        """The number that this process has drawn for the turn that it waits for or has; 0: none, there was no queue."""
         self._left = 0
         """Writes that this process may still do at its turn."""
         self._line: Line | None = None
 
     def hold(self, work: Callable[[], T], deadline: float) -> T:
-        """What ``work`` returns, called while no other thread of this process writes. ``apsw.BusyError`` when they go on until
+        """The answer of ``work``, called while no other thread of this process writes. ``apsw.BusyError`` when they go on until
         then."""
         lock = self.lock
 

@@ -53,7 +53,7 @@ def shadow(key: str) -> str:
 
 
 def find_holders(write: Write, keys: Iterable[str]) -> dict[str, Holder]:
-    """Who holds these keys now; a period that is over, or a job that is gone, holds nothing."""
+    """The holders of these keys now; a period that is over, or a job that is gone, holds nothing."""
     names = _write_json(list(keys)).decode()
     found: dict[str, Holder] = {}
 
@@ -71,7 +71,7 @@ def find_holders(write: Write, keys: Iterable[str]) -> dict[str, Holder]:
 
 
 def make_hold(write: Write, key: str, unique: Unique, sequence: int, id: bytes) -> Hold:
-    """What ``take_keys`` is to write."""
+    """The rows that ``take_keys`` is to write."""
     period = unique.period if unique.hold is UniqueWhile.PERIOD else None
     return key, sequence, id, unique.hold.value, None if period is None else write.now + period
 

@@ -53,7 +53,7 @@ class Write:
         self.given_up: list[bytes] = []
         """Ids of jobs whose unfinished children are to be cancelled since this transaction."""
         self.notices: list[tuple[str, float, bytes]] = []
-        """What a worker is to tell, as ``notices.py`` packs it."""
+        """The notices that a worker is to tell, as ``notices.py`` packs them."""
         self._tally: dict[tuple[int, int], int] = {}
         self._keyed: dict[tuple[str, str, tuple[str, ...]], int] = {}
 
@@ -125,7 +125,7 @@ class Write:
         return number
 
     def freed(self) -> dict[int, int]:
-        """How many fewer run than before, by lane."""
+        """The number by which fewer run than before, by lane."""
         return {lane: -number for (lane, state), number in self._tally.items() if state == RUNNING and number < 0}
 
     def flush_counts(self) -> None:

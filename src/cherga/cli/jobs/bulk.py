@@ -22,7 +22,7 @@ from cherga.words.push import GROUP_TASK
 
 
 class Wish(Struct, frozen=True):
-    """What a person wants to become of jobs."""
+    """A change that a person wants for jobs."""
 
     verb: str
     past: str
@@ -42,7 +42,7 @@ Found = dict[UUID, JobState]
 
 
 class Moved(Struct, frozen=True):
-    """What became of the wish: jobs for which it is done, running ones that were asked to stop, and those left as they are."""
+    """The answer to the wish: jobs for which it is done, running ones that were asked to stop, and those left as they are."""
 
     done: list[UUID]
     stopping: list[UUID]

@@ -22,7 +22,7 @@ STYLES = {
 
 
 def state_cell(job: Job[Any]) -> Cell:
-    """Where the job stands."""
+    """The state of the job."""
     return Cell(job.status.value, style=STYLES[job.status])
 
 

@@ -38,7 +38,7 @@ def logs(app: QueueTasks, out: Output, id: UUID, follow: bool) -> None:
 
 
 def _kept(app: QueueTasks, id: UUID) -> Iterator[LiveUpdate]:
-    """What is there now, page by page."""
+    """The lines that are there now, page by page."""
     update = look(app, id)
     yield update
 

@@ -1,4 +1,4 @@
-"""Which jobs a command is about: ids, or a filter."""
+"""The jobs that a command is about: ids, or a filter."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _state(job: Job[Any]) -> Cell:
 
 
 def _identity(job: Job[Any]) -> Iterator[tuple[str, Cell]]:
-    """What it is."""
+    """The job's own facts."""
     row, head = job.row, job.head
 
     yield "id", Cell(str(job.id))
@@ -85,7 +85,7 @@ def _identity(job: Job[Any]) -> Iterator[tuple[str, Cell]]:
 
 
 def _relatives(job: Job[Any], family: Family) -> Iterator[tuple[str, Cell]]:
-    """Whose child it is, and how its own children stand."""
+    """The job's parent, and the states of its children."""
     if job.parent:
         yield "parent", Cell(str(job.parent))
 
@@ -95,7 +95,7 @@ def _relatives(job: Job[Any], family: Family) -> Iterator[tuple[str, Cell]]:
 
 
 def _times(job: Job[Any], now: float) -> Iterator[tuple[str, Cell]]:
-    """When things happened to it, and when they will."""
+    """The times of its past, and of what is to come."""
     row = job.row
     ended = row.finished_at is not None
 
@@ -115,7 +115,7 @@ def _times(job: Job[Any], now: float) -> Iterator[tuple[str, Cell]]:
 
 
 def _fate(job: Job[Any]) -> Iterator[tuple[str, Cell]]:
-    """How it got there and what came of it."""
+    """The attempts that led there, and the result."""
     row = job.row
 
     if job.reason:

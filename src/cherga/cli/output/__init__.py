@@ -1,4 +1,4 @@
-"""What a command has to say, as values; a terminal, a pipe and ``--json`` each write them in their own way."""
+"""Output of a command as values; a terminal, a pipe and ``--json`` each write them in their own way."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Page(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True):
-    """What a command did: a sentence for people, lines of fields for a pipe, data for ``--json``."""
+    """The report of a command on what it did: a sentence for people, lines of fields for a pipe, data for ``--json``."""
 
     sentence: str
     lines: Sequence[Sequence[str]]
@@ -87,7 +87,7 @@ Follow = Callable[[Job[Any], LiveUpdate], None]
 
 
 class Output(Protocol):
-    """Where a command writes."""
+    """The stream to which a command writes."""
 
     def listing(self, listing: Listing) -> None:
         """Write a table."""

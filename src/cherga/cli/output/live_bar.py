@@ -72,7 +72,7 @@ class LiveBar:
 
 
 class _Elapsed(ProgressColumn):
-    """How long the attempt has run."""
+    """The time that the attempt has run."""
 
     _clock = SystemClock()
 
@@ -95,7 +95,7 @@ def _columns() -> tuple[ProgressColumn, ...]:
 
 
 def _fields(job: Job[Any], update: LiveUpdate) -> dict[str, Any]:
-    """What the line's columns show for this update."""
+    """The columns of the line for this update."""
     progress = update.progress
 
     if progress is None or (update.state in WAITING and not (update.of_group and progress.total)):
@@ -112,7 +112,7 @@ def _fields(job: Job[Any], update: LiveUpdate) -> dict[str, Any]:
 
 
 def _waiting(job: Job[Any], state: JobState) -> str:
-    """What the job waits for; empty when it runs."""
+    """The jobs or the time that the job waits for; empty when it runs."""
     if state is JobState.SCHEDULED and job.attempt:
         return f"waits for attempt {job.attempt + 1}"
 
@@ -120,7 +120,7 @@ def _waiting(job: Job[Any], state: JobState) -> str:
 
 
 def end_of(job: Job[Any]) -> Text:
-    """How the job ended, in a line or two."""
+    """The end of the job, in a line or two."""
     name = printable(job.task_name)
 
     match job.status:

@@ -61,7 +61,7 @@ class Screen:
                 self._pause()
 
     def _frame(self, show: Callable[[], object]) -> Group:
-        """What ``show`` writes, taken down instead of printed."""
+        """The text that ``show`` writes, taken down instead of printed."""
         parts: list[RenderableType] = []
         self._print = parts.append
 
