@@ -155,6 +155,32 @@ hear()
             wait_until(lambda: broker.reap() or broker.workers()[0].expires_in <= PATIENCE, "the orphan is seen to be gone")
             assert len(reap_patiently(broker)) == 1
 
+    def test_a_forked_child_that_lives_on_does_not_hide_the_death_of_its_parent(self, tmp_path: Path) -> None:
+        script = """
+import threading
+broker.open()
+broker.register(session)
+hear()
+broker.claim(wish)
+child = os.fork()
+if not child:
+    threading.Event().wait()
+say(child)
+hear()
+"""
+
+        with opened(tmp_path / "jobs.db") as broker, other_process(tmp_path / "jobs.db", script) as process:
+            job, *_ = push_each(broker, 1)
+            tell(process)
+            child = int(hear(process))
+
+            try:
+                assert broker.reap() == []
+                kill(process)
+                assert reap_patiently(broker) == [job.id]
+            finally:
+                os.kill(child, signal.SIGKILL)
+
     def test_a_held_lifeline_does_not_outlive_the_lease(self, tmp_path: Path) -> None:
         with opened(tmp_path / "jobs.db") as broker:
             push_each(broker, 1)

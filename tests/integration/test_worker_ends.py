@@ -216,6 +216,18 @@ def test_what_outlasts_the_grace_time_is_given_back_and_the_exit_code_says_so(
     assert (job.refresh().status, job.attempt, job.interruptions, job.crashes) == (JobState.READY, 0, 1, 0)
 
 
+def test_a_process_that_dies_while_it_drains_is_no_clean_end(place: Workplace) -> None:
+    worker = place.worker().ready()
+    job = place.client.add_task("work", 60)
+    began = place.wait_for("start")
+    worker.send(signal.SIGTERM)
+    wait_until(lambda: worker.log.count("draining"), "the worker drains")
+    os.kill(began[0].pid, signal.SIGKILL)
+
+    assert worker.wait() == 7
+    assert job.refresh().status is JobState.READY
+
+
 def test_a_coroutine_that_is_cancelled_has_time_to_tidy_up_whatever_the_grace_time(
     place: Workplace, environment: dict[str, str]
 ) -> None:

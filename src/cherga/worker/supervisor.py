@@ -247,6 +247,9 @@ class Supervisor:
         else:
             logger.error("worker process %s: %s", child.name, describe_exit(code), extra={"action": "worker.died"})
 
+            if child.draining:
+                self._note_interruption(child)
+
         if not (self._stopping or child.replace):
             self._start_another(child, code)
 

@@ -1,7 +1,7 @@
 """Lifelines: each session holds a lock on a file of its own, which the kernel frees when its last process is gone.
 
 A free lock proves that no process of the session lives, within milliseconds and whatever the clocks say. A held one proves
-nothing (its process may be stopped, or be an orphan): then the lease decides.
+nothing (its process may be stopped, or have handed its lifeline on): then the lease decides.
 
 In the same file, mapped into memory, the process notes what it has begun. So that is known to whoever finds it dead.
 """
@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
+from weakref import WeakSet
 
 from cherga.brokers.sqlite.folder import LiveFolder
 from cherga.doors.black_box import PLACE, read_box
@@ -38,6 +39,7 @@ class Lifelines:
     def __init__(self, folder: LiveFolder) -> None:
         self._folder = folder
         self._held: dict[str, int] = {}
+        _all.add(self)
 
     def hold(self, session: str) -> int | None:
         """Hold the lock of this session until it is known to have ended, or this process ends.
@@ -111,7 +113,7 @@ class Lifelines:
                 self._clear(name)
 
     def close(self) -> None:
-        """Let go of all locks held here; the sessions can be reaped at once."""
+        """Let go of all locks held here; the sessions can be reaped at once. A forked child leaves them to its parent."""
         while self._held:
             _, descriptor = self._held.popitem()
             os.close(descriptor)
@@ -187,3 +189,17 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:
         return False
+
+
+_all: WeakSet[Lifelines] = WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """A forked child lives longer than its parent, perhaps, and must not keep the parent's sessions alive."""
+    for lifelines in list(_all):
+        with suppress(OSError):
+            lifelines.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
