@@ -30,9 +30,9 @@ class Victim(Struct, frozen=True):
     lost: bool
     """Nobody saw the session end."""
     company: int
-    """How many jobs of the session had begun."""
+    """The number of jobs of the session that had begun."""
     suspect: int
-    """How many suspects might run together with it; 0: it was none."""
+    """The number of suspects that might run together with it; 0: it was none."""
     cancelling: bool
     """Somebody has asked to cancel it."""
     once: bool
@@ -43,7 +43,7 @@ class Victim(Struct, frozen=True):
 
     @property
     def charge(self) -> Charge:
-        """What the death costs the job: a crash for the first one, and for each that it is alone with."""
+        """The cost of the death for the job: a crash for the first one, and for each that it is alone with."""
         if not self.began:
             return Charge.REFUND
 
@@ -64,7 +64,7 @@ class Victim(Struct, frozen=True):
 
     @property
     def suspicion(self) -> int:
-        """How many suspects may run together with it from now on: half as many as before, and in the end it alone."""
+        """The number of suspects that may run together with it from now on: half as many as before, and in the end it alone."""
         if not self.began or self.orderly or self.is_spared:
             return self.suspect
 
@@ -77,7 +77,7 @@ def halved(number: int) -> int:
 
 
 class Fate(Struct, frozen=True, kw_only=True):
-    """What becomes of the job. ``delay`` is for ``to`` = scheduled; ``attempt`` is added to its history."""
+    """The move of the job. ``delay`` is for ``to`` = scheduled; ``attempt`` is added to its history."""
 
     to: JobState
     counters: Counters
@@ -104,7 +104,7 @@ def runs_once(token: int | None, head: JobHead, death: Death) -> bool:
 
 
 def fate_of(victim: Victim, settings: BrokerSettings, now: float) -> Fate:
-    """What never began goes back uncharged; else the job is charged, and ends or comes again."""
+    """Jobs that never began go back uncharged; another one is charged, and ends or comes again."""
     charge, counters = victim.charge, victim.counters.charged(victim.charge)
 
     if charge is Charge.REFUND:

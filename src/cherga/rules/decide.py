@@ -17,7 +17,7 @@ from cherga.words.settlement import Charge, Settlement
 
 
 class Policy(Struct, frozen=True):
-    """What a task's declaration says about the ends of its jobs. Times in seconds."""
+    """The policy of a task's declaration for the ends of its jobs. Times in seconds."""
 
     retry: Retry = Retry()
     max_time: float | None = None
@@ -40,14 +40,14 @@ class Policy(Struct, frozen=True):
 
 
 class Run(Struct, frozen=True):
-    """Who ran the attempt, and when it ended (broker-independent wall clock, for the history alone)."""
+    """The worker of the attempt, and its end (broker-independent wall clock, for the history alone)."""
 
     worker: str
     finished_at: float
 
 
 def decide(job: ClaimedJob, outcome: Outcome, policy: Policy, run: Run, chance: float) -> Settlement:
-    """What to write about this attempt. ``chance`` is a random number from 0 to 1, for the jitter."""
+    """The settlement of this attempt. ``chance`` is a random number from 0 to 1, for the jitter."""
     match outcome:
         case Succeeded():
             return succeed(job, outcome, policy)
@@ -66,7 +66,7 @@ def decide(job: ClaimedJob, outcome: Outcome, policy: Policy, run: Run, chance: 
 
 
 def succeed(job: ClaimedJob, outcome: Succeeded, policy: Policy) -> Settlement:
-    """What to write about an attempt that succeeded; no history is kept of it, so neither clock nor chance is asked."""
+    """The settlement of an attempt that succeeded; no history is kept of it, so neither clock nor chance is asked."""
     return Settlement(job.id, job.sequence, job.token, JobState.SUCCEEDED, result=outcome.result, keep=policy.result_ttl)
 
 

@@ -1,4 +1,4 @@
-"""What people call a limit and a pause, and how they name it on the command line. Pure."""
+"""Names of limits and pauses, for people and on the command line. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def describe_limit(name: str) -> str:
 
 
 def limit_options(name: str) -> str:
-    """What names the limit on a command line: ``--task export --key 7``."""
+    """The options that name the limit on a command line: ``--task export --key 7``."""
     return _joined(word for kind, value in limit_parts(name).items() for word in (f"--{kind}", value))
 
 
@@ -52,7 +52,7 @@ def describe_scope(scope: PauseScope) -> str:
 
 
 def scope_options(scope: PauseScope) -> str:
-    """What names the scope on a command line: ``mail --task send --arg user_id=7``."""
+    """The words that name the scope on a command line: ``mail --task send --arg user_id=7``."""
     words = [scope.queue] if scope.queue else []
     words += ["--task", scope.task] if scope.task else []
     words += [word for name, value in scope_arguments(scope).items() for word in ("--arg", f"{name}={_text(value)}")]

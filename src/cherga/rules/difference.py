@@ -1,4 +1,4 @@
-"""What has become of a value on its way, told in a sentence. Pure."""
+"""Differences between a value and what became of it on its way, told in a sentence. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def difference(sent: Any, arrived: Any, where: str = "") -> str:
-    """How a value has changed on its way, in a sentence; empty where it is the same, or what its annotation makes of it."""
+    """The change of a value on its way, in a sentence; empty where it is the same, or what its annotation makes of it."""
     kind = type(sent)
 
     if sent is arrived or kind is Named:

@@ -1,4 +1,4 @@
-"""What the end of a job means for those that wait for it. Pure."""
+"""Edges: what the end of a job means for those that wait for it. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _STRICTNESS = (EdgePolicy.ENDED, EdgePolicy.SUCCEEDED, EdgePolicy.TOGETHER)
 
 
 def stricter(one: EdgePolicy, other: EdgePolicy) -> EdgePolicy:
-    """What holds where two edges of a job name the same parent."""
+    """The policy that holds where two edges of a job name the same parent."""
     return one if one is other else max(one, other, key=_STRICTNESS.index)
 
 
 def upstream(end: JobState) -> str:
-    """Why a job is cancelled that waited for one which ended like this."""
+    """The reason to cancel a job that waited for one which ended like this."""
     return f"a job that it waited for {'was ' if end is JobState.CANCELLED else ''}{end}"
 
 

@@ -120,7 +120,7 @@ OF_AN_APPLICATION = _answers(
 
 
 class Place(Struct, frozen=True):
-    """Where words of ours are said, and how those of other systems are answered there."""
+    """The places where words of ours are said, and how those of other systems are answered there."""
 
     said: str
     words: frozenset[str]
@@ -247,7 +247,7 @@ def _did_you_mean(answer: str) -> str:
 
 
 def _say_there(answer: str, here: Place) -> str:
-    """Where that is said. What may be said of a task or of a job is said of the job, where one is meant."""
+    """The place where a word is said. One that may be said of a task or of a job is said of the job, where one is meant."""
     name, is_part, _ = answer.partition("=")
     places = (JOB, *PLACES) if here in (RQ_JOB, SCHEDULE) and not is_part else PLACES
     said = next(place.said for place in places if name in place.words)

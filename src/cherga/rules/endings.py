@@ -1,4 +1,4 @@
-"""What is said of jobs that a broker ended by itself, in words that are the same on every broker."""
+"""Words for jobs that a broker ended by itself, the same on every broker."""
 
 from __future__ import annotations
 

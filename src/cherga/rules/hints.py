@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary, ref
 _NAME = re.compile(r"[^\W\d]\w*")
 
 _around: WeakKeyDictionary[Any, dict[str, Callable[[], Any]]] = WeakKeyDictionary()
-"""What local functions and classes can see of the function around them, by name."""
+"""The names that local functions and classes see of the function around them."""
 
 
 def remember_place(owner: Any) -> None:
@@ -85,7 +85,7 @@ def _alone(owner: Any, name: str, hint: Any) -> Any:
 
 
 def _made_of(function: Any) -> Any:
-    """What has the annotations: of a partial its function, of an object that can be called its ``__call__``."""
+    """The object with the annotations: of a partial its function, of an object that can be called its ``__call__``."""
     while isinstance(function, partial) or (hasattr(function, "__wrapped__") and not _says(function)):
         function = function.func if isinstance(function, partial) else function.__wrapped__
 
@@ -170,7 +170,7 @@ def _keeper(value: Any) -> Callable[[], Any]:
 
 
 def unwrapped(kind: Any) -> Any:
-    """What aliases, new types and variables stand for."""
+    """The types that aliases, new types and variables stand for."""
     while True:
         if type(kind).__name__ == "TypeAliasType":
             kind = kind.__value__
@@ -199,7 +199,7 @@ def is_hashable(annotation: Any) -> bool:
 
 
 def _bound_of(variable: TypeVar) -> Any:
-    """What a type variable is bound to, ``Any`` where it is to nothing."""
+    """The bound of a type variable, ``Any`` where it has none."""
     bound = variable.__bound__
 
     if isinstance(bound, ForwardRef):

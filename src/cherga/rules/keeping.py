@@ -1,4 +1,4 @@
-"""How long a job is kept that no worker ended: a group, or one that was cancelled, expired or given up. Pure.
+"""The time for which a job is kept that no worker ended: a group, or one that was cancelled, expired or given up. Pure.
 
 What ``using`` said goes first, then what workers have published of the task, what the task said when the job was enqueued,
 what workers have published of the application, and last the settings of the process that ends it.

@@ -38,7 +38,7 @@ from cherga.rules.difference import called, difference, equal
 from cherga.rules.hints import unwrapped
 
 MISFITS = (TypeError, ValueError, msgspec.DecodeError, RecursionError, OverflowError)
-"""What restoring raises for what does not fit."""
+"""The errors that restoring raises for data that do not fit."""
 
 
 Extensions = Callable[[int, memoryview], Any]
@@ -57,7 +57,7 @@ class Kinds(Protocol):
 
 
 class Kind(ABC):
-    """What one annotation says."""
+    """The kind of value that one annotation describes."""
 
     exact = False
     """The decoder gives back every value that it takes, or what the annotation makes of it."""
@@ -94,11 +94,11 @@ class Kind(ABC):
         return None if self.read is None else self.kinds.decoder(self.whole, revive_values).decode
 
     def keep(self, value: Any) -> Any:
-        """What to encode, so that the value comes back. Raises ``Changed``, or one of ``MISFITS`` when it does not fit."""
+        """The data to encode, so that the value comes back. Raises ``Changed``, or one of ``MISFITS`` when it does not fit."""
         return self.kept(value)[0]
 
     def kept(self, value: Any) -> tuple[Any, Any]:
-        """What to encode, and the value as it comes back."""
+        """The data to encode, and the value as it comes back."""
         if self.read is not None and not came_from_store(value):
             arrived = self.read(encode(value))
 
@@ -114,7 +114,7 @@ class Kind(ABC):
         return wire if equal(arrived, value) else self._filled_out(arrived, wire), arrived
 
     def _filled_out(self, arrived: Any, wire: Any) -> Any:
-        """What to encode for an object that was sent as plain data: all of it, unless it changes when it is made again."""
+        """The data to encode for an object that was sent as plain data: all of it, unless it changes when it is made again."""
         for whole in (arrived, written_out(arrived)):
             with suppress(Exception):  # the decoder may not know it
                 if equal(arrived, self.unpack(encode(whole))):
@@ -145,7 +145,7 @@ class Kind(ABC):
 
 
 class Exact(Kind):
-    """What the decoder knows and keeps: numbers, texts, dates, enums, and collections of these."""
+    """Values that the decoder knows and keeps: numbers, texts, dates, enums, and collections of these."""
 
     exact = True
 

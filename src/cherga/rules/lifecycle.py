@@ -10,7 +10,7 @@ S = JobState
 
 
 class Move(StrEnum):
-    """What changes a job's state."""
+    """A change of a job's state."""
 
     PUSH = "push"
     REPLACE = "replace"
@@ -36,7 +36,7 @@ MOVES: dict[Move, frozenset[tuple[JobState | None, JobState]]] = {
     Move.CANCEL: frozenset((state, S.CANCELLED) for state in (S.READY, S.SCHEDULED, S.BLOCKED)),
     Move.RETRY: frozenset((state, S.READY) for state in (S.SUCCEEDED, S.FAILED, S.CANCELLED, S.SCHEDULED)),
 }
-"""Which states each move leads from and to. A claim leads to ``failed`` for a row that cannot be read (``malformed``), a push
+"""States that each move leads from and to. A claim leads to ``failed`` for a row that cannot be read (``malformed``), a push
 or a release to ``succeeded`` for a group, which needs no worker."""
 
 

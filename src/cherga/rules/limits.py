@@ -15,7 +15,7 @@ from cherga.words.shared import Definition
 NO_LIMIT = maxsize
 
 KEY = "key:"
-"""How the names of limits begin that go by a value."""
+"""The beginnings of the names of limits that go by a value."""
 
 _decode = msgspec.msgpack.Decoder(LimitRule).decode
 
@@ -58,7 +58,7 @@ def rule_for(rules: Rules, name: str) -> LimitRule | None:
 
 
 class Allowances:
-    """What the limits still allow in one claim. ``running`` and ``starts`` say how a limit stood before it."""
+    """The room that the limits still leave in one claim. ``running`` and ``starts`` say how a limit stood before it."""
 
     def __init__(self, rules: Rules, running: Callable[[str], int], starts: Callable[[str], Starts], now: float) -> None:
         self._rules = rules
@@ -72,7 +72,7 @@ class Allowances:
         """Seconds until the first of the rates that stood in the way lets another start."""
 
     def room(self, names: Collection[str]) -> int:
-        """How many jobs that count for all these limits may start; ``NO_LIMIT`` when none of them has a rule."""
+        """The number of jobs that count for all these limits and may start; ``NO_LIMIT`` when none of them has a rule."""
         if not names:
             return NO_LIMIT
 
@@ -105,7 +105,7 @@ class Allowances:
         return NO_LIMIT if before >= NO_LIMIT else before - self._taken[name]
 
     def _slots(self, name: str) -> int:
-        """How many may start as far as ``max_running`` goes."""
+        """The number that may start as far as ``max_running`` goes."""
         rule = rule_for(self._rules, name)
 
         if rule is None or rule.max_running is None:

@@ -1,4 +1,4 @@
-"""How a new job stands first, and what its times come to by the clock of the broker. Pure."""
+"""Newcomers: the first state of a new job, and its times by the clock of the broker. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cherga.words.push import GROUP_TASK, NewJob
 
 
 class Times(Struct, frozen=True):
-    """When a job is to run, and when it expires."""
+    """The time when a job is to run, and when it expires."""
 
     run_at: float | None
     expires_at: float | None
@@ -26,7 +26,7 @@ def read_times(job: NewJob, now: float) -> Times:
 
 
 def first_state(job: NewJob, times: Times, now: float, pending: int = 0) -> JobState:
-    """Where the job stands first while so many that it waits for are unfinished."""
+    """The first state of the job while so many that it waits for are unfinished."""
     if times.expires_at is not None and times.expires_at <= now:
         return JobState.CANCELLED
 
@@ -60,7 +60,7 @@ def make_row(job: NewJob, id: UUID, state: JobState, times: Times, now: float, p
 
 
 def waiting_state(times: Times, now: float, pending: int = 0) -> JobState:
-    """How the job waits for its start."""
+    """The wait of the job before its start."""
     if pending:
         return JobState.BLOCKED
 

@@ -1,4 +1,4 @@
-"""What is worth a notice when a broker has decided about a job by itself, and what is said of it. Pure."""
+"""Notices: when a decision of a broker about a job is worth one, and its words. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_news(task: str, to: JobState, reason: Reason | None) -> bool:
 
 
 def words_for(notice: Notice, crash_cap: int) -> str:
-    """What has become of the job, and what comes next: ``starts again, crash 1 of 3``."""
+    """The state of the job in words, and what comes next: ``starts again, crash 1 of 3``."""
     if notice.state in AGAIN and notice.reason is Reason.LOST:
         return "was lost with its whole worker and starts again, uncharged"
 
@@ -33,7 +33,7 @@ def words_for(notice: Notice, crash_cap: int) -> str:
 
 
 def error_of(notice: Notice) -> JobError | None:
-    """What went wrong; None for a job that was cancelled."""
+    """The error to show; None for a job that was cancelled."""
     if notice.state is JobState.CANCELLED:
         return None
 
@@ -49,7 +49,7 @@ def crash_of(crashes: int, cap: int) -> str:
 
 
 def next_words(state: JobState, reason: Reason | None, crashes: int, cap: int, wait: float) -> str:
-    """What comes next for a job that was taken back from a dead worker."""
+    """The next step for a job that was taken back from a dead worker."""
     if state.final:
         return f"{state} ({reason})" if reason else str(state)
 

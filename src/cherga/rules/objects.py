@@ -102,7 +102,7 @@ def _object_of(kind: Any, values: dict[str, Any]) -> Any:
 
 
 def _constructor_names(kind: type) -> tuple[dict[str, str], set[str]]:
-    """What the constructor calls fields otherwise, and the fields that it does not take."""
+    """The fields under the names of the constructor, and those that it does not take."""
     if dataclasses.is_dataclass(kind):
         return {}, {field.name for field in dataclasses.fields(kind) if not field.init}
 
@@ -155,7 +155,7 @@ def _classes_in(annotation: Any) -> Iterator[type]:
 
 
 def _validated(kind: Any, values: Any) -> Any:
-    """What was checked once is not asked to be JSON, or to be called by its aliases."""
+    """Data that were checked once are not asked to be JSON, or to be called by their aliases."""
     if "by_name" in inspect.signature(kind.model_validate).parameters:
         return kind.model_validate(values, strict=False, by_name=True, by_alias=False)
 

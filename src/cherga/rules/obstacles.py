@@ -1,4 +1,4 @@
-"""Why a job does not run: what is known about it and its surroundings, and what of that stands in its way. Pure."""
+"""Obstacles: the facts about a job that does not run and its surroundings, and those of them that stand in its way. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ JOBS_NAMED = 3
 
 
 class ObstacleKind(StrEnum):
-    """What can stand in a job's way."""
+    """A kind of obstacle in a job's way."""
 
     NO_WORKER = "no_worker"
     """None is alive."""
@@ -68,16 +68,16 @@ class Obstacle(Struct, frozen=True):
     jobs: tuple[UUID, ...] = ()
     """Jobs that stand in the way, as far as they are known."""
     until: datetime | None = None
-    """When it is out of the way by itself; for ``EXPIRY``, when it is too late."""
+    """The time when it is out of the way by itself; for ``EXPIRY``, when it is too late."""
     remedy: str = ""
-    """What a person can do about it: mostly a command."""
+    """The help that a person can give: mostly a command."""
 
     def __str__(self) -> str:
         return self.text + (f"; {self.remedy}" if self.remedy else "")
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What is known about a job and its surroundings at one moment."""
+    """The facts about a job and its surroundings at one moment."""
 
     row: JobRow
     now: float
@@ -94,7 +94,7 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 
 def find_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    """What stands in the job's way, the nearest first; nothing for a job that has ended, or that runs on a living worker."""
+    """The obstacles in the job's way, the nearest first; none for a job that has ended, or that runs on a living worker."""
     found = tuple(obstacle for check in _CHECKS.get(facts.row.state, ()) for obstacle in check(facts))
 
     if facts.row.state is JobState.READY and all(obstacle.kind is ObstacleKind.EXPIRY for obstacle in found):
@@ -107,7 +107,7 @@ UNSERVED = frozenset({ObstacleKind.NO_WORKER, ObstacleKind.QUEUE, ObstacleKind.T
 
 
 def unserved(row: JobRow, workers: Sequence[WorkerInfo], now: float) -> str:
-    """Why no worker that is alive would run this waiting job, and what helps; nothing where one would."""
+    """The reason why no worker that is alive would run this waiting job, and what helps; nothing where one would."""
     found = find_obstacles(Facts(row=row, now=now, workers=workers))
     return next((str(obstacle) for obstacle in found if obstacle.kind in UNSERVED), "")
 

@@ -50,7 +50,7 @@ def _plain_seconds(value: Duration) -> object:
 
 
 def run_limit(value: Duration | None, what: str = "max_time") -> float | None:
-    """How long a run may take, as seconds; None: as long as it likes. 0 is refused, for it may be meant as either."""
+    """The limit of a run, as seconds; None: as long as it likes. 0 is refused, for it may be meant as either."""
     if value is None:
         return None
 
@@ -142,7 +142,7 @@ def number(value: float, what: str, most: float = inf) -> float:
 
 
 def shown(value: object) -> str:
-    """What came, for a message: as Python writes it, cut where that is long, and named where that cannot be had."""
+    """The value that came, for a message: as Python writes it, cut where that is long, and named where that cannot be had."""
     try:
         written = repr(value)
     except Exception:  # a number of thousands of digits, or an object whose own text fails

@@ -1,4 +1,4 @@
-"""Which jobs a pause means, and how arguments to pause by are written down. Pure."""
+"""Pauses: the jobs that a scope means, and the written form of arguments to pause by. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a job is done. Pure."""
+"""Progress: the share of a job that is done. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _decode = msgspec.msgpack.Decoder(Progress).decode
 
 
 def read_progress(packed: bytes | None) -> Progress | None:
-    """What a job has told last; None when that is nothing, or cannot be read."""
+    """The progress that a job has told last; None when it told none, or it cannot be read."""
     return read_or(_decode, packed or None, None)
 
 

@@ -50,7 +50,7 @@ def write_rate(rate: Rate) -> str:
 
 
 def allowance(starts: Starts, rate: Rate, now: float) -> int:
-    """How many more may start now."""
+    """The number that may start now."""
     return max(0, rate.count - sum(number for _, number in _within(starts, rate, now)))
 
 

@@ -12,7 +12,7 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
-"""What a decoder raises for bytes that were cut, changed, nested too deep, or are no bytes at all."""
+"""The errors that a decoder raises for bytes that were cut, changed, nested too deep, or are no bytes at all."""
 
 
 def read_or(read: Callable[[S], V], stored: S | None, default: D) -> V | D:

@@ -1,4 +1,4 @@
-"""Why a group of new jobs is refused, in words that are the same on every broker."""
+"""Refusals of groups of new jobs, in words that are the same on every broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again, and after how long."""
+"""Retries: whether a failed attempt is tried again, and after how long."""
 
 from __future__ import annotations
 

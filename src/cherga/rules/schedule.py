@@ -1,4 +1,4 @@
-"""When schedules fire. Pure: ``now`` is an argument, and the same schedule gives the same ticks on every machine.
+"""Ticks of schedules. Pure: ``now`` is an argument, and the same schedule gives the same ticks on every machine.
 
 A cron text is read in its time zone, and each tick is kept as an instant. Where clocks are put forward, a time of day that
 does not exist that day fires at the first instant after the gap; where they are put back, a time of day that comes twice
@@ -68,7 +68,7 @@ def moment_of(tick: float, timezone: str) -> datetime:
 
 
 def plan(schedule: Schedule, due: float, now: float) -> list[Firing]:
-    """What to do about a schedule whose next due time is ``due``; nothing while that has not come."""
+    """The action for a schedule whose next due time is ``due``; none while that has not come."""
     if due > now:
         return []
 

@@ -17,36 +17,36 @@ SHORTEST_INTERVAL = 0.05
 
 
 class BrokerSettings(Struct, frozen=True, kw_only=True):
-    """What a broker needs to know beside its URL."""
+    """The facts that a broker needs beside its URL."""
 
     namespace: str = "cherga"
     """The application's name. Two namespaces never see each other's jobs."""
     lease: float = 30.0
-    """How long a session is taken to be alive after its last heartbeat."""
+    """The time for which a session is taken to be alive after its last heartbeat."""
     heartbeat: float = 5.0
-    """How often a session is renewed."""
+    """The interval at which a session is renewed."""
     sweep: float = 5.0
-    """How often dead sessions are looked for."""
+    """The interval at which dead sessions are looked for."""
     crash_cap: int = 3
     """A job whose process died this often, the last time while it ran alone, fails (reason ``poison``)."""
     crash_backoff: tuple[float, ...] = (0.0, 10.0, 60.0)
     """Wait after the first, second, … crash; the last one repeats."""
     result_ttl: float = 86_400.0
-    """How long a succeeded job and its result are kept."""
+    """The time for which a succeeded job and its result are kept."""
     failure_ttl: float = 30 * 86_400.0
-    """How long failed and cancelled jobs are kept."""
+    """The time for which failed and cancelled jobs are kept."""
     succeeded_cap: int = 100_000
     """Succeeded jobs kept at most."""
     failed_cap: int = 100_000
     """Failed and cancelled jobs kept at most."""
     busy_timeout: float = 5.0
-    """How long a call waits for a broker that is held by another process before ``BrokerUnavailable``."""
+    """The time that a call waits for a broker that is held by another process before ``BrokerUnavailable``."""
     enqueue_timeout: float = 5.0
-    """How long an enqueue waits for it at most."""
+    """The time that an enqueue waits for it at most."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What an application may set; each field has a keyword of the same name in ``QueueTasks(...)``."""
+    """The settings of an application; each field has a keyword of the same name in ``QueueTasks(...)``."""
 
     enqueue_timeout: float = 5.0
     """After this long an enqueue raises ``EnqueueUnknown``."""
@@ -57,7 +57,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     code_version: int = 0
     """Number of the code that declares tasks, schedules and limits, such as a deploy's; a lower one changes nothing back."""
     grace: float = 25.0
-    """How long a stopping worker lets running jobs finish."""
+    """The time that a stopping worker gives running jobs to finish."""
     report_interval: float = 0.1
     """Least time between two stored progress values of one job."""
     lookahead: float = 0.05
@@ -65,11 +65,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     claim_limit: int = 1000
     """Jobs in one claim at most."""
     poll_interval: float = 5.0
-    """How often an idle worker looks at the broker without being woken."""
+    """The interval at which an idle worker looks at the broker without being woken."""
     stuck_after: float = 10.0
-    """How long a thread may go on after its time-out or cancellation before its worker process is replaced."""
+    """The time that a thread may go on after its time-out or cancellation before its worker process is replaced."""
     stall_limit: float = 60.0
-    """How long the engine of a worker process may stand still before its supervisor kills it."""
+    """The time that the engine of a worker process may stand still before its supervisor kills it."""
     broker: BrokerSettings = BrokerSettings()
 
     @property
@@ -151,7 +151,7 @@ def _faults(settings: Settings | BrokerSettings) -> list[str]:
 
 
 def _expected(name: str, value: object) -> str | None:
-    """What the setting was to be; None when it is right."""
+    """The value that the setting was to be; None when it is right."""
     if name == "crash_backoff":
         waits = value if isinstance(value, tuple) else ()
         return None if waits and all(0 <= wait <= LONGEST for wait in waits) else _WAITS
@@ -175,6 +175,6 @@ def _expected(name: str, value: object) -> str | None:
 
 
 MOST = 2**63 - 1
-"""What every broker can store: numbers of code may be made of dates."""
+"""The numbers that every broker can store: those of code may be made of dates."""
 _TOO_LONG = "be a hundred years at most"
 _WAITS = "hold at least one wait, none of them negative or longer than a hundred years"

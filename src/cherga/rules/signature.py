@@ -110,7 +110,7 @@ class Signature:
         return (*named, *rest), {name: extra[name] if name in extra else self._value(arrived, name) for name in kwargs}
 
     def kind(self, name: str) -> Kind:
-        """What the annotation of a parameter says."""
+        """The kind that the annotation of a parameter describes."""
         return self._fields[name].kind
 
     def arrived(self, name: str, value: Any) -> Any:
@@ -207,7 +207,7 @@ class Signature:
         return {name: filled[name] if name in filled else sent[name] for name in names if name in filled or name in sent}
 
     def _value(self, record: Any, name: str) -> Any:
-        """What the sender left out and cannot be stored is the function's own default."""
+        """A value that the sender left out and that cannot be stored is the function's own default."""
         value = getattr(record, name)
         return self.signature.parameters[name].default if value is UNSET else value
 
@@ -226,7 +226,7 @@ class Signature:
         return payload, self._record(**{name: value for name, (_, value) in kept.items()})
 
     def _keep(self, where: str, name: str, value: Any) -> tuple[Any, Any]:
-        """What to encode for an argument, and the argument as it arrives."""
+        """The data to encode for an argument, and the argument as it arrives."""
         what = f"{where}: argument {name!r}"
         encode_argument(value, what)
 
@@ -285,7 +285,7 @@ def _record(task: str, parameters: list[P], fields: Mapping[str, _Field]) -> typ
 
 
 def _struct_field(name: str, of: _Field) -> Any:
-    """What ``defstruct`` takes. A value that has to be restored is first taken as it comes."""
+    """The field as ``defstruct`` takes it. A value that has to be restored is first taken as it comes."""
     kind = Any if of.kind.read is None else of.kind.whole
 
     if of.is_sparse:
@@ -295,7 +295,7 @@ def _struct_field(name: str, of: _Field) -> Any:
 
 
 def _field(task: str, parameter: P, hints: Mapping[str, Any]) -> _Field:
-    """How a parameter is stored. Raises ``TaskError`` for an annotation that cannot be honoured."""
+    """The stored form of a parameter. Raises ``TaskError`` for an annotation that cannot be honoured."""
     what = f"task {task}: parameter {parameter.name!r}"
 
     if parameter.name not in hints and parameter.annotation is not P.empty:

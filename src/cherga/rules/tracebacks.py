@@ -24,7 +24,7 @@ def name_of(error: BaseException) -> str:
 
 
 def text_of(error: BaseException, limit: int = MESSAGE_LIMIT) -> str:
-    """What the error says."""
+    """The text of the error."""
     return attempt(lambda: printable(str(error)[:limit])[:limit], "its text")
 
 
@@ -41,7 +41,7 @@ def traceback_of(error: BaseException, trace: TracebackType | None = None, limit
 
 
 def error_trace(error: BaseException) -> TracebackType | None:
-    """Where it was raised, without asking the error itself."""
+    """The place where it was raised, without asking the error itself."""
     trace: TracebackType | None = _own(error, "__traceback__")
     return trace
 
@@ -70,7 +70,7 @@ def _own(error: BaseException, name: str) -> Any:
 
 
 def _plainly(error: BaseException, begin: TracebackType | None) -> Iterator[str]:
-    """What the interpreter knows of an error by itself, the one that led to it first."""
+    """The facts that the interpreter knows of an error by itself, the one that led to it first."""
     chain = [(error, begin)]
 
     while len(chain) < LONGEST_CHAIN and (before := _before(chain[-1][0])) is not None:

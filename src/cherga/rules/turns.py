@@ -1,4 +1,4 @@
-"""Which ready jobs a claim takes: best first, within every limit, and in turns where jobs differ in limit keys alone. Pure."""
+"""Turns: the choice of a claim, best first, within every limit, and in turns where jobs differ in limit keys alone. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Offer(Struct):
     """The limits its jobs count for."""
     heads: Sequence[Head]
     turn: int = 0
-    """When it was last served: the lowest is next."""
+    """The time when it was last served: the lowest is next."""
     taken: int = 0
 
 

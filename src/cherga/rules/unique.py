@@ -21,7 +21,7 @@ class Rival(Struct, frozen=True):
 
 
 class Meeting(Enum):
-    """How two jobs with one unique key get along."""
+    """The ways in which two jobs with one unique key get along."""
 
     REFUSED = auto()
     """The new one is refused, and its group with it."""
@@ -34,7 +34,7 @@ class Meeting(Enum):
 
 
 def meet(unique: Unique, rival: Rival) -> Meeting:
-    """What becomes of a job with this key."""
+    """The outcome for a job with this key."""
     match unique.conflict:
         case OnConflict.REFUSE:
             return Meeting.REFUSED

@@ -14,7 +14,7 @@ _WORD = re.compile(r"(?P<name>[?&;][^=&;]*(?:pass|secret|token)[^=&;]*=)[^&;#]*"
 
 
 def default_url(name: str) -> str:
-    """Where an application of this name keeps its jobs when nobody says it: a file in the working directory.
+    """The place where an application of this name keeps its jobs when nobody names one: a file in the working directory.
 
     ``NAME.cherga.db``, which is not taken for a database of the application itself; ``cherga.db`` without a name.
     """

@@ -30,7 +30,7 @@ LOOK = 0.001
 
 
 class Drained(Struct, frozen=True, kw_only=True):
-    """What became of the jobs of one ``drain``: the attempts that ended, counted by how they did."""
+    """The ends of the jobs of one ``drain``: the attempts that ended, counted by how they did."""
 
     succeeded: int = 0
     failed: int = 0
@@ -43,7 +43,7 @@ class Drained(Struct, frozen=True, kw_only=True):
 
 
 class DrainLimits(Struct, frozen=True):
-    """When a drain is given up."""
+    """The bounds at which a drain is given up."""
 
     attempts: int
     seconds: float
@@ -152,7 +152,7 @@ class DrainWorker(EmbeddedWorker):
 
     @property
     def watched(self) -> WatchedExecutor:
-        """What became of the jobs."""
+        """The ends of the jobs."""
         return self.drain_engine.watched
 
     def work(self) -> None:

@@ -1,4 +1,4 @@
-"""What a test expects to have been enqueued: finding it, and saying well that it is not there."""
+"""Expectations of a test about enqueued jobs: finding them, and a good message when they are not there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Arguments = dict[Any, Any]
 
 
 class Filters(Struct, frozen=True):
-    """What a job must be beside its task and arguments; None does not restrict."""
+    """The traits that a job must have beside its task and arguments; None does not restrict."""
 
     within: float | None = None
     queue: str | None = None

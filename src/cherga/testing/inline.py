@@ -94,7 +94,7 @@ class SpareLoops(LoopRunner):
         self._idle: list[LoopRunner] = []
 
     def start(self) -> None:
-        """They start at the first use."""
+        """The runners start at the first use."""
 
     def stop(self, patience: float = 1.0) -> None:
         while self._made:
@@ -146,7 +146,7 @@ class InlineEngine(Engine):
 
     @property
     def watched(self) -> WatchedExecutor:
-        """What became of the jobs."""
+        """The ends of the jobs."""
         return cast(WatchedExecutor, self.executor)
 
     def take_failures(self, jobs: Sequence[Job[Any]]) -> list[JobFailed]:

@@ -166,7 +166,7 @@ class Kit:
         self.advance(check.timestamp(when, "the moment to advance to") - self.clock.now())
 
     def now(self) -> datetime | None:
-        """What the clock shows."""
+        """The time that the clock shows."""
         return moment(self.clock.now())
 
     def _waiting(self) -> list[Job[Any]]:
@@ -234,7 +234,7 @@ def _of(dependency: Callable[..., Any] | Dependency) -> tuple[Callable[..., Any]
 
 @contextmanager
 def _restored(app: QueueTasks) -> Iterator[None]:
-    """What the block changes is afterwards as it was before."""
+    """Changes of the block are taken back at its end."""
     clock, after_send, overrides = app.clock, app.after_send, dict(app.dependency_overrides)
 
     try:

@@ -14,7 +14,7 @@ from cherga.worker.assignment import Assignment
 from cherga.worker.executor import Executor
 
 JOBS_OWN = (Exception, SystemExit, asyncio.CancelledError)
-"""What ends a job and nothing else. The rest is meant for the test: an interrupt, ``pytest.fail``, a test's time-out."""
+"""Errors that end a job and nothing else. The rest is meant for the test: an interrupt, ``pytest.fail``, its time-out."""
 
 
 class WatchedExecutor(Executor):
@@ -26,11 +26,11 @@ class WatchedExecutor(Executor):
         self._keep_error, self.one.tell_raised = self.one.tell_raised, self._note_raised
         self.one.tell_end = self._note_end
         self.ends: Counter[str] = Counter()
-        """How many attempts ended how, by the names of ``Drained``."""
+        """The number of attempts that ended each way, by the names of ``Drained``."""
         self.failures: dict[UUID, JobFailed] = {}
         """The jobs that have failed, in order, each with the error that was raised as its cause."""
         self.escaped: BaseException | None = None
-        """What was raised in a job and is meant for the test."""
+        """The error that was raised in a job and is meant for the test."""
         self._raised_last: dict[UUID, BaseException] = {}
 
     def _note_raised(self, assignment: Assignment, error: BaseException) -> None:

@@ -33,7 +33,7 @@ class Frames:
         """The stream ends after what was taken last: the job is final, or the stream is old enough."""
 
     def take(self, update: LiveUpdate) -> bytes:
-        """What to send now; nothing when there is no news and it is too early for a heartbeat."""
+        """The bytes to send now; none when there is no news and it is too early for a heartbeat."""
         now = self._clock.monotonic()
         data = self._frame(update, now)
         self._seen = update
@@ -89,5 +89,5 @@ def encode_event(update: LiveUpdate, may_cancel: bool = False) -> bytes:
 
 
 def describe(update: LiveUpdate, may_cancel: bool = False) -> dict[str, Any]:
-    """What a browser is told. ``final`` means here that nothing more will come."""
+    """The data that a browser is told. ``final`` means here that nothing more will come."""
     return {**update.public(), "final": update.over, "may_cancel": may_cancel}

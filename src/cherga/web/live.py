@@ -21,7 +21,7 @@ Secrets = Sequence[str | bytes]
 
 STREAM_TYPE = "text/event-stream"
 TOKEN_HEADER = "Cherga-Token"
-"""Where a visitor's token stands. Not ``Authorization``, which a site behind a password of its own needs itself."""
+"""The header with a visitor's token. Not ``Authorization``, which a site behind a password of its own needs itself."""
 FIRST_MS, NEXT_MS, IDLE_MS = 500, 1000, 2000
 HIGHEST_POSITION = 2**53
 
@@ -34,7 +34,7 @@ _ALWAYS = {
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """What a request says, as it came: nothing is checked yet."""
+    """The request as it came: nothing is checked yet."""
 
     id: str
     token: str = ""
@@ -43,11 +43,11 @@ class Asked(Struct, frozen=True, kw_only=True):
     last_event_id: str = ""
     if_none_match: str = ""
     max_streams: int = 0
-    """How many streams this server can bear."""
+    """The number of streams that this server can bear."""
 
 
 class Answer(Struct, frozen=True):
-    """What to send back. A ``Stream`` must be closed when it was sent, or when the client has gone."""
+    """The answer to send back. A ``Stream`` must be closed when it was sent, or when the client has gone."""
 
     status: int
     headers: dict[str, str]
@@ -150,7 +150,7 @@ def _read_position(asked: Asked) -> int:
 
 
 def _retry_ms(update: LiveUpdate, after: int) -> int:
-    """How long a client that polls should wait: longer while nothing can happen, at once when there is another page."""
+    """The time that a client that polls should wait: longer while nothing can happen, none when there is another page."""
     if update.full:
         return 0
 

@@ -25,7 +25,7 @@ WORDS = {
     "cancelled": "Cancelled",
     "cancel": "Cancel",
 }
-"""What the usual look says where the page does not say it itself, with ``data-text-…``."""
+"""The words of the usual look where the page does not say them itself, with ``data-text-…``."""
 
 
 _COMMENT = re.compile(r"(?:^|\s)//\s.*$")
@@ -126,7 +126,7 @@ def _write_content(job: Job[Any], percent: int | None, words: Mapping[str, str])
 
 
 def _filled(job: Job[Any], percent: int | None) -> int | None:
-    """How full the bar is; None where it runs and nobody knows."""
+    """The share of the bar that is full; None where it runs and nobody knows."""
     return 0 if percent is None and job.status is not JobState.RUNNING else percent
 
 

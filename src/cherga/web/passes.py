@@ -1,4 +1,4 @@
-"""Which visitor may watch which job."""
+"""Passes: the jobs that a visitor may watch."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ DEFAULT_STREAMS = 20
 
 
 class Mode(StrEnum):
-    """How live data may reach a browser."""
+    """The way live data may reach a browser."""
 
     AUTO = "auto"
     """By stream where the server is known to bear it, else by polling."""
@@ -40,7 +40,7 @@ class LiveSettings(Struct, frozen=True, kw_only=True):
     cancel_message: str = "cancelled by the visitor"
     """Kept with a job that somebody cancelled in the page."""
     token_max_age: float = 86_400.0
-    """How long a token admits."""
+    """The time for which a token admits."""
     secret: str | None = None
     """Signs the tokens. None: the framework's own secret."""
 
@@ -55,7 +55,7 @@ def check(settings: LiveSettings) -> None:
 
 
 def count_streams(settings: LiveSettings, environ: Mapping[str, Any]) -> int:
-    """How many streams this WSGI server may hold open at a time; 0 means that its clients poll.
+    """The number of streams that this WSGI server may hold open at a time; 0 means that its clients poll.
 
     A stream keeps a thread busy for as long as it lasts. A server with one thread would serve nothing else, and one with a
     pool would stop when the pool is used up; only Werkzeug's own server starts a thread for each request.

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Promoted(Struct, frozen=True):
-    """How many jobs moved on, and in how many seconds the next one is due (None: none is scheduled)."""
+    """The number of jobs that moved on, and the seconds until the next one is due (None: none is scheduled)."""
 
     count: int
     next_in: float | None = None
@@ -17,7 +17,7 @@ class Promoted(Struct, frozen=True):
 
 
 class ClaimWish(Struct, frozen=True, kw_only=True):
-    """What a worker would take."""
+    """The wish of a worker for jobs."""
 
     session: str
     limit: int
@@ -32,7 +32,7 @@ class ClaimWish(Struct, frozen=True, kw_only=True):
 
 
 class ClaimedJob(Struct, frozen=True, gc=False):
-    """What a worker needs to run one attempt. ``token`` proves that the attempt is its own."""
+    """The claimed job: all that a worker needs to run one attempt. ``token`` proves that the attempt is its own."""
 
     id: UUID
     sequence: int
@@ -54,7 +54,7 @@ class ClaimedJob(Struct, frozen=True, gc=False):
 
 
 class ClaimAnswer(Struct, frozen=True):
-    """What a claim gave. The jobs are ordered by queue (where the order is strict), priority, sequence."""
+    """The answer to a claim. The jobs are ordered by queue (where the order is strict), priority, sequence."""
 
     jobs: list[ClaimedJob]
     suspects: bool = False

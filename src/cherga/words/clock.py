@@ -1,4 +1,4 @@
-"""Where time comes from. Nobody else in Cherga calls ``time`` or ``datetime.now``."""
+"""Clocks, the source of time. Nobody else in Cherga calls ``time`` or ``datetime.now``."""
 
 from __future__ import annotations
 

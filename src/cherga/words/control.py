@@ -1,4 +1,4 @@
-"""What a task raises to say how it wants to go on. These are wishes, not errors: they stand outside the error tree."""
+"""Wishes that a task raises to say how it wants to go on. They are no errors: they stand outside the error tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What those who look may ask of a broker, and what they are answered."""
+"""Questions that those who look may ask of a broker, and the answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cherga.words.job import JobState
 
 
 class JobFilter(Struct, frozen=True, kw_only=True):
-    """Which jobs to look at. What is None or empty does not restrict."""
+    """The jobs to look at. A field that is None or empty does not restrict."""
 
     states: frozenset[JobState] = frozenset()
     queue: str | None = None
@@ -30,7 +30,7 @@ class Family(Struct, frozen=True):
     """The children of one job, taken together."""
 
     counts: dict[JobState, int] = {}
-    """How many stand where; states without a job are left out."""
+    """The number of jobs in one state of one queue and task; states without a job are left out."""
     done: float = 0.0
     """Children that have ended, and the share that is done of those that run."""
 

@@ -14,7 +14,7 @@ from cherga.words.unique import Unique
 
 
 class JobState(StrEnum):
-    """Where a job stands. The legal moves are in ``cherga.rules.lifecycle``."""
+    """The state of a job. The legal moves are in ``cherga.rules.lifecycle``."""
 
     SCHEDULED = "scheduled"
     READY = "ready"
@@ -38,7 +38,7 @@ WAITING_STATES = frozenset({JobState.SCHEDULED, JobState.READY, JobState.BLOCKED
 
 
 class Reason(StrEnum):
-    """Why a job stands where it stands, where the state alone does not say."""
+    """The reason why a job is in its state, where the state alone does not say."""
 
     ERROR = "error"
     TIMEOUT = "timeout"
@@ -82,7 +82,7 @@ ATTEMPTS_KEPT = 10
 
 
 class Progress(Struct, frozen=True, array_like=True):
-    """How far a job is. ``total`` None means that nobody knows the end."""
+    """The progress of a job. ``total`` None means that nobody knows the end."""
 
     done: float
     total: float | None = None

@@ -19,7 +19,7 @@ OVERRIDE = "override"
 
 
 class Overflow(StrEnum):
-    """What a queue that has reached its ``max_length`` does with one job more."""
+    """The action of a queue that has reached its ``max_length`` on one job more."""
 
     REJECT = "reject"
     """The push is refused."""
@@ -35,7 +35,7 @@ class Rate(Struct, frozen=True, array_like=True):
 
 
 class LimitRule(Struct, frozen=True, omit_defaults=True):
-    """What a limit allows; what is None it leaves free."""
+    """The rule of a limit; a field that is None leaves that free."""
 
     max_running: int | None = None
     """Jobs that may run at the same time; 0 stops them."""
@@ -47,7 +47,7 @@ class LimitRule(Struct, frozen=True, omit_defaults=True):
 
 
 class LimitUse(Struct, frozen=True):
-    """How a limit stands."""
+    """The state of a limit."""
 
     name: str
     rule: LimitRule

@@ -1,4 +1,4 @@
-"""What a broker did with a job by itself, for a worker to tell: no worker wrote it, and no caller had the job in hand."""
+"""Notices of what a broker did with a job by itself, for a worker to tell, since no worker or caller had it in hand."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Notice(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: UUID
     task: str
     state: JobState
-    """Where the job went: ``ready`` and ``scheduled`` for one that is to run again."""
+    """The state to which the job went: ``ready`` and ``scheduled`` for one that is to run again."""
     reason: Reason | None = None
     message: str | None = None
     attempt: int = 0
     crashes: int = 0
     error: JobError | None = None
-    """What the history says of the attempt that its process took with it."""
+    """The entry of the history on the attempt that its process took with it."""

@@ -1,4 +1,4 @@
-"""What became of a call, as data. ``cherga.rules.decide`` turns an outcome into a settlement."""
+"""Outcomes of calls, as data. ``cherga.rules.decide`` turns one into a settlement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is pushed, and what became of it.
+"""Pushes: new jobs, and the answers to them.
 
 What a job does not use costs it nothing: the columns that every claim and list needs are fields of their own, everything
 else stands in one packed, sparse ``JobHead``.
@@ -17,7 +17,7 @@ from cherga.words.unique import Unique
 
 
 class EdgePolicy(StrEnum):
-    """What an end of the job waited for means for the job that waits."""
+    """The meaning of an end of the job waited for, for the job that waits."""
 
     SUCCEEDED = "succeeded"
     """Released by success; cancelled (reason ``upstream``) by anything else."""
@@ -35,7 +35,7 @@ class Edge(Struct, frozen=True, array_like=True):
 
 
 class OnCrash(StrEnum):
-    """What becomes of a job whose process died, or that a deploy interrupted."""
+    """The action on a job whose process died, or that a deploy interrupted."""
 
     RETRY = "retry"
     FAIL = "fail"
@@ -79,7 +79,7 @@ class JobHead(Struct, frozen=True, omit_defaults=True):
     signature: bytes | None = None
     overrides: Overrides | None = None
     keeping: Keeping | None = None
-    """What its task said of it, for an end that no worker writes."""
+    """The times that its task set for keeping it, for an end that no worker writes."""
     meta: bytes | None = None
     """Packed metadata to begin with."""
     on_success: str | None = None
@@ -88,7 +88,7 @@ class JobHead(Struct, frozen=True, omit_defaults=True):
 
 
 class NewJob(Struct, frozen=True, kw_only=True):
-    """What a client pushes. Its state follows: open edges make it blocked, a later time scheduled, else it is ready."""
+    """The job that a client pushes. Its state follows: open edges make it blocked, a later time scheduled, else it is ready."""
 
     id: UUID
     task: str
@@ -116,7 +116,7 @@ GROUP_TASK = "cherga.group"
 
 
 class PushedJob(Struct, frozen=True):
-    """What became of one job of a push: its own id, or that of the job that holds its unique key. ``existing``: nothing was
+    """The answer for one job of a push: its own id, or that of the job that holds its unique key. ``existing``: nothing was
     stored, for the job that is named here was there before."""
 
     id: UUID

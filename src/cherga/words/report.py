@@ -1,4 +1,4 @@
-"""What a running job tells, and the live stream that is made of it."""
+"""Reports of a running job, and the live stream that is made of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cherga.words.job import JobRow
 
 
 class EventKind(StrEnum):
-    """What can stand in a job's live stream beside progress and meta, which only ever keep their last value."""
+    """The kinds of events in a job's live stream beside progress and meta, which only ever keep their last value."""
 
     LOG = "log"
     VALUE = "value"
 
 
 class Report(Struct, frozen=True):
-    """What a running job tells. Refused unless ``token`` is the current one."""
+    """The report of a running job. Refused unless ``token`` is the current one."""
 
     id: UUID
     sequence: int
@@ -41,7 +41,7 @@ EVENTS_KEPT = 1000
 
 
 class Reading(Struct, frozen=True):
-    """Which job's stream to read, and after which position."""
+    """The job whose stream to read, and the position after which to read."""
 
     id: UUID
     after: int = 0

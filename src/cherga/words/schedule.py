@@ -13,10 +13,10 @@ SCHEDULE = "schedule"
 
 
 class CatchUp(StrEnum):
-    """What becomes of ticks that were missed while the schedule was paused or no worker was up."""
+    """The action on ticks that were missed while the schedule was paused or no worker was up."""
 
     SKIP = "skip"
-    """They are passed over."""
+    """Missed ticks are passed over."""
     LAST = "last"
     """The latest of them is enqueued."""
     ALL = "all"
@@ -24,10 +24,10 @@ class CatchUp(StrEnum):
 
 
 class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """When to enqueue, and what. Either ``cron`` or ``every`` is set."""
+    """The rule that says when to enqueue, and which job. Either ``cron`` or ``every`` is set."""
 
     job: NewJob
-    """What to enqueue; its id is replaced by one made from the schedule's name and the tick."""
+    """The job to enqueue; its id is replaced by one made from the schedule's name and the tick."""
     cron: str | None = None
     """Five fields, or six with seconds first, read in ``timezone``."""
     every: float | None = None

@@ -73,7 +73,7 @@ class Death(Struct, frozen=True):
     lost: bool = False
     """Nobody saw it end, so nobody knows whether its jobs had a part in it: its supervisor, or the host, is gone as well."""
     company: int = 0
-    """How many of its jobs had begun; noted when the first of them are freed."""
+    """The number of its jobs that had begun; noted when the first of them are freed."""
 
     def knowing(self, begun: Begun | None) -> Death:
         """The same with what is known to have begun, unless that was told."""

@@ -1,4 +1,4 @@
-"""What a worker writes about an attempt once it is over."""
+"""Settlements: what a worker writes about an attempt once it is over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cherga.words.push import NewJob
 
 
 class Charge(IntEnum):
-    """What an attempt costs the job."""
+    """The cost of an attempt for the job."""
 
     ATTEMPT = 0
     """It counts."""
@@ -27,7 +27,7 @@ class Charge(IntEnum):
 
 
 class Settlement(Struct, frozen=True, gc=False):
-    """What the worker writes about one attempt. Refused unless ``token`` is the current one."""
+    """The settlement that the worker writes about one attempt. Refused unless ``token`` is the current one."""
 
     id: UUID
     sequence: int

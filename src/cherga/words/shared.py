@@ -1,4 +1,4 @@
-"""What all processes share through a broker, beside jobs."""
+"""Things that all processes share through a broker, beside jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class PauseScope(Struct, frozen=True, order=True):
-    """What is paused: a queue, a task, or a task in a queue. Nothing set means everything."""
+    """The scope of a pause: a queue, a task, or a task in a queue. Nothing set means everything."""
 
     queue: str | None = None
     task: str | None = None

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class UniqueWhile(StrEnum):
-    """How long a job holds its unique key."""
+    """The time for which a job holds its unique key."""
 
     UNFINISHED = "unfinished"
     QUEUED = "queued"
@@ -16,7 +16,7 @@ class UniqueWhile(StrEnum):
 
 
 class OnConflict(StrEnum):
-    """What an enqueue does that finds its unique key taken."""
+    """The action of an enqueue that finds its unique key taken."""
 
     EXISTING = "existing"
     """Nothing is stored; the holder is answered, marked."""

@@ -27,7 +27,7 @@ A = TypeVar("A", bound="Assignment", contravariant=True)
 
 
 class Steps(Protocol[A]):
-    """What an attempt of one job does otherwise than one of a batch. The executor takes the steps, in this order."""
+    """The steps in which an attempt of one job differs from one of a batch. The executor takes them in this order."""
 
     def begin(self, assignment: A, deadline: float | None, /) -> None: ...
     def feed(self, assignment: A, feed: UUID, /) -> None: ...
@@ -39,7 +39,7 @@ class Steps(Protocol[A]):
 
 
 class Wishes:
-    """What a job asked to be called at its end, and the error that its attempt raised."""
+    """The callbacks that a job asked for at its end, and the error that its attempt raised."""
 
     __slots__ = ("_on_failure", "_on_success", "error")
 
@@ -60,7 +60,7 @@ class Wishes:
 
 
 def wishes_of(row: JobRow) -> Wishes:
-    """What a stored job asked for; nothing when its head cannot be read."""
+    """The options that a stored job asked for; none when its head cannot be read."""
     return Wishes(read_or(_read_head, row.head or None, JobHead()))
 
 
@@ -87,7 +87,7 @@ class Assignment:
     )
 
     steps: Steps[Any]
-    """How it is run; given by the executor."""
+    """The way it is run; given by the executor."""
 
     def __init__(self, job: ClaimedJob, task: Task[..., object], policy: Policy, wishes: Wishes | None = None) -> None:
         self.job = job
@@ -110,9 +110,9 @@ class Assignment:
         self.should_retry: Callable[[BaseException], bool] | None = None
         """The task's own executor, where it has one, on whether another attempt may help."""
         self.verdict: Outcome | None = None
-        """What the attempt ends as, whatever the function still does: set by a time-out or a cancellation."""
+        """The outcome of the attempt, whatever the function still does: set by a time-out or a cancellation."""
         self.wishes = wishes
-        """What the job asked to be called at its end."""
+        """The callbacks that the job asked for at its end."""
 
     @property
     def jobs(self) -> Sequence[ClaimedJob]:

@@ -1,4 +1,4 @@
-"""What a worker says of itself when it starts: what runs, for whom, from where, and how much at once."""
+"""The banner of a worker that starts: what runs, for whom, from where, and how much at once."""
 
 from __future__ import annotations
 

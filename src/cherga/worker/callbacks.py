@@ -53,7 +53,7 @@ class Callbacks:
         return bool(self._open)
 
     def expect(self, assignment: Assignment, settlement: Settlement) -> Callable[[bool], None] | None:
-        """What to call with the broker's answer to this settlement (whether it was written); None if nobody waits for it."""
+        """The callback for the broker's answer to this settlement (whether it was written); None if nobody waits."""
         name = assignment.wishes.name(settlement.to) if assignment.wishes else None
 
         if name is None:

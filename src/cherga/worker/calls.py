@@ -32,9 +32,9 @@ class Call(Assignment):
         self.open = {member.job.token: member for member in members}
         """Those that nobody has settled yet."""
         self.outcomes: dict[int, Outcome] = {}
-        """What is known of each job, whatever becomes of the call; by claim token."""
+        """The facts about each job, whatever becomes of the call; by claim token."""
         self.places = places
-        """Where the table in shared memory says that they run."""
+        """The places in the table in shared memory that say that they run."""
         self.present: list[Assignment] = []
         """Those whose values the function received, in its order."""
         self.session = first.session
@@ -57,7 +57,7 @@ class Call(Assignment):
         return [each for token, each in list(self.open.items()) if each.verdict is None and token not in self.outcomes]
 
     def end_of(self, member: Assignment, otherwise: Outcome) -> Outcome:
-        """What this job ends as when the call ends so."""
+        """The outcome of this job when the call ends so."""
         return member.verdict or self.outcomes.get(member.job.token) or otherwise
 
     def once(self) -> frozenset[int]:
@@ -106,7 +106,7 @@ class Verdicts:
 
 
 def misfit(value: object, jobs: int) -> str | None:
-    """Why a batch of so many jobs cannot return this; None when it can."""
+    """The reason why a batch of so many jobs cannot return this; None when it can."""
     if not isinstance(value, list | tuple):
         return f"the result of a batch has to be None or a list: expected {jobs} results, got {type(value).__name__}"
 

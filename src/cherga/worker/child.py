@@ -98,7 +98,7 @@ class Child:
         return self._noticed and not before
 
     def receive(self) -> list[Message] | None:
-        """What it has said whole; a process that stands still in the middle of a message holds up nobody."""
+        """The messages that it has said whole; a process that stands still in the middle of one holds up nobody."""
         return self.wire.take()
 
     def drain(self, grace: float) -> None:
@@ -123,7 +123,7 @@ class Child:
         return self._stillness.found(() if self.hello is None else self.slots.ticks, limit)
 
     def deaths(self) -> list[Death]:
-        """What to tell the broker once the process is gone. Killed while it drained, by its own job perhaps, it has crashed."""
+        """The end to tell the broker. A process that was killed while it drained, by its own job perhaps, has crashed."""
         killed = (self.process.returncode or 0) < 0
         orderly = self.told_to_die or (self.draining and not killed)
         begun = self.slots.begun()

@@ -223,7 +223,7 @@ class Claimer:
         return count == room or room <= 0
 
     def _room(self, runner: Runner) -> int:
-        """How many more to claim: what has ended and is not written is in hand, too, beyond what is usual at this pace."""
+        """The number to claim: jobs that have ended and are not written are in hand, too, beyond what is usual at this pace."""
         room = runner.room()
 
         if runner.ahead is None:
@@ -241,7 +241,7 @@ class Claimer:
         return max(0, self._settler.backlog - usual)
 
     def _ahead(self, runner: Runner) -> int:
-        """How many to have ahead: what the runner wants, though not much more than is really worked off, to the last write."""
+        """The number to have ahead: what the runner wants, though not much more than is worked off, to the last write."""
         return min(runner.ahead or 0, max(FEWEST, self._written.ahead(busy=False)))
 
     def _ask_for_room(self, hungry: list[Lane]) -> None:

@@ -28,13 +28,13 @@ from cherga.worker.threads import ThreadRunner
 
 
 class Desk(Struct, frozen=True):
-    """What the collectors of one engine share."""
+    """The parts that the collectors of one engine share."""
 
     executor: Executor
     deadlines: Deadlines
     clock: Clock
     left: Callable[[], int] = lambda: 0
-    """How many jobs more they may take."""
+    """The number of jobs that they may still take."""
 
 
 class Collector:
@@ -47,7 +47,7 @@ class Collector:
         self.ahead = None
         self.lent = 0
         self.due = NEVER
-        """When those that wait start in any case, on the monotonic clock."""
+        """The time when those that wait start in any case, on the monotonic clock."""
         self._batching = batching
         self._inner = inner
         self._desk = desk

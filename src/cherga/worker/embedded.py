@@ -102,7 +102,7 @@ class EmbeddedWorker:
         return Caretaker(self.app.broker, self.app.settings.broker, self.app.clock)
 
     def _death(self) -> Death:
-        """What could not be written, and runs on in a thread, has begun all the same."""
+        """An end that could not be written, of a job that runs on in a thread, has begun all the same."""
         begun = self.engine.slots.begun() or Begun()
         return Death(self.engine.session.id, begun.tokens, orderly=True, once=begun.once)
 

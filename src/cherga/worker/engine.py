@@ -54,7 +54,7 @@ LEASE_SHARE = 0.9
 
 
 class EngineOptions(Struct, frozen=True, kw_only=True):
-    """What one engine is to run."""
+    """The work of one engine."""
 
     name: str
     threads: int
@@ -64,7 +64,7 @@ class EngineOptions(Struct, frozen=True, kw_only=True):
 
 
 class Parts(Struct, frozen=True):
-    """What engines are made of; the testing kit has some of its own."""
+    """The parts of engines; the testing kit has some of its own."""
 
     executor: type[Executor] = Executor
     settler: type[Settler] = Settler

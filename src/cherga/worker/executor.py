@@ -52,7 +52,7 @@ class Executor:
         self._wrapped = bool(app.middlewares)
         self.clock = app.clock
         self.session = ""
-        """Whose jobs may begin."""
+        """The session whose jobs may begin."""
         self._slots = slots
         self._pid = os.getpid()
         self._deadlines = deadlines
@@ -75,7 +75,7 @@ class Executor:
     # --- before
 
     def prepare(self, job: ClaimedJob, session: str) -> Assignment | None:
-        """What is needed to run the job claimed for this session; None when it cannot be run, which is settled at once."""
+        """The assignment that runs the job claimed for this session; None when it cannot be run, which is settled at once."""
         task = self._find(job.task)
 
         try:
@@ -240,7 +240,7 @@ class Executor:
         return assignment.steps.returned(assignment, value)
 
     def _inner(self, assignment: Assignment) -> Callable[..., Any]:
-        """What is called in place of the function, with all that stands around it."""
+        """The function that is called in place of the task's, with all that stands around it."""
         task = assignment.task
         inner = executor_of(task.features.executor)(task, cast(Context, assignment.context), self._host)
         assignment.should_retry = inner.worth
@@ -286,7 +286,7 @@ class Executor:
 
 
 def _heed(assignment: Assignment, head: JobHead) -> None:
-    """What the job says otherwise than its task."""
+    """The policy in which the job differs from its task."""
     assignment.policy = assignment.policy.overridden(head.overrides)
     assignment.feed = head.feed
 

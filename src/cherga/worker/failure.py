@@ -26,7 +26,7 @@ _OURS = str(Path(__file__).parent.parent)
 
 
 def outcome_of(error: BaseException, worth: Callable[[BaseException], bool]) -> Outcome:
-    """What it means that a task's function raised this; ``worth`` says whether another attempt may help."""
+    """The meaning of this error of a task's function; ``worth`` says whether another attempt may help."""
     try:
         wish = _wish_of(error)
     except (ConfigError, AttributeError) as wrong:
@@ -38,7 +38,7 @@ def outcome_of(error: BaseException, worth: Callable[[BaseException], bool]) -> 
 
 
 def _wish_of(error: BaseException) -> Outcome | None:
-    """What the task itself asked for by raising. Raises ``ConfigError`` for a delay that is none."""
+    """The wish of the task itself, by raising. Raises ``ConfigError`` for a delay that is none."""
     match error:
         case Stopped():
             return Interrupted()
@@ -77,7 +77,7 @@ def unencodable(error: BaseException, value: object = None) -> Failed:
 
 
 def broken(error: BaseException) -> Failed:
-    """What stands around the function failed: a handler of log lines, say, or the reading of damaged arguments."""
+    """The surroundings of the function failed: a handler of log lines, say, or the reading of damaged arguments."""
     return Failed(describe(error))
 
 

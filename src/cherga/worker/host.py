@@ -1,4 +1,4 @@
-"""What a worker is to the jobs that it runs: lifetimes, components, and a loop for what has to be awaited."""
+"""The host of jobs, which a worker is to them: lifetimes, components, and a loop for what has to be awaited."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class WorkerHost:
         raise PluginError(dict(details))
 
     def _answers(self, context: Context, details: Mapping[str, Any]) -> Iterator[Any]:
-        """What the handlers return, one after the other; one that raises harms nothing."""
+        """The answers of the handlers, one after the other; one that raises harms nothing."""
         event = Event("plugin_error", context.job_id, context.task_name, attempt=context.attempt, details=dict(details))
 
         for handler in list(self.app.on.plugin_error.handlers):

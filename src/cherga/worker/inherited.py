@@ -44,7 +44,7 @@ def handle_signals(handler: Handler, *numbers: signal.Signals) -> None:
 
 
 def open_standard_streams() -> None:
-    """What was closed leads nowhere: else the next file or socket would be taken for it, here or in a child."""
+    """Streams that were closed lead nowhere: else the next file or socket would be taken for one, here or in a child."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""What the log is told about jobs. Nothing is taken over from elsewhere, and everything carries the ids of its jobs."""
+"""The journal: log lines about jobs. Nothing is taken over from elsewhere, and everything carries the ids of its jobs."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Journal:
             )
 
     def ended(self, assignment: Assignment, settlement: Settlement) -> None:
-        """How the attempt ended, and how long it took, unless that is told as a failure."""
+        """The end of the attempt, and the time it took, unless that is told as a failure."""
         if assignment.told or not logger.isEnabledFor(logging.INFO):
             return
 
@@ -120,7 +120,7 @@ class Journal:
         return self._clock.monotonic() - assignment.started if assignment.context else 0.0
 
     def noticed(self, notice: Notice) -> None:
-        """What the broker did with a job by itself, and what comes next."""
+        """The action of the broker on a job by itself, and what comes next."""
         again = notice.state in AGAIN
         level = logging.WARNING if again else logging.ERROR if notice.state is JobState.FAILED else logging.INFO
         fields = {"job_id": str(notice.id), "task_name": notice.task, "attempt": notice.attempt}

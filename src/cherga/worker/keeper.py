@@ -23,7 +23,7 @@ MARGIN = 0.9
 
 
 class Watched(Protocol):
-    """Whose sessions are kept, and who hears what becomes of them (on the keeper's thread)."""
+    """The owner of the sessions that are kept, who hears what becomes of them (on the keeper's thread)."""
 
     def sessions(self) -> list[str]: ...
 

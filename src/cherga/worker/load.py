@@ -38,7 +38,7 @@ def _split(target: str) -> tuple[str, str, str]:
 
 
 def _find_module(name: str, target: str) -> tuple[Path, str]:
-    """Where to import from, and what. A file or folder stands for the module in it, a package for its own dotted name."""
+    """The folder to import from, and the name. A file or folder stands for its module, a package for its dotted name."""
     path = Path(name)
 
     if not (name.endswith(".py") or len(path.parts) > 1 or name in (".", "..")):

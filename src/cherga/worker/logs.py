@@ -234,7 +234,7 @@ def _text(value: Any) -> str:
 
 
 def _escape_json(text: str) -> str:
-    """What breaks lines in some readers, or turns their writing round, as JSON escapes it."""
+    """The characters that break lines in some readers, or turn their writing round, as JSON escapes them."""
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 

@@ -35,7 +35,7 @@ class One:
         self, app: QueueTasks, host: WorkerHost, worker: str, settler: Settler, running: Running, tell_end: TellEnd
     ) -> None:
         self.tell_end = tell_end
-        """Whoever waits for an end hears of it once it is stored; the testing kit has a look at it first."""
+        """Those who wait for an end hear of it once it is stored; the testing kit has a look at it first."""
         self.tell_raised: Callable[[Assignment, BaseException], None] = _keep_error
         """Hears of everything that user code raises; the testing kit remembers it."""
         self.chance = random.random
@@ -76,7 +76,7 @@ class One:
     # --- after
 
     def returned(self, assignment: Assignment, value: object) -> Outcome:
-        """Whatever was returned is the result."""
+        """The value that was returned is the result."""
         try:
             result = assignment.task.results.pack(value)
         except Changed as change:  # the work is done: it is kept as plain data
@@ -94,7 +94,7 @@ class One:
         return Succeeded(result)
 
     def raised(self, assignment: Assignment, error: BaseException) -> Outcome:
-        """What was raised ends the attempt, and is in the log."""
+        """The error that was raised ends the attempt, and is in the log."""
         self.tell_raised(assignment, error)
         outcome = outcome_for(assignment, error)
 
@@ -162,7 +162,7 @@ class One:
 
 
 def outcome_for(assignment: Assignment, error: BaseException) -> Outcome:
-    """What the task makes of an error that was raised."""
+    """The outcome that the task makes of an error that was raised."""
     return outcome_of(error, assignment.should_retry or assignment.policy.retry.worth)
 
 

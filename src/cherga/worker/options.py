@@ -1,4 +1,4 @@
-"""What a worker is started with, and how it ends."""
+"""Options with which a worker is started, and the ways it ends."""
 
 from __future__ import annotations
 

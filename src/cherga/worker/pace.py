@@ -1,4 +1,4 @@
-"""How fast jobs go, and so how many to claim ahead: short jobs stream, long ones are never hoarded."""
+"""The pace of jobs, and so the number to claim ahead: short jobs stream, long ones are never hoarded."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Pace:
         self._mean += (interval - self._mean) * min(1.0, count / self._seen)
 
     def forget(self) -> None:
-        """What was measured no longer holds: claim nothing ahead until a job has ended."""
+        """Measurements no longer hold: claim nothing ahead until a job has ended."""
         self._seen = 0
 
     def ahead(self, busy: bool) -> int:

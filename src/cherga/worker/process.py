@@ -150,7 +150,7 @@ class WorkerProcess:
                 assert_never(message)
 
     def _guarded(self, act: Callable[..., object], *args: object) -> None:
-        """What goes wrong in one step, ``sys.exit`` in user code too, is not the end of the process."""
+        """Errors in one step, ``sys.exit`` in user code too, are not the end of the process."""
         try:
             act(*args)
         except BaseException:

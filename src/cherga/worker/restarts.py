@@ -1,4 +1,4 @@
-"""When worker processes are started again: at once the first time, later and later while they die young."""
+"""Restarts of worker processes: at once the first time, later and later while they die young."""
 
 from __future__ import annotations
 

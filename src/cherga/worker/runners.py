@@ -1,4 +1,4 @@
-"""Where functions run: ``def`` on threads (``threads.py``), ``async def`` on one loop in a thread of its own (``loop.py``).
+"""Runners of functions: ``def`` on threads (``threads.py``), ``async def`` on one loop in a thread of its own (``loop.py``).
 
 User code runs nowhere else, so that a blocked loop or a busy interpreter holds up no lease and no other part of the engine.
 """
@@ -37,15 +37,15 @@ class Runner(Protocol):
     def start(self) -> None: ...
     def submit(self, assignments: Sequence[Assignment]) -> None: ...
     def in_hand(self) -> int:
-        """How many run or wait here."""
+        """The number that run or wait here."""
         ...
 
     def room(self) -> int:
-        """How many more to claim."""
+        """The number to claim."""
         ...
 
     def waiting(self) -> int:
-        """How many have not started."""
+        """The number that have not started."""
         ...
 
     def take_back(self) -> list[Assignment]:

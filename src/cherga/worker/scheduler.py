@@ -102,7 +102,7 @@ class Scheduler:
         return written
 
     def _amend(self, now: float) -> bool:
-        """Whoever changed a timing since it was read had its next due time forgotten, and this round has set one.
+        """A timing that was changed since it was read had its next due time forgotten, and this round has set one.
 
         That one belongs to the old timing, and may lie far behind the next tick of the new one. After this look nobody's
         change can be overwritten any more: it forgets what was written.

@@ -251,7 +251,7 @@ class Settler:
 
 
 def _guarded(call: Callable[..., object], *args: object) -> None:
-    """What is called beside the writing costs nothing that was, or is to be, written."""
+    """Callbacks beside the writing cost nothing that was, or is to be, written."""
     try:
         call(*args)
     except BaseException:

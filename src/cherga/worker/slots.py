@@ -48,7 +48,7 @@ _HEAD = 8 * (1 + len(Pulse))
 
 
 class SlotShares(NamedTuple):
-    """Who uses which slots of a table."""
+    """The users of the slots of a table."""
 
     threads: range
     loop: range
@@ -135,7 +135,7 @@ class SlotTable:
         self._tokens[slot] = 0
 
     def begun(self) -> Begun | None:
-        """What runs, or ran when the process died, and what must not run again.
+        """The jobs that run, or ran when the process died, and those that must not run again.
 
         None in another process than the one that notes it, when the broker keeps the black box.
         """
@@ -155,7 +155,7 @@ class Places:
     def __init__(self, count: int) -> None:
         self.count = count
         self.places: memoryview[int] = memoryview(bytearray()).cast("q")
-        """Where they are."""
+        """The places where they are."""
         self._free = deque(range(count))
 
     @property
@@ -204,7 +204,7 @@ class Once(Places):
         return True
 
     def let_go(self, tokens: Iterable[int]) -> None:
-        """What became of these is known to the broker, or they have not begun after all."""
+        """The broker knows the ends of these, or they have not begun after all."""
         self.end([place for token in tokens if (place := self._held.pop(token, None)) is not None])
 
 

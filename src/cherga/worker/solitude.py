@@ -1,4 +1,4 @@
-"""When a worker process claims nothing, so that suspects (jobs whose process has died before) can run alone in it."""
+"""Solitude of suspects (jobs whose process has died before): a worker process claims nothing, so that they run alone in it."""
 
 from __future__ import annotations
 

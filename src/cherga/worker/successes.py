@@ -25,7 +25,7 @@ MOST_WAITING = 50_000
 
 
 class Success(Struct, frozen=True, gc=False):
-    """What a line of its own says of a job."""
+    """The facts about a job for a line of its own."""
 
     task: str
     id: UUID

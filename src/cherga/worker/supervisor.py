@@ -58,13 +58,13 @@ class Supervisor:
         self._files = Files()
         self._broker: FullBroker | None = None
         self._broken_by: BrokerError | None = None
-        """Why the broker cannot be used any more."""
+        """The reason why the broker cannot be used any more."""
         self._unopened: Hello | None = None
-        """What the first worker process told, until the broker is open."""
+        """The facts that the first worker process told, until the broker is open."""
         self._grace = 25.0 if options.grace is None else options.grace
         self._stall_limit = 60.0
         self._due: list[float] = []
-        """When to start further processes, on the monotonic clock."""
+        """The time to start further processes, on the monotonic clock."""
         self._until_change = 0
         """Further processes to start once a file has changed."""
         self._restarts = Restarts(options.processes)
@@ -93,7 +93,7 @@ class Supervisor:
     # --- one turn
 
     def _turn_guarded(self) -> None:
-        """What goes wrong with one worker process is no end of the others."""
+        """Errors about one worker process are no end of the others."""
         try:
             self._turn()
         except Exception:

@@ -31,7 +31,7 @@ logger = logging.getLogger("cherga.worker")
 
 
 class Endings(Struct, frozen=True):
-    """What ends attempts, or begins others: the loop, those who wait for company, and the times to look."""
+    """The parts that end attempts, or begin others: the loop, those who wait for company, and the times to look."""
 
     loop: LoopRunner
     collectors: Collectors

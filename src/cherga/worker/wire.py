@@ -1,4 +1,4 @@
-"""What supervisor and worker process say to each other: MessagePack with a length in front, over a socket pair."""
+"""Messages between supervisor and worker process: MessagePack with a length in front, over a socket pair."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.garbled = False
-        """What came last is no message, and nothing after it can be understood."""
+        """The last bytes are no message, and nothing after them can be understood."""
         self._lock = threading.Lock()
         self._buffer = bytearray()
 
