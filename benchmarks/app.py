@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from cherga import Call, Depends, QueueTasks
+
+NOTES = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (open for as long as the process lives)
+LINE = b"x" * 31 + b"\n"
 
 
 def noop(number: int) -> int:
@@ -17,6 +21,11 @@ def noop(number: int) -> int:
 async def anoop(number: int) -> int:
     """Does nothing, on the loop."""
     return number
+
+
+def scribble(number: int) -> None:
+    """Writes 32 bytes to a file, on a thread: the least that a task does outside the interpreter."""
+    NOTES.write(LINE)
 
 
 def count(results: list[int]) -> int:
@@ -66,7 +75,7 @@ def make(broker_url: str | None = None) -> QueueTasks:
     """The application on this broker, else on ``CHERGA_BROKER_URL``."""
     made = QueueTasks("bench", broker_url)
 
-    for function in (noop, anoop, count, stamp):
+    for function in (noop, anoop, scribble, count, stamp):
         made.task(function)
 
     made.task(name="unique", unique=True)(noop)

@@ -6,14 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.app import make
 from cherga import QueueTasks
 
-WORKER = (sys.executable, "-m", "cherga", "worker", "-A", "benchmarks.app:app", "--log-level", "warning")
+USUAL = (sys.executable, "-m", "cherga", "worker", "-A", "benchmarks.app:app")
+WORKER = (*USUAL, "--log-level", "warning")
 TICKS = os.sysconf("SC_CLK_TCK")
 LIMIT = 120.0
 """Seconds after which anything measured here has gone wrong."""
@@ -35,9 +36,11 @@ def url(database: Path, durability: str = "full") -> str:
     return f"sqlite:///{database}" + ("" if durability == "full" else f"?durability={durability}")
 
 
-def run_burst(database: Path, processes: int = 1) -> None:
-    """A worker that ends when nothing is ready or running."""
-    subprocess.run([*WORKER, "--processes", str(processes), "--burst"], env=_environment(database), check=True, timeout=LIMIT)
+def run_burst(database: Path, processes: int = 1, command: Sequence[str] = WORKER) -> None:
+    """A worker that ends when nothing is ready or running. What it logs goes to a file beside the database."""
+    with database.with_suffix(".log").open("w") as log:
+        arguments = [*command, "--processes", str(processes), "--burst"]
+        subprocess.run(arguments, env=_environment(database), check=True, timeout=LIMIT, stderr=log)
 
 
 @contextmanager

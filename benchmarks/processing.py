@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import apsw
 
 from benchmarks import bare, peer
-from benchmarks.processes import client, run_burst
+from benchmarks.processes import USUAL, WORKER, client, run_burst
 from benchmarks.run import Run, at_least
 
 JOBS = 30_000
@@ -20,6 +20,9 @@ PORTION = 1_000
 
 SYNC = "sync tasks, 1 worker process"
 ASYNC = "async tasks, 1 worker process"
+LOGGED = "sync tasks, 1 worker process, with the settings it comes with"
+WRITING = "tasks that write 32 bytes to a file"
+WRITING_ALONE = "tasks that write 32 bytes to a file, 1 thread"
 BARE = "bare engine loop"
 HUEY = "huey, 1 thread"
 HUEY_4 = "huey, 4 threads"
@@ -40,11 +43,17 @@ def measure(run: Run) -> None:
         run.add(f"  {kind}, to huey's better", _ratio(rates[kind], _better(rates)), "×", at_least(15))
         run.add(f"  {kind}, to the bare loop", _ratio(rates[kind], rates[BARE]), "×", at_least(0.5))
 
+    run.add("  with the settings it comes with, to a quiet log", _ratio(rates[LOGGED], rates[SYNC]), "×", at_least(0.85))
+    run.add("  a write to a file, to one thread's rate", _ratio(rates[WRITING], rates[WRITING_ALONE]), "×", at_least(0.9))
+
 
 def _contestants(run: Run) -> dict[str, Callable[[], float]]:
     """What is compared stands side by side."""
     return {
         SYNC: lambda: process(run, "noop", 1),
+        LOGGED: lambda: process(run, "noop", 1, command=USUAL),
+        WRITING: lambda: process(run, "scribble", 1),
+        WRITING_ALONE: lambda: process(run, "scribble", 1, command=(*WORKER, "--threads", "1")),
         BARE: lambda: _bare(run),
         ASYNC: lambda: process(run, "anoop", 1),
         HUEY: lambda: _huey(run, 1),
@@ -64,10 +73,10 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
-def process(run: Run, task: str, processes: int, jobs: int = JOBS) -> float:
+def process(run: Run, task: str, processes: int, jobs: int = JOBS, command: Sequence[str] = WORKER) -> float:
     """Jobs a second of this task."""
     database = _filled(run, task, jobs)
-    run_burst(database, processes)
+    run_burst(database, processes, command)
     return _rate(database, run.jobs(jobs))
 
 

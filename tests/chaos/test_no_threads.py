@@ -38,6 +38,8 @@ def no_room() -> Iterator[None]:
 class NoExecutor:
     """Runs nothing, and notes what should run."""
 
+    clock = SystemClock()
+
     def __init__(self) -> None:
         self.ran: list[object] = []
 

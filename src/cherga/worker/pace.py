@@ -28,8 +28,8 @@ class Pace:
         """There is work again, after there was none."""
         self._last = self._monotonic()
 
-    def ended(self) -> None:
-        """A job has ended. Lost updates between threads do no harm: it is an estimate."""
+    def ended(self) -> float:
+        """A job has ended, at the time that is returned. Lost updates between threads do no harm: it is an estimate."""
         now = self._monotonic()
         interval = now - self._last
         self._last = now
@@ -38,6 +38,7 @@ class Pace:
             self._seen += 1
 
         self._mean += (interval - self._mean) / self._seen
+        return now
 
     def ended_together(self, count: int) -> None:
         """So many jobs have ended since the last time."""

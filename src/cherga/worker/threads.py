@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import takewhile
-from queue import Empty, SimpleQueue
+from queue import Empty
 
 from cherga.worker.assignment import Assignment
+from cherga.worker.crew import Crew, Seat
 from cherga.worker.executor import Executor
 from cherga.worker.pace import Pace
 from cherga.worker.runners import NOT_WAITED_FOR, tell_broken
@@ -38,7 +39,7 @@ class ThreadRunner:
         self._slots = slots
         self._ring = ring
         self._pace = pace
-        self._waiting: SimpleQueue[Assignment | None] = SimpleQueue()
+        self._waiting = Crew(executor.clock)
         self._regular = len(slots)
         """Threads that are not lent."""
         self._starting = threading.Lock()
@@ -104,8 +105,7 @@ class ThreadRunner:
 
         self._count(len(assignments))
 
-        for assignment in assignments:
-            self._waiting.put(assignment)
+        self._waiting.put_all(assignments)
 
         if not self._alive:
             with suppress(RuntimeError):  # the jobs wait here until they are given back
@@ -151,8 +151,7 @@ class ThreadRunner:
         return False
 
     def stop(self) -> None:
-        for _ in range(self._alive):
-            self._waiting.put(None)
+        self._waiting.put_all([None] * self._alive)
 
     def _start_thread(self, slot: int) -> bool:
         with self._counting:
@@ -171,21 +170,23 @@ class ThreadRunner:
             self._taken_in += number
 
     def _work(self, slot: int) -> None:
-        waiting, ended, run, note_end = self._waiting, self._ended, self._executor.run, self._pace.ended
+        waiting, ended, run, note_end, seat = self._waiting, self._ended, self._executor.run, self._pace.ended, Seat()
 
-        while (assignment := waiting.get()) is not None:
+        while (assignment := waiting.next(seat)) is not None:
             try:
                 run(assignment, slot)
             except BaseException as error:
                 tell_broken(assignment, error)
 
             ended[slot] += 1
-            note_end()
+            waiting.done(seat, note_end())
             del assignment
 
             if waiting.qsize() <= self.refill_below:
                 self.refill_below = NOT_WAITED_FOR
                 self._ring()
+
+        waiting.leave(seat)
 
         # Whichever thread is told to end: slots are all alike.
         self._spare.append(slot)
