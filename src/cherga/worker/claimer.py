@@ -9,6 +9,8 @@ from math import inf
 
 from msgspec import Struct
 
+from cherga.client.app import QueueTasks
+from cherga.client.task import Task
 from cherga.doors.broker import Broker, Topic
 from cherga.words.claim import ClaimAnswer, ClaimWish
 from cherga.words.clock import Clock
@@ -332,3 +334,26 @@ class Claimer:
                 name,
                 extra={"action": "claim.unknown_task", "task_name": name},
             )
+
+
+class Names:
+    """The names of the tasks of one kind, aliases too, as they are now; batch tasks have lanes of their own."""
+
+    def __init__(self, app: QueueTasks, is_async: bool) -> None:
+        self._app = app
+        self._is_async = is_async
+        self._counted = (0, 0)
+        self._names: frozenset[str] = frozenset()
+
+    def __call__(self) -> frozenset[str]:
+        tasks, aliases = self._app.tasks, self._app.aliases
+
+        if (counted := (len(tasks), len(aliases))) != self._counted:
+            names = {name for name, task in list(tasks.items()) if self._means(task)}
+            self._names = frozenset(names | {alias for alias, name in list(aliases.items()) if name in names})
+            self._counted = counted
+
+        return self._names
+
+    def _means(self, task: Task[..., object]) -> bool:
+        return task.is_async is self._is_async and task.features.batch is None

@@ -29,7 +29,7 @@ from cherga.words.report import Report
 from cherga.words.session import Cancel, SessionInfo
 from cherga.words.settlement import Settlement
 from cherga.worker.breakage import Breakage, Broken
-from cherga.worker.claimer import Claimer, ClaimPlan, Lane
+from cherga.worker.claimer import Claimer, ClaimPlan, Lane, Names
 from cherga.worker.collecting import Collector, Collectors, Desk
 from cherga.worker.deadlines import Deadlines
 from cherga.worker.executor import Executor
@@ -375,29 +375,6 @@ class Engine:
 
     def _ring(self) -> None:
         self._claimer.wake()
-
-
-class Names:
-    """The names of the tasks of one kind, aliases too, as they are now; batch tasks have lanes of their own."""
-
-    def __init__(self, app: QueueTasks, is_async: bool) -> None:
-        self._app = app
-        self._is_async = is_async
-        self._counted = (0, 0)
-        self._names: frozenset[str] = frozenset()
-
-    def __call__(self) -> frozenset[str]:
-        tasks, aliases = self._app.tasks, self._app.aliases
-
-        if (counted := (len(tasks), len(aliases))) != self._counted:
-            names = {name for name, task in list(tasks.items()) if self._means(task)}
-            self._names = frozenset(names | {alias for alias, name in list(aliases.items()) if name in names})
-            self._counted = counted
-
-        return self._names
-
-    def _means(self, task: Task[..., object]) -> bool:
-        return task.is_async is self._is_async and task.features.batch is None
 
 
 def new_session(options: EngineOptions, app: QueueTasks) -> SessionInfo:
