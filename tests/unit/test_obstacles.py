@@ -12,6 +12,7 @@ from cherga import JobState, Obstacle, ObstacleKind, Reason
 from cherga.client.explain import Explanation
 from cherga.rules.codec import encode
 from cherga.rules.obstacles import Facts, find_obstacles, tell_when
+from cherga.rules.times import local
 from cherga.testing import FakeClock
 from cherga.words.clock import moment
 from cherga.words.job import JobRow
@@ -188,6 +189,15 @@ def test_the_successor_of_a_running_holder_names_it_beside_the_jobs_it_waits_for
         (ObstacleKind.HOLDER, told),
         (ObstacleKind.JOBS, f"it waits for 1 other job: {THIRD} (send, ready)"),
     ]
+
+
+def test_a_scheduled_job_runs_at_its_time_and_not_before_other_conditions_hold() -> None:
+    scheduled = replace(READY, state=JobState.SCHEDULED, run_at=NOW + 300)
+    time = f"{local(NOW + 300, NOW)} (in 5 min)"
+
+    assert sentence(scheduled) == f"it runs at {time}"
+    assert sentence(scheduled, workers=()) == f"it runs once a worker is alive, at {time} at the earliest"
+    assert sentence(replace(scheduled, run_at=NOW - 1)) == "it runs once a worker has a free slot"
 
 
 def test_a_scheduled_job_tells_its_time_and_what_will_stand_in_its_way_then() -> None:

@@ -64,7 +64,7 @@ class Obstacle(Struct, frozen=True):
     text: str
     """A sentence for people."""
     once: str = ""
-    """When it is out of the way, to be read after "it runs once"."""
+    """The condition under which it is out of the way, to be read after "it runs once"."""
     jobs: tuple[UUID, ...] = ()
     """Jobs that stand in the way, as far as they are known."""
     until: datetime | None = None
@@ -304,9 +304,23 @@ def _tell_waiting(facts: Facts, obstacles: Sequence[Obstacle]) -> str:
     if at is not None and at <= facts.now:
         return f"it does not run any more: its time was over at {_at(at, facts)}"
 
-    *others, last = [obstacle.once for obstacle in obstacles if obstacle.once] or ["a worker has a free slot"]
-    once = f"{', '.join(others)} and {last}" if others else last
-    return f"it runs once {once}" + (f", unless it expires before, at {_at(at, facts)}" if at is not None else "")
+    return f"it runs {_tell_when(obstacles, facts)}" + (
+        f", unless it expires before, at {_at(at, facts)}" if at is not None else ""
+    )
+
+
+def _tell_when(obstacles: Sequence[Obstacle], facts: Facts) -> str:
+    conditions = [it.once for it in obstacles if it.once and it.kind is not ObstacleKind.TIME]
+    waits = any(it.kind is ObstacleKind.TIME for it in obstacles)
+    run_at = facts.row.run_at or 0.0
+    at = f"at {_at(run_at, facts)}" if waits and run_at > facts.now else ""
+
+    if at and not conditions:
+        return at
+
+    *others, last = conditions or ["a worker has a free slot"]
+    once = f"once {', '.join(others)} and {last}" if others else f"once {last}"
+    return f"{once}, {at} at the earliest" if at else once
 
 
 def _tell_running(facts: Facts, worker: str) -> str:
