@@ -28,6 +28,7 @@ from typing import (
     cast,
 )
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
 import msgspec
@@ -309,6 +310,99 @@ def test_a_subclass_of_text_or_numbers_arrives_as_what_it_is_one_of() -> None:
     assert passed(Any, OrderedDict(a=(1,))) == {"a": (1,)}
     assert passed(Any, defaultdict(list, a=[1])) == {"a": [1]}
     assert passed(datetime, Later(2030, 1, 2)) == passed(Any, Later(2030, 1, 2)) == datetime(2030, 1, 2)  # noqa: DTZ001
+
+
+def test_so_does_a_subclass_of_times_and_decimals() -> None:
+    for value, kind in ((Clock(3, 4, 5, 6), time), (Price("1.50"), Decimal)):
+        for annotation in (Any, kind):
+            arrived = passed(annotation, value)
+            assert (str(arrived), type(arrived)) == (str(value), kind)
+
+
+@pytest.mark.parametrize("annotation", [Any, datetime, datetime | None])
+def test_a_moment_of_an_hour_that_a_zone_has_twice_arrives(annotation: Any) -> None:
+    for fold, expected in ((0, "2030-10-27T00:30:00+00:00"), (1, "2030-10-27T01:30:00+00:00")):
+        moment = datetime(2030, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=fold)
+        assert passed(annotation, moment).isoformat() == expected
+        assert passed(list[annotation], [moment])[0].isoformat() == expected
+
+
+HUGE = 2**53 + 1
+"""The first whole number that no float is equal to."""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (float, HUGE),
+        (float | None, HUGE),
+        (float | str, HUGE),
+        (list[float], [1, HUGE]),
+        (dict[str, float], {"a": HUGE}),
+        (tuple[float, ...], [HUGE]),
+        (Box, Box(HUGE)),
+        (Box, {"weight": HUGE}),
+        (Annotated[float, "kilograms"], HUGE),
+    ],
+    ids=str,
+)
+def test_a_whole_number_is_never_rounded_to_a_float(annotation: Any, value: Any) -> None:
+    with pytest.raises(InvalidArguments, match=f"the int {HUGE}.* would arrive as the float"):
+        passed(annotation, value)
+
+
+def test_a_whole_number_that_a_float_is_equal_to_arrives_as_one() -> None:
+    assert passed(float, 2**53) == 2.0**53
+    assert passed(list[float], [1, NAN])[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (Dog, {"name": "Rex", "tail": 1}),
+        (Dog | None, {"name": "Rex", "tail": 1}),
+        (list[Dog], [{"name": "Rex", "tail": 1}]),
+        (tuple[Dog, ...], [{"name": "Rex", "tail": 1}]),
+        (dict[str, Dog], {"a": {"name": "Rex", "tail": 1}}),
+        (Page[Dog], {"items": [{"name": "Rex", "tail": 1}]}),
+        (Page[Dog], Page([cast("Dog", {"name": "Rex", "tail": 1})])),
+        (Point, {"x": 1, "tail": 1}),
+        (Box, {"weight": 1.0, "tail": 1}),
+        (Place, {"north": 1.0, "tail": 1}),
+    ],
+    ids=str,
+)
+def test_a_key_that_is_no_field_is_not_lost(annotation: Any, value: Any) -> None:
+    with pytest.raises(InvalidArguments, match="tail"):
+        passed(annotation, value)
+
+
+def test_the_names_under_which_a_struct_is_written_are_fields() -> None:
+    assert passed(Camel, {"kind": "camel", "longName": {"x": 1}}) == Camel(Point(1))
+
+    with pytest.raises(InvalidArguments, match="without 'tail'; the fields of a Point are x, y"):
+        passed(Camel, {"longName": {"x": 1, "tail": 1}})
+
+
+class Camel(msgspec.Struct, rename="camel", tag_field="kind", tag="camel"):
+    long_name: Point
+
+
+def test_what_no_value_stands_for_is_refused() -> None:
+    for annotation in (Any, int | msgspec.UnsetType):
+        with pytest.raises(InvalidArguments, match="expected a value, got UNSET; leave the argument out"):
+            passed(annotation, msgspec.UNSET)
+
+    with pytest.raises(InvalidArguments, match="not C-contiguous"):
+        passed(bytes, memoryview(b"abcd")[::2])
+
+
+class Clock(time):
+    pass
+
+
+class Price(Decimal):
+    pass
 
 
 class Big(int):

@@ -119,6 +119,33 @@ def test_a_job_gives_what_its_task_returned(app: QueueTasks, caplog: pytest.LogC
     assert "(bare): its result: the Cat Cat(name='Tom') would arrive as the dict {'name': 'Tom'}" in told[0]
 
 
+def test_a_result_whose_class_would_change_it_again_comes_back_as_plain_data(
+    app: QueueTasks, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.task
+    def double(times: int) -> Doubled:
+        return Doubled(times)
+
+    @app.task
+    def doubles() -> list[Doubled]:
+        return [Doubled(1)]
+
+    with app.worker():
+        one: Any = double.enqueue(2).result(10)
+        several: Any = doubles.enqueue().result(10)
+        assert (one, several) == ({"times": 4}, [{"times": 2}])
+
+    assert "would arrive as the int 8" in caplog.text
+
+
+@dataclass
+class Doubled:
+    times: int
+
+    def __post_init__(self) -> None:
+        self.times *= 2
+
+
 def test_a_chain_hands_on_what_a_step_returned(app: QueueTasks) -> None:
     @app.task
     def first() -> Cat | Dog:

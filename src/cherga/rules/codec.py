@@ -25,7 +25,7 @@ from cherga.words.later import dataclasses
 
 CODEC_VERSION = 1
 
-ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
+ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, BufferError)
 """The errors that the encoder raises for a value that cannot be stored (``ValueError`` covers lone surrogates)."""
 
 SCALARS = frozenset({NoneType, bool, int, float, str, bytes})
@@ -150,7 +150,7 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     time: lambda value: _worded("time", value),
     timedelta: lambda value: _worded("timedelta", timedelta(value.days, value.seconds, value.microseconds)),
     UUID: lambda value: _worded("uuid", str(value)),
-    Decimal: lambda value: _worded("decimal", str(value)),
+    Decimal: lambda value: _worded("decimal", Decimal.__str__(value)),
     bytearray: bytes,
     memoryview: bytes,
 }
@@ -183,6 +183,8 @@ _BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (datetime, _moment),
     (date, lambda value: date(value.year, value.month, value.day)),
     (timedelta, lambda value: timedelta(value.days, value.seconds, value.microseconds)),
+    (time, lambda value: time(value.hour, value.minute, value.second, value.microsecond, value.tzinfo)),
+    (Decimal, lambda value: Decimal(value.as_tuple())),
 )
 """Subclasses of these are written as what they are beside all else."""
 
@@ -320,6 +322,11 @@ def plain(data: Any) -> Any:
         return {key: plain(each) for key, each in data.items()}
 
     return type(data)(map(plain, data)) if type(data) in (list, tuple, set, frozenset) else data
+
+
+def encode_plain(value: Any) -> bytes:
+    """The bytes of a value that comes back as plain data, whatever the annotation would make of that."""
+    return encode(written_out(Named("", plain(decode_whole(encode(value))))))
 
 
 def check_size(data: bytes, limit: int, what: str) -> bytes:

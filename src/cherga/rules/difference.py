@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from cherga.rules.codec import SCALARS, Named, fields_of
+from cherga.rules.codec import SCALARS, Named, field_names, fields_of
 
 _RICH = (datetime, date, time, timedelta, UUID, Decimal)
 _BUILT_IN = {*SCALARS, list, dict, tuple, set, frozenset, bytearray, memoryview}
@@ -30,15 +30,56 @@ def difference(sent: Any, arrived: Any, where: str = "") -> str:
         return ""
 
     if kind in _BUILT_IN:
-        return _difference_inside(sent, arrived, where) if type(arrived) is kind else ""
+        return _difference_inside(sent, arrived, where) if type(arrived) is kind else _loss(sent, arrived, where)
 
     if (held := fields_of(sent)) is not None:
         return _difference_of_fields(sent, held, arrived, where)
 
-    if equal(sent, arrived) or (isinstance(sent, _RICH) and type(arrived) is not kind):
+    if equal(sent, arrived) or _same_moment(sent, arrived) or (isinstance(sent, _RICH) and type(arrived) is not kind):
         return ""
 
     return _said(sent, arrived, where)
+
+
+def _same_moment(sent: Any, arrived: Any) -> bool:
+    """An hour that a zone has twice, or not at all, is equal to none of another zone."""
+    try:
+        return bool(sent.astimezone(UTC) == arrived) and sent.tzinfo is not None
+    except (AttributeError, OverflowError, ValueError):
+        return False
+
+
+def _loss(sent: Any, arrived: Any, where: str) -> str:
+    """The part that is missing of plain data that an annotation has made something else of; empty where nothing is."""
+    if type(sent) is int and type(arrived) is float:
+        return "" if sent == arrived or float(sent) != arrived else _said(sent, arrived, where)
+
+    if type(sent) is dict:
+        return _loss_of_keys(sent, arrived, where)
+
+    if not (isinstance(sent, list | tuple) and isinstance(arrived, list | tuple) and len(sent) == len(arrived)):
+        return ""
+
+    places = enumerate(zip(sent, arrived, strict=True))
+    return next(filter(None, (_loss(one, other, f"{where}[{at}]") for at, (one, other) in places)), "")
+
+
+def _loss_of_keys(sent: Mapping[Any, Any], arrived: Any, where: str) -> str:
+    """The keys of a dictionary that its class has no field for; pydantic's models say themselves what they take."""
+    kind = type(arrived)
+
+    if (names := field_names(kind)) is None or hasattr(kind, "__pydantic_validator__"):
+        return ""
+
+    written = dict(zip(getattr(kind, "__struct_encode_fields__", names), names, strict=True)) | {name: name for name in names}
+    tag = getattr(getattr(kind, "__struct_config__", None), "tag_field", None)
+
+    if unknown := [key for key in sent if key not in written and key != tag]:
+        fields = f"the fields of a {kind.__qualname__} are {', '.join(names) or 'none'}"
+        return f"{called(sent)}{_place(where)} would arrive without {unknown[0]!r}; {fields}"
+
+    inside = ((key, each, getattr(arrived, written[key], None)) for key, each in sent.items() if key in written)
+    return next(filter(None, (_loss(each, other, f"{where}[{key!r}]") for key, each, other in inside)), "")
 
 
 def _difference_inside(sent: Any, arrived: Any, where: str) -> str:
@@ -69,10 +110,14 @@ def _difference_of_fields(sent: Any, held: Mapping[str, Any], arrived: Any, wher
 
 
 def _said(sent: Any, arrived: Any, where: str) -> str:
-    place = f" at {where.lstrip('.')}" if where else ""
-    hint = "; annotate it with its class, or pass plain data" if type(arrived) in _BUILT_IN else ""
+    is_object = type(sent) not in _BUILT_IN and type(arrived) in _BUILT_IN
+    hint = "; annotate it with its class, or pass plain data" if is_object else ""
     became = "plain text" if hasattr(type(sent), "get_secret_value") else called(arrived)
-    return f"{called(sent)}{place} would arrive as {became}, which is not the same{hint}"
+    return f"{called(sent)}{_place(where)} would arrive as {became}, which is not the same{hint}"
+
+
+def _place(where: str) -> str:
+    return f" at {where.lstrip('.')}" if where else ""
 
 
 def called(value: Any) -> str:

@@ -61,6 +61,8 @@ class Kind(ABC):
 
     exact = False
     """The decoder gives back every value that it takes, or what the annotation makes of it."""
+    sure = False
+    """It need not be compared with what was sent."""
 
     def __init__(self, annotation: Any, kinds: Kinds) -> None:
         self.annotation = annotation
@@ -102,7 +104,7 @@ class Kind(ABC):
         if self.read is not None and not came_from_store(value):
             arrived = self.read(encode(value))
 
-            if self.exact or equal(arrived, value):
+            if self.sure or equal(arrived, value):
                 return value, arrived
 
         wire = written_out(value)
@@ -134,7 +136,7 @@ class Kind(ABC):
         except Exception:  # of what its class does when it is made
             return encode(self.keep(value))
 
-        return data if self.exact or equal(arrived, value) else encode(self.keep(value))
+        return data if self.sure or equal(arrived, value) else encode(self.keep(value))
 
     def unpack(self, data: bytes) -> Any:
         """The value of what ``pack`` gave. Raises one of ``MISFITS``."""
@@ -148,6 +150,11 @@ class Exact(Kind):
     """Values that the decoder knows and keeps: numbers, texts, dates, enums, and collections of these."""
 
     exact = True
+
+    @cached_property
+    def sure(self) -> bool:  # type: ignore[override]
+        """False where a whole number may be rounded to a float."""
+        return not _holds_floats(self.annotation)
 
     def restore(self, data: Any) -> Any:
         return self._read(encode(plain(data)))
@@ -376,6 +383,11 @@ def class_called(name: str, classes: Iterable[Any]) -> Any:
             return found
 
     return None
+
+
+def _holds_floats(annotation: Any) -> bool:
+    bare = unwrapped(annotation)
+    return bare is float or any(map(_holds_floats, get_args(bare) if get_origin(bare) is not Literal else ()))
 
 
 def _is_secret(kind: type) -> bool:

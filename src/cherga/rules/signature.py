@@ -53,7 +53,7 @@ class Signature:
         self._decoder = decoder(self._record)
         self._reader = decoder(self._record, revive_values)
         self._restored = [name for name, each in self._fields.items() if each.kind.read is None]
-        self._exact = all(each.kind.exact for each in self._fields.values())
+        self._sure = all(each.kind.sure for each in self._fields.values())
         self._sparse = any(default is UNSET for default in self._record.__struct_defaults__)
         self._simple = not (injected or self._keywords or self._rest or self._extra or self._sparse)
         self._only_named = not (self._rest or self._extra or any(p.kind is P.POSITIONAL_ONLY for p in parameters))
@@ -77,7 +77,7 @@ class Signature:
             payload = encode(record)
             arrived = self._decoder.decode(payload)
 
-            if self._exact or arrived == record:
+            if self._sure or arrived == record:
                 return payload, arrived
         except Exception:  # of the encoder, or of what the arguments' own classes do
             pass
@@ -216,9 +216,15 @@ class Signature:
         where = f"task {self.task}{self.shown}"
 
         try:
-            self.signature.bind(*args, **kwargs)
+            bound = self.signature.bind(*args, **kwargs)
         except TypeError as misfit:
             raise InvalidArguments(f"{where}: {misfit}") from misfit
+
+        for name, value in bound.arguments.items():
+            if value is UNSET:
+                raise InvalidArguments(
+                    f"{where}: argument {name!r}: expected a value, got UNSET; leave the argument out instead"
+                )
 
         record = self._bind(args, kwargs)
         kept = {name: self._keep(where, name, value) for name, value in self.values(record).items()}
