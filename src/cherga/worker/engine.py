@@ -232,8 +232,12 @@ class Engine:
         written = self.settle()
         self.executor.telling.herald.stop(CLOSING)
         self._deadlines.stop()
-        self.executor.one.journal.successes.stop(CLOSING)
+        self.end_log(CLOSING)
         return written
+
+    def end_log(self, timeout: float) -> None:
+        """Write what the log has not yet been told."""
+        self.executor.one.journal.successes.stop(timeout)
 
     def close(self) -> None:
         """Do all that takes its time: tell what is stored, close what lives as long as the worker, end the loop."""
@@ -262,7 +266,6 @@ class Engine:
         kept = self._settler.divert()
         self._abandon()
         self._settler.stop(timeout)
-        self.executor.one.journal.successes.stop(timeout)
         return [*self._settler.left(), *kept]
 
     def _tell_of_the_end(self) -> None:

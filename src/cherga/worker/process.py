@@ -197,6 +197,8 @@ class WorkerProcess:
 
             if alone:
                 self._engine.app.broker.settle(alone)
+
+            self._engine.end_log(LAST_WRITE)
         finally:
             os._exit(self._code)
 
