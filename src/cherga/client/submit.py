@@ -65,7 +65,7 @@ class Submitter:
         self._lock = threading.Lock()
         self._pid = 0
         self._gathered: dict[asyncio.AbstractEventLoop, list[Asked]] = {}
-        """What is asked in this turn of each loop: the thread is woken once for all of it."""
+        """Pushes that are asked for in this turn of each loop: the thread is woken once for all of it."""
 
     async def push(self, group: Sequence[NewJob], timeout: float) -> PushAnswer:
         """Push a group together with whatever else is waiting, in one round trip.

@@ -1,4 +1,4 @@
-"""What one process leaves to another: a worker begins with usual signals and open standard streams, whoever started it; so do
+"""Inheritance between processes: a worker begins with usual signals and open standard streams, whoever started it; so do
 the children that its jobs fork; and as process 1 of a container it looks after orphans."""
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class WorkerProcess:
         self._listen()
 
     def _start(self) -> None:
-        """Where there is no room for all its threads, give back what was claimed already."""
+        """Start the engine; give back what was claimed if there is no room for all its threads."""
         try:
             self._engine.start()
         except RuntimeError:

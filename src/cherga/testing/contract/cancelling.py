@@ -1,4 +1,4 @@
-"""What people wish: cancel and run again."""
+"""Wishes of people: cancel and run again."""
 
 from __future__ import annotations
 

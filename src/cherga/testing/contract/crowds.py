@@ -38,7 +38,7 @@ class Crowds:
 
 
 class _Crowd:
-    """What three sessions do, and what a plain count says about it."""
+    """The claims of three sessions, and a plain count of them."""
 
     def __init__(self, stage: Stage, random: Random) -> None:
         self._stage = stage

@@ -1,4 +1,4 @@
-"""What a broker's author writes so that the contract suite can run."""
+"""The harness that a broker's author writes so that the contract suite can run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long jobs are kept that no worker ended, and in which words their ends are told."""
+"""The keeping of jobs that no worker ended, and the words in which their ends are told."""
 
 from __future__ import annotations
 

@@ -317,11 +317,11 @@ def keys_of(stage: Stage, job: ClaimedJob) -> tuple[str, ...]:
 
 
 def count_keys(stage: Stage, jobs: list[ClaimedJob]) -> dict[str, int]:
-    """How many of these jobs there are of each key."""
+    """The number of these jobs of each key."""
     keys = [key for job in jobs for key in keys_of(stage, job)]
     return {key: keys.count(key) for key in sorted(set(keys))}
 
 
 def running_under(stage: Stage, *names: str) -> list[int]:
-    """How many jobs run under each of these limits, as the broker tells."""
+    """The number of jobs that run under each of these limits, as the broker tells."""
     return [use.running for use in stage.broker.limits(names)]

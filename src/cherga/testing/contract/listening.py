@@ -121,7 +121,7 @@ def assert_followed(stage: Stage, id: UUID, act: Callable[[], object]) -> None:
 
 
 def _named_in_time(listener: JobListener, wanted: set[UUID]) -> set[UUID]:
-    """What the listener names until it has named all that is wanted; all of it where it does not know."""
+    """The topics that the listener names until it has named all that is wanted; all of them where it does not know."""
     named: set[UUID] = set()
 
     while not wanted <= named and listener.wait(SOON):

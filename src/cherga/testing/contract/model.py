@@ -22,7 +22,7 @@ Turn = tuple[int, int]
 
 @dataclass
 class Sketch:
-    """What the model knows of a job."""
+    """The model of a job."""
 
     id: UUID
     priority: int
@@ -36,7 +36,7 @@ class Sketch:
     claims: int = 0
     crashes: int = 0
     suspect: int = 0
-    """How many suspects may run together with it."""
+    """The number of suspects that may run together with it."""
     interruptions: int = 0
     cancelling: bool = False
     run_at: float = 0.0
@@ -265,7 +265,7 @@ class Model:
 
 
 def _overtakes(later: Sketch, earlier: Sketch) -> bool:
-    """Whether ``later`` had to go before ``earlier``."""
+    """True when ``later`` had to go before ``earlier``."""
     if later.priority != earlier.priority:
         return later.priority > earlier.priority
 

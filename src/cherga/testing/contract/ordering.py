@@ -1,4 +1,4 @@
-"""Who is handed out first. Ids are random throughout, so no order comes about by luck."""
+"""The order in which jobs are handed out. Ids are random throughout, so no order comes about by luck."""
 
 from __future__ import annotations
 

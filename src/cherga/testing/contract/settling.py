@@ -1,4 +1,4 @@
-"""What workers write about their attempts: fenced, repeatable, one by one, and each in one piece."""
+"""Settlements that workers write about their attempts: fenced, repeatable, one by one, and each in one piece."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from cherga.words.settlement import Charge
 
 
 class Slots:
-    """What runs holds a slot until it runs no more."""
+    """A running job holds a slot until it runs no more."""
 
     @pytest.mark.parametrize(
         ("to", "fields"),

@@ -1,4 +1,4 @@
-"""What the cases are written with: a store, a worker session, and time that moves when told."""
+"""The stage on which cases are written: a store, a worker session, and time that moves when told."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Stage:
         return [row.state for row in rows if row]
 
     def is_kept(self, job: NewJob | ClaimedJob) -> bool:
-        """Whether the broker still has the job."""
+        """True when the broker still has the job."""
         return self.broker.get([job.id]) != [None]
 
     # --- work
@@ -193,7 +193,7 @@ def after(*parents: NewJob | ClaimedJob, policy: EdgePolicy = EdgePolicy.SUCCEED
 
 
 def settlement(job: ClaimedJob, to: JobState = JobState.SUCCEEDED, **fields: Any) -> Settlement:
-    """What a worker writes about its attempt."""
+    """The settlement that a worker writes about its attempt."""
     if to in (JobState.FAILED, JobState.CANCELLED):
         fields.setdefault("reason", Reason.ERROR if to is JobState.FAILED else Reason.ASKED)
 

@@ -17,7 +17,7 @@ KEY = Unique("export:7")
 
 
 class Uniqueness:
-    """What holds a key, for how long, and what a second enqueue is told."""
+    """Unique keys: the jobs that hold them, for how long, and the answer to a second enqueue."""
 
     def test_a_second_job_is_answered_by_the_holder(self, stage: Stage) -> None:
         holder = stage.pushed(unique=KEY)
