@@ -28,7 +28,7 @@ class Target(Struct, frozen=True):
     namespace: str | None = None
 
     def else_take(self, other: Target) -> Target:
-        """This one, with the other's words where this one says nothing."""
+        """The target with the other's words where this one says nothing."""
         return Target(self.app or other.app, self.url or other.url, self.namespace or other.namespace)
 
 

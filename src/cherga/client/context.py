@@ -118,7 +118,7 @@ class Context(Listed):
         self._reporter = reporter
         self._host = host
         self.waiting_children: Children | None = None
-        """Those that this attempt has asked for and not yet stored; None when it never asked for any."""
+        """The children that this attempt has asked for and not yet stored; None when it never asked for any."""
         self._metadata: Any = None
         self._meta: dict[str, Any] | None = None
         self._bell: threading.Event | None = None

@@ -44,7 +44,7 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
     logs: tuple[str, ...] = ()
     values: tuple[Any, ...] = ()
     positions: tuple[int, ...] = ()
-    """Those of the values, so that a reader can go on behind any of them."""
+    """The positions of the values, so that a reader can go on behind any of them."""
 
     @property
     def over(self) -> bool:

@@ -109,7 +109,7 @@ class Lookout:
             self._end_unless_needed()
 
     def _serve(self) -> None:
-        """From the opening of a listener until it is no longer needed."""
+        """The service from the opening of a listener until it is no longer needed."""
         with ExitStack() as stack:
             broker, ended = self._broker(), threading.Event()
             stack.callback(ended.set)

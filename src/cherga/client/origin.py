@@ -145,7 +145,7 @@ def _of_code(function: FunctionType, inside: tuple[Any, ...]) -> Origin:
 
 
 def _made_of(function: Callable[..., Any], parts: Mapping[str, Any], inside: tuple[Any, ...]) -> Origin:
-    """Of what is a function and something more."""
+    """The parts of an object that is a function and something more."""
     inner = origin_of(function, inside)
     return Origin(
         inner.name, inner.place, made_with={"": inner, **{name: traced(part, inside) for name, part in parts.items()}}
@@ -153,7 +153,7 @@ def _made_of(function: Callable[..., Any], parts: Mapping[str, Any], inside: tup
 
 
 def _of_object(thing: Any, inside: tuple[Any, ...]) -> Origin:
-    """Of an object that can be called, such as a decorator that is a class makes."""
+    """The parts of an object that can be called, such as a decorator that is a class makes."""
     return _made_of(type(thing).__call__, _attributes(thing) or {"self": thing}, inside)
 
 

@@ -280,7 +280,7 @@ class Task(Enqueuing[P, R]):
             check_names(self.name, "key", order.key, self.signature)
 
     def _signature(self) -> Signature:
-        """Of what a sender passes."""
+        """The signature of a call as a sender makes it."""
         if self.features.batch is not None:
             return Signature(element_of(self.function, self._filled_in()), self.name)
 
@@ -348,7 +348,7 @@ class Prepared(Enqueuing[P, R]):
         self._order = _ordered(task, steps)
 
     def using(self, **options: Unpack[UsingOptions]) -> Prepared[P, R]:
-        """These options and further ones."""
+        """The same task with these options and further ones."""
         return Prepared(self._task, (*self._steps, options))
 
     def _aim(self) -> tuple[Task[P, R], Order]:

@@ -1,4 +1,4 @@
-"""Those who wait for jobs, threads and coroutines: each costs a small object, and is shown what the lookout sees."""
+"""Waiters for jobs, threads and coroutines: each costs a small object, and is shown what the lookout sees."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _instants(time: datetime, place: tzinfo) -> tuple[float, float]:
 
 
 def _to_come_again(moment: datetime) -> timedelta:
-    """By how much the clock is going to be put back over this time of day."""
+    """The time by which the clock is going to be put back over this time of day."""
     return max(timedelta(0), (moment.utcoffset() or timedelta(0)) - (moment.replace(fold=1).utcoffset() or timedelta(0)))
 
 

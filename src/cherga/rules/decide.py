@@ -1,4 +1,4 @@
-"""From what became of a call to what the worker writes: pure, and tested by a table."""
+"""Decisions, from the outcome of a call to the settlement that the worker writes: pure, and tested by a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Policy(Struct, frozen=True):
     on_crash: OnCrash = OnCrash.RETRY
 
     def overridden(self, by: Overrides | None) -> Policy:
-        """This policy with what ``using(...)`` set for one job."""
+        """The policy with what ``using(...)`` set for one job."""
         if by is None:
             return self
 

@@ -14,14 +14,14 @@ from cherga.words.errors import ConfigError
 from cherga.words.later import difflib
 
 CLOSE_ENOUGH = 0.75
-"""From 0 to 1: a word that is so like one of ours is taken for a slip of the pen."""
+"""The likeness, from 0 to 1, at which a word is taken for a slip of the pen."""
 LIKE_A_FOREIGN_ONE = 0.88
 """The same for words of other systems, which are many."""
 SHORTEST_FOREIGN_SLIP = 8
 """Letters."""
 
 Answers = Mapping[str, str]
-"""By words of other systems: our word, our word with a part of its value, or a sentence."""
+"""Answers to words of other systems: our word, our word with a part of its value, or a sentence."""
 
 
 def _answers(words: Mapping[str, str]) -> Answers:

@@ -310,7 +310,7 @@ class Choice(Kind):
         return self._by_shape(found, data)
 
     def _by_shape(self, found: list[tuple[Kind, Any]], data: Any) -> Any:
-        """Of several classes that a dictionary fits, the one that has no other field."""
+        """The one class, of several that a dictionary fits, that has no other field."""
         if not isinstance(data, dict) or len(found) == 1:
             return found[0][1]
 

@@ -133,7 +133,7 @@ def _later(facts: Facts) -> Iterator[Obstacle]:
 
 
 def _jobs(facts: Facts) -> Iterator[Obstacle]:
-    """Those that it waits for; the one whose successor it is, by itself."""
+    """The jobs that it waits for; the one whose successor it is, by itself."""
     holder = _holder(facts)
     others = [row for row in facts.upstream if row is not holder]
     count = max(facts.row.pending - (holder is not None), len(others))

@@ -20,7 +20,7 @@ LONGEST = 100 * 365 * 86_400
 EARLIEST, LATEST = 0.0, datetime(9998, 12, 31, tzinfo=UTC).timestamp()
 """Moments, in seconds since 1970."""
 MOST = 1_000_000_000
-"""Of whatever is counted."""
+"""The largest number of whatever is counted."""
 LONGEST_TEXT = 10_000
 """Characters of one text that is stored beside a job: owner, description, tag, header, key, message."""
 LONGEST_SHOWN = 200

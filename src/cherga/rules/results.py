@@ -46,4 +46,4 @@ class Results:
 
 
 UNKNOWN = Results()
-"""Those of a task that is not declared here."""
+"""The results of a task that is not declared here."""

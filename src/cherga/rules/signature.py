@@ -97,7 +97,7 @@ class Signature:
         return self._spread(record, filled)
 
     def values(self, arrived: Any, names: Iterable[str] = ()) -> dict[str, Any]:
-        """These arguments, or all, of those that have arrived; a default that is not stored is left out."""
+        """The values of these arguments, or of all that have arrived; a default that is not stored is left out."""
         values = {name: getattr(arrived, name) for name in names or arrived.__struct_fields__}
         return {name: value for name, value in values.items() if value is not UNSET}
 

@@ -11,7 +11,7 @@ MESSAGE_LIMIT = 8_192
 TRACEBACK_LIMIT = 49_152
 """Characters kept; an error of plain text stays under 64 KiB, message included."""
 MOST_FRAMES = 1_000
-"""Of one error; of more, the first and the last half are shown."""
+"""The most frames of one error; of more, the first and the last half are shown."""
 LONGEST_CHAIN = 20
 """Errors that led to each other, for those whose code gets into the way of the usual traceback."""
 

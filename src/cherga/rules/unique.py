@@ -28,7 +28,7 @@ class Meeting(Enum):
     ANSWERED = auto()
     """The rival stands for the new one."""
     REPLACED = auto()
-    """So it does, and it takes over everything from it. Only a job of the same task can."""
+    """The rival stands for it, and takes over everything from it. Only a job of the same task can."""
     FOLLOWED = auto()
     """The new one is stored behind the rival, which runs. Only a job of the same task can be."""
 

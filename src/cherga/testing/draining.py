@@ -35,7 +35,7 @@ class Drained(Struct, frozen=True, kw_only=True):
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
-    """Those too that never ran, because what they waited for did not succeed."""
+    """Cancelled jobs, those too that never ran because what they waited for did not succeed."""
     retried: int = 0
     """Attempts that failed and are, or were, followed by another one."""
     snoozed: int = 0

@@ -45,7 +45,7 @@ class Expectation:
         self._filters = filters
 
     def check(self, jobs: Sequence[Job[Any]], now: float) -> list[Job[Any]]:
-        """Those of the jobs that are meant. Raises ``AssertionError`` when there are not as many as expected."""
+        """The jobs that are meant. Raises ``AssertionError`` when there are not as many as expected."""
         __tracebackhide__ = True
         found = [job for job in jobs if self._fits(job, now)]
         count = self._filters.count

@@ -150,7 +150,7 @@ class InlineEngine(Engine):
         return cast(WatchedExecutor, self.executor)
 
     def take_failures(self, jobs: Sequence[Job[Any]]) -> list[JobFailed]:
-        """Those of these jobs and of what they left behind, in order; each is given once."""
+        """The failures of these jobs and of their children, in order; each is given once."""
         line_of, ids = cast(DirectSettler, self._settler).line_of, {job.id for job in jobs}
         failed = [id for id in list(self.watched.failures) if not ids.isdisjoint(line_of(id))]
         return [self.watched.failures.pop(id) for id in failed]

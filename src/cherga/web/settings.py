@@ -17,7 +17,7 @@ class Mode(StrEnum):
     """The way live data may reach a browser."""
 
     AUTO = "auto"
-    """By stream where the server is known to bear it, else by polling."""
+    """A stream where the server is known to bear it, else polling."""
     STREAM = "stream"
     POLL = "poll"
 
@@ -32,7 +32,7 @@ class LiveSettings(Struct, frozen=True, kw_only=True):
     """Streams open at a time in one process. None: 20 where each request has a thread of its own; a server with a pool of
     threads then polls, since nobody but you knows how many of them it can spare."""
     max_streams_per_job: int = 5
-    """Of these, streams about one job."""
+    """The most of these streams about one job."""
     max_age: float = 300.0
     """After this long the server ends a stream; the browser goes on with another one where it stopped."""
     heartbeat: float = 15.0

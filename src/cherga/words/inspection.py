@@ -41,7 +41,7 @@ class Family(Struct, frozen=True):
 
 
 class TaskCount(Struct, frozen=True):
-    """So many jobs of a task stand in a queue in a state."""
+    """The number of jobs of a task in a queue in one state."""
 
     queue: str
     task: str

@@ -53,7 +53,7 @@ class Begun(Struct, frozen=True):
 
     tokens: frozenset[int] = frozenset()
     once: frozenset[int] = frozenset()
-    """Those among them whose work must not run twice; they stand until what became of them is written."""
+    """The jobs among them whose work must not run twice; they stand until their ends are written."""
 
 
 class Death(Struct, frozen=True):
@@ -68,7 +68,7 @@ class Death(Struct, frozen=True):
     started: frozenset[int] | None = None
     orderly: bool = False
     once: frozenset[int] | None = None
-    """Those that must not run twice; None when nobody can tell, and then those have begun that say so themselves."""
+    """The jobs that must not run twice; None when nobody can tell, and then those have begun that say so themselves."""
 
     lost: bool = False
     """Nobody saw it end, so nobody knows whether its jobs had a part in it: its supervisor, or the host, is gone as well."""

@@ -15,15 +15,15 @@ class Charge(IntEnum):
     """The cost of an attempt for the job."""
 
     ATTEMPT = 0
-    """It counts."""
+    """The attempt counts."""
     REFUND = 1
-    """It does not count: it never started, or was put off on purpose."""
+    """The attempt does not count: it never started, or was put off on purpose."""
     INTERRUPTION = 2
-    """It does not count as an attempt, but as an interruption."""
+    """The attempt counts as an interruption."""
     CRASH = 3
-    """It counts as a crash."""
+    """The attempt counts as a crash."""
     LOSS = 4
-    """It does not count: its process died, and nothing says that this job had a part in it."""
+    """The attempt does not count: its process died, and nothing says that this job had a part in it."""
 
 
 class Settlement(Struct, frozen=True, gc=False):

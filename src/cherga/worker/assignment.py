@@ -116,7 +116,7 @@ class Assignment:
 
     @property
     def jobs(self) -> Sequence[ClaimedJob]:
-        """Those that it stands for."""
+        """The jobs that it stands for."""
         return (self.job,)
 
     def once(self) -> Collection[int]:
@@ -124,7 +124,7 @@ class Assignment:
         return (self.job.token,)
 
     def undecided(self) -> Sequence[Assignment]:
-        """Those that end as the call does."""
+        """The jobs that end as the call does."""
         return (self,)
 
 
@@ -134,7 +134,7 @@ class Running:
     def __init__(self) -> None:
         self._by_token: dict[int, Assignment] = {}
         self.calls: dict[int, Call] = {}
-        """Those that run many jobs, by their own tokens."""
+        """The calls that run many jobs, by their own tokens."""
 
     def add(self, assignment: Assignment) -> None:
         self._by_token[assignment.job.token] = assignment

@@ -30,13 +30,13 @@ class Call(Assignment):
         super().__init__(replace(first.job, token=secrets.randbits(62) | 1), first.task, _policy(members))
         self.members = members
         self.open = {member.job.token: member for member in members}
-        """Those that nobody has settled yet."""
+        """The jobs that nobody has settled yet."""
         self.outcomes: dict[int, Outcome] = {}
         """The facts about each job, whatever becomes of the call; by claim token."""
         self.places = places
         """The places in the table in shared memory that say that they run."""
         self.present: list[Assignment] = []
-        """Those whose values the function received, in its order."""
+        """The jobs whose values the function received, in its order."""
         self.session = first.session
         self.feed = next((member.feed for member in members if member.feed is not None), None)
 

@@ -48,7 +48,7 @@ class Lane(Struct, frozen=True):
 
 
 class ClaimPlan(Struct, frozen=True, kw_only=True):
-    """From which queues, and how much at once."""
+    """The queues to claim from, and the number at once."""
 
     queues: tuple[str, ...]
     weights: tuple[int, ...]

@@ -72,7 +72,7 @@ class Crew:
         self._until = 0.0
         self._term = FIRST_TERM
         self._idle = 0.0
-        """From 0 to 1: in how much of the last stretches the leader waited."""
+        """The share, from 0 to 1, of the last stretches in which the leader waited."""
         self._taken = 0
         """Lost updates do no harm: that it changes is enough."""
         self._taken_at = 0.0

@@ -286,7 +286,7 @@ class Engine:
                 self.executor.abandon(assignment)
 
     def _close_dependencies(self) -> None:
-        """Those that live as long as the worker, and those of the process that belong to its loop."""
+        """The dependencies that live as long as the worker, and those of the process that belong to its loop."""
         for scope, only_on_loop in ((self.host.worker, False), (self.host.process, True)):
             if scope.used:
                 self._loop.wait_for(scope.close(only_on_loop))

@@ -1,4 +1,4 @@
-"""From what a task raised to what became of the call. Hostile exceptions are ordinary here."""
+"""Failures, from the exception that a task raised to the outcome of the call. Hostile exceptions are ordinary here."""
 
 from __future__ import annotations
 

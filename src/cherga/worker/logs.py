@@ -22,7 +22,7 @@ from cherga.rules.tracebacks import TRACEBACK_LIMIT, attempt, shortened, traceba
 LONGEST_MESSAGE = 32_768
 """Characters of a message, and of a value in a JSON line."""
 DEEPEST, MOST_ITEMS = 8, 1_000
-"""Of values in a JSON line."""
+"""The most levels, and items, of values in a JSON line."""
 EXPECTED = "expected"
 """The extra field of a failure after which the job is tried again. Its traceback is shown where its logger is at DEBUG."""
 LARGEST = 1 << 64

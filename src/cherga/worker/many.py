@@ -50,7 +50,7 @@ class Many:
     # --- during
 
     def begin(self, call: Call, deadline: float | None) -> None:
-        """From here on the call runs, and all of its jobs."""
+        """The call begins, and all of its jobs with it."""
         context = call.context = BatchContext(call.job, self._clock, self._settler, deadline, self._host)
         context.jobs = call.jobs
         self._running.add(call)

@@ -35,11 +35,11 @@ class One:
         self, app: QueueTasks, host: WorkerHost, worker: str, settler: Settler, running: Running, tell_end: TellEnd
     ) -> None:
         self.tell_end = tell_end
-        """Those who wait for an end hear of it once it is stored; the testing kit has a look at it first."""
+        """Waiters for an end hear of it once it is stored; the testing kit has a look at it first."""
         self.tell_raised: Callable[[Assignment, BaseException], None] = _keep_error
         """Hears of everything that user code raises; the testing kit remembers it."""
         self.chance = random.random
-        """From 0 to 1, for the jitter between attempts."""
+        """A random number from 0 to 1, for the jitter between attempts."""
         self.interruptions = 0
         """Attempts that ended so; lost updates between threads leave it above what it was."""
         self._app = app
@@ -55,7 +55,7 @@ class One:
     # --- during
 
     def begin(self, assignment: Assignment, deadline: float | None) -> None:
-        """From here on the job runs."""
+        """The job begins."""
         assignment.context = Context(assignment.job, self._clock, self._settler, deadline, self._host)
         self._running.add(assignment)
 
@@ -65,7 +65,7 @@ class One:
         assignment.job = msgspec.structs.replace(job, payload=fed_payload(self._app, assignment.task, job, feed))
 
     def arguments(self, assignment: Assignment) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Those of the job, and the context where the task wants nothing else filled in."""
+        """The job's arguments, and the context where the task wants nothing else filled in."""
         task = assignment.task
 
         if task.injected and task.plain and not self._wrapped:

@@ -41,7 +41,7 @@ class Pace:
         return now
 
     def ended_together(self, count: int) -> None:
-        """So many jobs have ended since the last time."""
+        """Jobs have ended since the last time, this many."""
         now = self._monotonic()
         interval = (now - self._last) / count
         self._last = now

@@ -49,7 +49,7 @@ class Runner(Protocol):
         ...
 
     def take_back(self) -> list[Assignment]:
-        """Those that never started."""
+        """The jobs that never started."""
         ...
 
     def hurry(self) -> None:

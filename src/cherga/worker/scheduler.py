@@ -20,7 +20,7 @@ from cherga.words.shared import Definition
 logger = logging.getLogger("cherga.worker")
 
 NAMESPACE = UUID("5b0c1c6e-6f0e-4f34-9b1e-8a53b7a1d6c2")
-"""Of the ids of ticks (RFC 9562, version 5): the same tick has the same id, whoever enqueues it."""
+"""The namespace of ids of ticks (RFC 9562, version 5): the same tick has the same id, whoever enqueues it."""
 
 
 class Scheduler:

@@ -107,7 +107,7 @@ class Settler:
         return ended
 
     def divert(self) -> list[Settlement]:
-        """From now on nothing more is written: what is put down is kept in this list."""
+        """Nothing more is written from now on: settlements are kept in this list."""
         kept: list[Settlement] = []
         self.settle = kept.append
         return kept

@@ -57,7 +57,7 @@ class SlotShares(NamedTuple):
 
 
 def share_slots(threads: int, concurrency: int) -> SlotShares:
-    """So many threads and coroutines, and beside them what may run for those that wait."""
+    """Slots for so many threads and coroutines, and beside them for what may run for those that wait."""
     ends = list(accumulate((threads, concurrency, SPARE_THREADS, SPARE_LOOP)))
     return SlotShares(*(range(start, end) for start, end in zip([0, *ends], ends, strict=False)))
 
@@ -164,7 +164,7 @@ class Places:
         return len(self._free)
 
     def take(self, count: int) -> list[int]:
-        """So many places, no more than are left; those that were given back longest ago."""
+        """Places, no more than are left; those that were given back longest ago."""
         return [self._free.popleft() for _ in range(count)]
 
     def begin(self, places: Sequence[int], tokens: Iterable[int]) -> None:

@@ -44,7 +44,7 @@ class Successes:
         self.many = False
         """Only how many they are is of interest at the moment."""
         self._waiting: deque[Success | str] = deque()
-        """Of many the names of their tasks."""
+        """The successes that wait to be told; of many, the names of their tasks."""
         self._counted: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._came = threading.Event()

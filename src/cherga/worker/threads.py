@@ -46,7 +46,7 @@ class ThreadRunner:
         self._counting = threading.Lock()
         self._taken_in = 0
         self._ended = dict.fromkeys((*slots, *spare), 0)
-        """By each slot. What was taken in and has not ended is in hand, also between the queue and the thread."""
+        """The ends by slot. A job that was taken in and has not ended is in hand, also between the queue and the thread."""
 
     def start(self) -> None:
         """Start the threads, as many as there is room for. Raises ``RuntimeError`` when there is room for none."""

@@ -146,7 +146,7 @@ class Judge:
 
 
 def settle_now(broker: FullBroker, judged: Sequence[Assignment]) -> list[Assignment]:
-    """Those on whose account nothing may start: no retry, nobody after their unique key or their limit's slot. The broker is
+    """Settlements that let nothing start: no retry, nobody after their unique key or their limit's slot. The broker is
     asked once for all of them.
     """
     jobs = {id(each): [member.job for member in _members(each)] for each in judged if _concern_nobody(each)}

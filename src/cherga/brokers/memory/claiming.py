@@ -98,7 +98,7 @@ class _Desk:
         self._allowances = store.book.allowances(now)
 
     def draw_in_turn(self, lanes: list[LaneKey], most: dict[str, int], limit: int) -> list[ClaimedJob]:
-        """From each queue the most it may give, together at most the limit."""
+        """Jobs of each queue, as many as it may give, together at most the limit."""
         jobs: list[ClaimedJob] = []
 
         for queue, share in most.items():

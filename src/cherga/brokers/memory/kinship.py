@@ -44,7 +44,7 @@ class Kinship:
             self._kept_for.setdefault(parent, set()).add(id)
 
     def awaited_by(self, id: UUID) -> Iterable[UUID]:
-        """Those that the job waits for, or is the group of."""
+        """The jobs that this one waits for, or is the group of."""
         return self._edges.get(id, ())
 
     def is_kept(self, id: UUID) -> bool:

@@ -58,7 +58,7 @@ class LimitBook:
         return [use for name in names if (use := self._use(name, now))]
 
     def note_turns(self, turns: Mapping[LaneKey, int], count: int) -> None:
-        """So many jobs were handed out; these lanes had a turn."""
+        """Jobs were handed out, this many; these lanes had a turn."""
         self.turns.update(turns)
         self.turn += count
 

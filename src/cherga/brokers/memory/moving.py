@@ -40,7 +40,7 @@ def retry(store: Store, ids: Sequence[UUID], now: float) -> list[UUID]:
 
 
 def _rows(store: Store, ids: Sequence[UUID]) -> list[JobRow]:
-    """Those that are kept, in the order in which they were stored."""
+    """The rows that are kept, in the order in which they were stored."""
     rows = (store.rows.get(id) for id in dict.fromkeys(ids))
     return sorted((row for row in rows if row is not None), key=lambda row: row.sequence)
 

@@ -39,7 +39,7 @@ class _Plan(Struct):
 
     stands_for: dict[UUID, UUID] = {}
     known: list[bool] = []
-    """Of each job, whether its id was kept, or planned, before."""
+    """For each job, true when its id was kept, or planned, before."""
     fresh: list[NewJob] = []
     keys: dict[str, NewJob] = {}
     """The new jobs that will hold these unique keys, or get them next."""
@@ -128,7 +128,7 @@ def _state_of(store: Store, plan: _Plan, id: UUID) -> JobState:
 
 
 def _waiting(plan: _Plan) -> list[NewJob]:
-    """Those that will take room in a queue."""
+    """The jobs that will take room in a queue."""
     return [job for job in plan.fresh if plan.newcomers[job.id].row.state in WAITING_STATES]
 
 

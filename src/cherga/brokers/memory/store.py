@@ -67,7 +67,7 @@ class Store:
         self.postponed: deque[Sequence[NewJob]] = deque()
         """Groups to push before that thread leaves."""
         self.settings = BrokerSettings()
-        """Those of the broker that holds the lock."""
+        """The settings of the broker that holds the lock."""
         self.bells = Bells()
         self.rows: dict[UUID, JobRow] = {}
         self.streams: dict[UUID, deque[LiveEvent]] = {}
@@ -233,7 +233,7 @@ class Store:
             del self.finals[row.state is JobState.SUCCEEDED][row.id]
 
     def _let_go(self, ids: list[UUID]) -> None:
-        """These are no longer kept for another job: their own time counts again."""
+        """Jobs that are no longer kept for another: their own time counts again."""
         for id in ids:
             row = self.rows.get(id)
 

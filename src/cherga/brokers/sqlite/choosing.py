@@ -103,7 +103,7 @@ class Pick(Protocol):
 
 
 def pick_suspects(pick: Pick, lanes: Iterable[Lane], limit: int) -> list[int]:
-    """Those of one size of company, the largest in which a suspect can run."""
+    """The suspects of one size of company, the largest in which one can run."""
     for most in sorted({lane.suspect for lane in lanes if lane.suspect}, reverse=True):
         if picked := pick(min(most, limit), suspect=most):
             return picked

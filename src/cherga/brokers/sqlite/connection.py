@@ -39,7 +39,7 @@ class Patience:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.deadline: float | None = None
-        """Of the monotonic clock; None: ``limit`` seconds after the first call."""
+        """The end on the monotonic clock; None: ``limit`` seconds after the first call."""
         self._until = 0.0
 
     def __call__(self, calls: int) -> bool:

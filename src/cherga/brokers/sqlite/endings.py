@@ -71,7 +71,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     meta: bytes | None = None
     kept: float | None = None
     error: JobError | None = None
-    """Of the attempt that its process took with it."""
+    """The history entry of the attempt that its process took with it."""
     told: bool = False
     """The caller tells it."""
 

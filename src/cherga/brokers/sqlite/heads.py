@@ -32,7 +32,7 @@ _read_heads = msgspec.json.Decoder(list[tuple[int, int, int, int]]).decode
 _read_further = msgspec.json.Decoder(list[Head]).decode
 
 Load = Callable[[Head, int], list[Head]]
-"""So many jobs of a lane that stand after this one."""
+"""Jobs of a lane that stand after this one, a number of them."""
 
 
 class Heads(Sequence[Head]):

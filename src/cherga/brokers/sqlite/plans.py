@@ -146,7 +146,7 @@ class Draft:
         self.replacements: list[tuple[Standing, NewJob]] = []
         self._keys: dict[str, Standing] = {}
         self._known: list[bool] = []
-        """Of each job, whether its id was kept, or planned, before."""
+        """For each job, true when its id was kept, or planned, before."""
 
     def plan(self, group: Sequence[NewJob]) -> None:
         """Decide about each job; ``Refused`` says what hinders."""

@@ -17,7 +17,7 @@ from cherga.words.errors import BrokerUnusable
 APPLICATION_ID = 0x43485247
 """Stands in the file's header and says whose it is (the letters CHRG)."""
 VERSION = 3
-"""Of the schema; ``upgrade_N.sql`` leads from the version before to N."""
+"""The version of the schema; ``upgrade_N.sql`` leads from the one before to N."""
 
 
 def set_up(db: apsw.Connection, path: Path, settings: BrokerSettings) -> None:

@@ -153,7 +153,7 @@ def _end_rows(batch: Sequence[Settlement]) -> list[tuple[Any, ...]]:
 
 
 def _forget_plain(write: Write, batch: Sequence[Settlement], lanes: dict[int, int]) -> None:
-    """Those that are not to be kept are deleted in the write that ends them."""
+    """Jobs that are not to be kept are deleted in the write that ends them."""
     rows = [(one.sequence, one.token) for one in batch]
 
     if write.run_chunks(_FORGET, _FORGET_ROW, _FORGET_TAIL, (), rows) != len(rows):

@@ -129,7 +129,7 @@ class Turn:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        """Of the threads of this process; a thread may take it again."""
+        """The turn among the threads of this process; a thread may take it again."""
         self.locks = FileLocks()
         self.under_way: Transaction | None = None
         """The innermost write of the thread that has the turn."""

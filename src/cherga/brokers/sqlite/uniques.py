@@ -111,7 +111,7 @@ def release_keys(write: Write, keys: Sequence[str], sequences: str) -> None:
 
 
 def pass_on(write: Write, keys: Sequence[str]) -> None:
-    """These keys have just been let go of: they pass to the successors, where there are any."""
+    """Keys that have just been let go of pass to the successors, where there are any."""
     write.run_chunks(_PASS_ON, "(?, ?)", _PASS_ON_TAIL, (), [(key, shadow(key)) for key in keys])
 
 

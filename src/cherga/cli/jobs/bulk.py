@@ -30,7 +30,7 @@ class Wish(Struct, frozen=True):
     possible: frozenset[JobState]
     """The states it can find them in."""
     usual: frozenset[JobState]
-    """Those that a filter means which names no state."""
+    """The states that a filter means which names none."""
     message: str | None = None
 
 

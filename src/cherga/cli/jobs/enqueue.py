@@ -85,7 +85,7 @@ def _options(run_in: float | None, run_at: datetime | None, **wish: Any) -> Usin
 def _enqueue(
     app: QueueTasks, name: str, args: list[Any], kwargs: dict[str, Any], options: UsingOptions, force: bool
 ) -> Job[Any]:
-    """By the task where its code is here, which checks the arguments; else by its name."""
+    """The enqueue by the task where its code is here, which checks the arguments; else by its name."""
     if declared := app.task_named(name):
         job: Job[Any] = declared.using(**options).enqueue(*args, **kwargs)
         return job

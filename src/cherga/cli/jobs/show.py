@@ -146,7 +146,7 @@ def _counts(job: Job[Any]) -> Iterator[tuple[str, Cell]]:
 
 
 def _arguments(arguments: Any) -> Pairs:
-    """By name where the sender knew the names, else by position."""
+    """The arguments by name where the sender knew the names, else by position."""
     if isinstance(arguments, dict):
         return [(str(name), _value(value)) for name, value in arguments.items()]
 

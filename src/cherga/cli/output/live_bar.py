@@ -36,7 +36,7 @@ class BarStyles(TypedDict):
 
 
 BAR_STYLES: BarStyles = {"style": "bright_black", "complete_style": "cyan", "finished_style": "green", "pulse_style": "cyan"}
-"""From the terminal's own palette, which suits light and dark alike."""
+"""Colours from the terminal's own palette, which suits light and dark alike."""
 
 
 class LiveBar:
