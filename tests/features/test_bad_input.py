@@ -264,5 +264,5 @@ def test_every_word_that_is_named_instead_exists(app: QueueTasks) -> None:
 def test_an_option_among_the_arguments_is_shown_its_place(app: QueueTasks) -> None:
     task = app.task(name="work")(lambda number: number)
 
-    with pytest.raises(InvalidArguments, match=r"options such as priority stand in using\(priority=…\)"):
+    with pytest.raises(InvalidArguments, match=r"options such as priority go into using\(priority=…\)"):
         task.enqueue(1, priority=3)

@@ -179,7 +179,7 @@ class TestJobs:
             app.task(mail).using(**options(word))
 
     def test_an_option_among_the_arguments(self, app: QueueTasks) -> None:
-        with pytest.raises(InvalidArguments, match=r"options such as run_in stand in using\(run_in=…\)"):
+        with pytest.raises(InvalidArguments, match=r"options such as run_in go into using\(run_in=…\)"):
             app.task(mail).enqueue(countdown=5)  # type: ignore[call-arg]
 
     @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Jobs that wait for jobs: ``chain`` for one after the other, ``group`` for side by side, in any nesting.
 
-A flow is built first and stored with one push: all of it or nothing. Who waits for whom stands in the jobs' edges; a group is a
-job too (``GROUP_TASK``), which waits for its members, runs on no worker, and has ended when they have.
+A flow is built first and stored with one push: all of it or nothing. The edges of the jobs say which waits for which; a group
+is a job too (``GROUP_TASK``), which waits for its members, runs on no worker, and has ended when they have.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Part(foreign.Explaining, Generic[R]):
     def using(self, **options: Unpack[FlowOptions]) -> Self:
         """The same with these options for all its jobs: ``queue``, ``priority``, ``owner``, ``tags``, ``headers``, ``expires``,
         ``result_ttl`` and ``failure_ttl``. ``run_in`` and ``run_at`` are about its first jobs, ``description`` is about the job
-        that stands for the whole. What a step, or a flow inside, says by its own ``using`` goes before. Raises ``ConfigError``.
+        that stands for the whole. Options of a step, or of a flow inside, take precedence. Raises ``ConfigError``.
         """
         if unknown := sorted(set(options) - set(FlowOptions.__annotations__)):
             raise _unfit_option(unknown[0])

@@ -37,7 +37,7 @@ def tell(
 def revive() -> None:
     """Let our loggers speak again that a ``dictConfig`` with ``disable_existing_loggers`` has silenced with all others.
 
-    Who wants to hear less of them sets the level of the logger ``cherga``, which nobody else touches.
+    To hear less of them, set the level of the logger ``cherga``, which nobody else touches.
     """
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if _is_ours(name) and isinstance(logger, logging.Logger):

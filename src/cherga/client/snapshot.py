@@ -96,7 +96,7 @@ class Snapshot:
 
     @property
     def message(self) -> str | None:
-        """The words of whoever cancelled the job."""
+        """The message that was given when the job was cancelled."""
         return self.row.message
 
     @property

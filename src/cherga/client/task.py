@@ -250,7 +250,7 @@ class Task(Enqueuing[P, R]):
     def _with_hint(self, error: InvalidArguments, kwargs: dict[str, Any]) -> InvalidArguments:
         """Options of a job stand in ``using``; among its arguments they are a habit from elsewhere."""
         strange = [word for name in kwargs if name not in self.signature.names and (word := ours(name, JOB))]
-        return InvalidArguments(f"{error}; options such as {strange[0]} stand in using({strange[0]}=…)") if strange else error
+        return InvalidArguments(f"{error}; options such as {strange[0]} go into using({strange[0]}=…)") if strange else error
 
     def _with_keys(self, payload: bytes, order: Order, call: Call) -> NewJob:
         keys = () if order.key is None else (call.make_limit_key(order.key),)

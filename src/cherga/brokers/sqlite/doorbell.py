@@ -2,7 +2,7 @@
 
 The kernel wakes the waiter at once, in any process, and nothing is used while nobody rings. A socket whose owner has died
 refuses, and is removed by whoever notices, or hangs up a bell of his own. A bell is only a hint: a lost one costs the time of a
-poll, never a job. Who follows jobs has one bell for all of them, and a slate that says which were meant.
+poll, never a job. A follower of jobs has one bell for all of them, and a slate that says which were meant.
 """
 
 from __future__ import annotations
