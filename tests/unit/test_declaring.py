@@ -296,3 +296,23 @@ def test_an_application_says_what_it_is(app: QueueTasks) -> None:
     assert repr(app) == "<QueueTasks shop: 1 task>"
     assert repr(task) == "<Task work>"
     assert task.place.startswith(__file__)
+
+
+def test_a_parameter_with_two_underscores_in_front_is_refused(app: QueueTasks) -> None:
+    def work(__number: int) -> int:
+        return __number
+
+    with pytest.raises(TaskError, match="parameter '__number': expected a name with one underscore at most in front"):
+        app.task(work)
+
+
+def test_an_argument_may_be_called_self(app: QueueTasks) -> None:
+    @app.task
+    def work(**named: int) -> dict[str, int]:
+        return named
+
+    assert work.enqueue(self=1, args=2, name=3).row.task == "work"
+    assert work(self=1) == {"self": 1}
+
+    with app.worker():
+        assert work.enqueue(self=1, name=3).result(10) == {"self": 1, "name": 3}

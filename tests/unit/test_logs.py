@@ -220,6 +220,29 @@ class TestOddFields:
         assert "job %s <its arguments cannot be had: SystemExit>" in formatter.format(record("job %s", Hostile()))
 
     @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
+    def test_a_message_that_is_no_text_and_gives_none_is_named(self, formatter: logging.Formatter) -> None:
+        message: Any = Hostile()
+        assert "<a message of Hostile cannot be had: SystemExit>" in formatter.format(record(message))
+
+    @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
+    @pytest.mark.parametrize(
+        "odd",
+        [{"levelname": None}, {"created": math.nan}, {"exc_text": 5}, {"facts": Facts(a=Hostile())}, {"exc_info": "x"}],
+        ids=lambda odd: next(iter(odd)),
+    )
+    def test_a_record_that_is_odd_in_itself_keeps_its_message(self, formatter: logging.Formatter, odd: dict[str, Any]) -> None:
+        stream = io.StringIO()
+        handler = Lines(stream)
+        handler.setFormatter(formatter)
+        handler.handle(record("job %s failed", 7, **odd))
+        line = stream.getvalue()
+
+        assert "job 7 failed" in line
+
+        if isinstance(formatter, JsonLines):
+            assert "job 7 failed" in read(line)["message"]
+
+    @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
     def test_huge_messages_are_cut_in_the_middle(self, formatter: logging.Formatter) -> None:
         line = formatter.format(record("begin %s end", "x" * 10_000_000, error=ValueError("y" * 10_000_000)))
 

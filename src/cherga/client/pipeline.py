@@ -115,11 +115,11 @@ class TaskExecutor:
 
     # --- how the steps are put together
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the attempt of a ``def`` task on this thread."""
         return drive(self.execute(args, kwargs))
 
-    async def arun(self, *args: Any, **kwargs: Any) -> Any:
+    async def arun(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the attempt of an ``async def`` task on this loop."""
         return await self.execute(args, kwargs)
 

@@ -62,7 +62,7 @@ class Enqueuing(foreign.Explaining, ABC, Generic[P, R]):
     def _aim(self) -> tuple[Task[P, R], Order]:
         """The task to enqueue, and how."""
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Store one job and return its handle.
 
         Raises ``InvalidArguments``, ``EnqueueRefused``, ``EnqueueUnknown``, or a ``BrokerError``.
@@ -70,7 +70,7 @@ class Enqueuing(foreign.Explaining, ABC, Generic[P, R]):
         task, order = self._aim()
         return task.sender.send((task.build(order, args, kwargs),))[0]
 
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+    async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """The async twin of ``enqueue``."""
         task, order = self._aim()
         return (await task.sender.asend((task.build(order, args, kwargs),)))[0]
@@ -87,15 +87,15 @@ class Enqueuing(foreign.Explaining, ABC, Generic[P, R]):
 
     # A step is given all arguments, or all but the first, which a chain fills in.
     @overload
-    def s(self, *args: P.args, **kwargs: P.kwargs) -> Step[R]: ...
+    def s(self, /, *args: P.args, **kwargs: P.kwargs) -> Step[R]: ...
     @overload
-    def s(self: Enqueuing[Concatenate[Any, Q], R], *args: Q.args, **kwargs: Q.kwargs) -> Step[R]: ...
-    def s(self, *args: Any, **kwargs: Any) -> Step[R]:
+    def s(self: Enqueuing[Concatenate[Any, Q], R], /, *args: Q.args, **kwargs: Q.kwargs) -> Step[R]: ...
+    def s(self, /, *args: Any, **kwargs: Any) -> Step[R]:
         """A step for ``chain`` and ``group``: in a chain, the result before it becomes the first argument."""
         task, order = self._aim()
         return Step(task, order, args, kwargs)
 
-    def si(self, *args: P.args, **kwargs: P.kwargs) -> Step[R]:
+    def si(self, /, *args: P.args, **kwargs: P.kwargs) -> Step[R]:
         """A step with all its arguments: it waits for the one before it in a chain, but takes nothing from it."""
         task, order = self._aim()
         return Step(task, order, args, kwargs, takes=False)
@@ -297,7 +297,7 @@ class Task(Enqueuing[P, R]):
 class FunctionTask(Task[P, R]):
     """A task made of a ``def``."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function here and now, with no job."""
         result: R = self.function(*args, **kwargs)
         return result
@@ -306,7 +306,7 @@ class FunctionTask(Task[P, R]):
 class CoroutineTask(Task[P, R]):
     """A task made of an ``async def``."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the plain coroutine function here and now, with no job."""
         result: Coroutine[Any, Any, R] = self.function(*args, **kwargs)
         return result
@@ -315,7 +315,7 @@ class CoroutineTask(Task[P, R]):
 class CalledTask(Task[P, R], Generic[P, R, C]):
     """A task whose plain call gives something else (C) than its jobs: a generator, or what ``decode`` turns into R."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> C:
         """Call the plain function here and now, with no job."""
         result: C = self.function(*args, **kwargs)
         return result

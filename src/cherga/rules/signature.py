@@ -304,6 +304,12 @@ def _field(task: str, parameter: P, hints: Mapping[str, Any]) -> _Field:
     """The stored form of a parameter. Raises ``TaskError`` for an annotation that cannot be honoured."""
     what = f"task {task}: parameter {parameter.name!r}"
 
+    if parameter.name.startswith("__") and not parameter.name.endswith("__"):
+        name = parameter.name.lstrip("_")
+        raise TaskError(
+            f"{what}: expected a name with one underscore at most in front; write {name}, / for what has no keyword"
+        )
+
     if parameter.name not in hints and parameter.annotation is not P.empty:
         raise TaskError(f"{what}: {unresolved(parameter.annotation)}")
 

@@ -71,12 +71,19 @@ class Lines(logging.StreamHandler[TextIO]):
     """Writes lines to a stream that may be closed, or take only some characters: no job fails because of that."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = attempt(lambda: self.format(record), "this line") + self.terminator
+        line = self._line_of(record) + self.terminator
 
         try:
             self._write(line)
         except (OSError, ValueError, AttributeError):  # it is closed, its reader is gone, or there was never one
             return
+
+    def _line_of(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except BaseException as error:  # of whatever stands in the record
+            bare = _bare(record, error)
+            return attempt(lambda: self.format(bare), "this line")
 
     def _write(self, line: str) -> None:
         try:
@@ -85,6 +92,13 @@ class Lines(logging.StreamHandler[TextIO]):
             self.stream.write(line.encode("ascii", "backslashreplace").decode())
 
         self.flush()
+
+
+def _bare(record: logging.LogRecord, error: BaseException) -> logging.LogRecord:
+    """A record that can be shown in place of one that cannot, with the same message."""
+    level = record.levelno if isinstance(record.levelno, int) else logging.WARNING
+    message = f"{message_of(record)} (the rest of this line cannot be had: {type(error).__name__})"
+    return logging.LogRecord(str(_plain(record.name)), level, "", 0, message, (), None)
 
 
 class Facts(dict[str, object]):
@@ -153,8 +167,9 @@ def message_of(record: logging.LogRecord) -> str:
     try:
         text = str(record.getMessage())
     except BaseException as error:  # of an argument's own code
+        message = attempt(lambda: str(record.msg), f"a message of {type(record.msg).__qualname__}")
         args = attempt(lambda: repr(record.args), "its arguments")
-        text = f"{record.msg} {args} ({type(error).__name__} when these were put together)"
+        text = f"{message} {args} ({type(error).__name__} when these were put together)"
 
     return shortened(text, LONGEST_MESSAGE)
 
