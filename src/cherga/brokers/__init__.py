@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 from typing import cast
 
@@ -10,6 +9,7 @@ from cherga.doors.broker import FullBroker
 from cherga.rules.settings import BrokerSettings
 from cherga.rules.urls import masked
 from cherga.words.errors import MissingExtra, UnknownBroker
+from cherga.words.later import difflib
 
 SCHEMES = {
     "memory": ("cherga.brokers.memory", "MemoryBroker", None),
@@ -27,7 +27,7 @@ def connect(url: str, settings: BrokerSettings) -> FullBroker:
 
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in sorted(SCHEMES))
-        close = get_close_matches(scheme, SCHEMES, n=1)
+        close = difflib.get_close_matches(scheme, SCHEMES, n=1)
         hint = f"; did you mean {close[0]}://?" if close else ""
         raise UnknownBroker(f"expected a broker URL that begins with one of {known}; got {masked(url)!r}{hint}")
 
