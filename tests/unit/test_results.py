@@ -65,6 +65,11 @@ def returned(annotation: Any, value: Any) -> Any:
         (Cat | Dog, 42),
         (Cat, None),
         (Cat, {"other": (1, 2)}),
+        (Cat, {"name": "Tom", "other": (1, 2)}),
+        (list[Cat], [{"name": "Tom", "other": (1, {DAY: 2})}]),
+        (Cat | None, {"name": "Tom", "other": 1}),
+        (float, 2**53 + 1),
+        (list[float], [1.5, 2**53 + 1]),
     ],
 )
 def test_a_result_comes_back_as_it_was_returned(annotation: Any, value: Any) -> None:

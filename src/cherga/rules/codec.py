@@ -324,9 +324,9 @@ def plain(data: Any) -> Any:
     return type(data)(map(plain, data)) if type(data) in (list, tuple, set, frozenset) else data
 
 
-def encode_plain(value: Any) -> bytes:
-    """The bytes of a value that comes back as plain data, whatever the annotation would make of that."""
-    return encode(written_out(Named("", plain(decode_whole(encode(value))))))
+def kept_plain(data: bytes) -> bytes:
+    """The same value encoded so that it comes back as plain data, whatever its annotation would make of that."""
+    return encode(written_out(Named("", written_out(plain(decode_whole(data))))))
 
 
 def check_size(data: bytes, limit: int, what: str) -> bytes:

@@ -157,6 +157,9 @@ class Exact(Kind):
         return not _holds_floats(self.annotation)
 
     def restore(self, data: Any) -> Any:
+        if isinstance(data, Named) and not data.name:
+            raise TypeError(f"expected {_name_of(self.annotation)}, got a value that is to come back as plain data")
+
         return self._read(encode(plain(data)))
 
     @cached_property

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from cherga.rules.annotations import OPEN, kind_of
-from cherga.rules.codec import SCALARS, encode
+from cherga.rules.codec import SCALARS, encode, kept_plain
 from cherga.rules.kinds import MISFITS, Changed
+
+EVERY_FLOAT = 1 << 53
+"""Up to this one, each whole number is equal to a float."""
 
 
 class Results:
@@ -17,7 +20,7 @@ class Results:
 
     def pack(self, value: Any) -> bytes:
         """The bytes of a result. Raises ``Changed`` when it would come back as something else, else what encoding raises."""
-        if type(value) in SCALARS:
+        if type(value) in SCALARS and (type(value) is not int or -EVERY_FLOAT <= value <= EVERY_FLOAT):
             return encode(value)
 
         try:
@@ -33,9 +36,11 @@ class Results:
             raise error
 
         try:
-            return OPEN.pack(value)
+            data = OPEN.pack(value)
         except Changed as change:
             raise (error if isinstance(error, Changed) else change) from None
+
+        return kept_plain(data) if isinstance(error, Changed) else data
 
     def unpack(self, data: bytes) -> Any:
         """The result as it was returned; plain data where it is not of the type that the task says."""

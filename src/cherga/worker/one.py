@@ -11,7 +11,7 @@ import msgspec
 
 from cherga.client.app import QueueTasks
 from cherga.client.context import Context
-from cherga.rules.codec import check_size, encode_plain
+from cherga.rules.codec import check_size, encode, kept_plain
 from cherga.rules.decide import Run, decide, succeed
 from cherga.rules.kinds import Changed
 from cherga.words.errors import PayloadTooLarge
@@ -81,7 +81,7 @@ class One:
             result = assignment.task.results.pack(value)
         except Changed as change:  # the work is done: it is kept as plain data
             self.journal.changed(assignment, change)
-            result = encode_plain(value)
+            result = kept_plain(encode(value))
         except BaseException as error:  # models encode themselves, by code that may raise anything
             return unencodable(error, value)
 
