@@ -231,6 +231,8 @@ RIGHT: list[tuple[Any, Any]] = [
     (Tree, Tree(Tree(ID), Tree())),
     (Sealed, Sealed(2)),
     (Page[Cat | Dog], Page([Cat("Tom"), Dog("Rex")])),
+    (Page[Cat | Dog] | None, Page([Cat("Tom"), Dog("Rex")])),
+    (Page[Planet] | str, Page([Planet.MARS])),
     # kin of the annotated class
     (Dog, Puppy("Rex", 1, "bone")),
     (list[Dog], [Puppy("Rex", 1, "bone"), Dog("Pat")]),

@@ -367,7 +367,7 @@ def _is_meant(kind: Kind, data: Any) -> bool:
     annotation = unwrapped(get_args(kind.annotation)[0] if get_origin(kind.annotation) is Annotated else kind.annotation)
 
     if isinstance(data, Named):
-        return isinstance(annotation, type) and class_called(data.name, [get_origin(annotation) or annotation]) is not None
+        return class_called(data.name, [get_origin(annotation) or annotation]) is not None
 
     origin = get_origin(annotation)
     return annotation is type(data) or origin is type(data) or (origin is Literal and data in get_args(annotation))
