@@ -115,7 +115,7 @@ class Enqueuing(foreign.Explaining, ABC, Generic[P, R]):
 
 
 class Task(Enqueuing[P, R]):
-    """A declared function. ``enqueue`` stores a job; the subclasses keep what a plain call returns."""
+    """A declared function: ``task.enqueue(…)`` stores a job, ``task(…)`` calls the function here and now, with no job."""
 
     def __init__(
         self,
