@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cherga import ConfigError, InvalidArguments, QueueTasks, Retry, Router, TaskError, chain, group
+from cherga import ConfigError, InvalidArguments, QueueTasks, Retry, Router, SyncTask, TaskError, chain, group
 from cherga.client import foreign
 
 
@@ -229,6 +229,22 @@ def test_the_verbs_of_other_systems_for_a_job_are_answered_with_ours(app: QueueT
 
     with pytest.raises(AttributeError, match=rf"'Job' object has no attribute '{verb}'; here it is called {ours}"):
         getattr(job, verb)
+
+
+@pytest.mark.parametrize(
+    ("verb", "ours"), [("request", "self.ctx"), ("update_state", "self.ctx.progress"), ("delay", "self.add_task")]
+)
+def test_the_verbs_of_other_systems_for_a_bound_task_are_answered_with_ours(app: QueueTasks, verb: str, ours: str) -> None:
+    @app.task(echo=True)
+    def work(self: SyncTask) -> None:
+        getattr(self, verb)
+
+    with app.worker():
+        job = work.enqueue()
+        job.await_end(10)
+
+    assert job.error is not None
+    assert f"'SyncTask' object has no attribute '{verb}'; here it is called {ours}" in job.error.message
 
 
 def test_the_verbs_of_other_systems_for_flows_and_applications_are_answered_with_ours(app: QueueTasks) -> None:

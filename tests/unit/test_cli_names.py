@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 import pytest
 
-from cherga.cli import root
+from cherga.cli import main, root
 from cherga.cli.exits import ExitCode, exit_code
+from cherga.cli.foreign import COMMANDS, WORKER_OPTIONS
 from cherga.cli.lazy import LazyGroup
 from cherga.cli.namespace import namespace_in, queue_file
 from cherga.cli.target import Target, choose_target, read_environment
+from cherga.cli.worker import worker
 from cherga.words import errors
 from cherga.worker.options import Exit
 
@@ -57,6 +60,40 @@ def _misnamed(group: LazyGroup, ctx: click.Context) -> list[str]:
 def test_an_unknown_command_offers_the_nearest() -> None:
     with pytest.raises(click.UsageError, match="unknown command 'lst'; did you mean 'list'"):
         root.main(["jobs", "lst"], standalone_mode=False)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_command_of_another_system_is_answered_with_commands_that_exist(name: str) -> None:
+    with pytest.raises(click.UsageError, match=re.escape(f"unknown command {name!r}; {COMMANDS[name]}")):
+        root.main([name], standalone_mode=False)
+
+    for line in re.findall(r"'cherga ([^']+)'", COMMANDS[name]):
+        assert _is_known(line.split()), line
+
+
+def _is_known(words: list[str]) -> bool:
+    group, *below = words
+
+    if below and below[0].isalpha() and below[0].islower():
+        found = root.get_command(click.Context(root), group)
+        return isinstance(found, LazyGroup) and below[0] in found.entries
+
+    return group in root.entries
+
+
+@pytest.mark.parametrize("option", sorted(WORKER_OPTIONS))
+def test_an_option_of_another_systems_worker_is_answered(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["worker", "-A", "shop:app", option]) == ExitCode.USAGE
+
+    message = capsys.readouterr().err
+    assert message == f"cherga: no such option {option!r}; {WORKER_OPTIONS[option]} (see cherga worker --help)\n"
+    known = {name for param in worker.params for name in param.opts}
+    assert set(re.findall(r"(?<!\S)--?[a-z-]+", WORKER_OPTIONS[option])) <= known
+
+
+def test_an_argument_that_is_missing_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_commands_own_target_goes_before_the_one_before_the_command_and_that_before_the_environment() -> None:

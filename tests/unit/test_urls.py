@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,19 @@ def test_a_path_names_the_queue_file(tmp_path: Path) -> None:
 
     assert odd.is_file()
     assert QueueTasks("shop", Path("jobs.db")).broker_url == "sqlite:///jobs.db"
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("mail.db", "sqlite:///mail.db"),
+        ("/var/lib/mail.sqlite3", "sqlite:////var/lib/mail.sqlite3"),
+        ("50%.db", "sqlite:///50%25.db"),
+    ],
+)
+def test_a_text_that_is_a_files_path_is_answered_with_its_url(path: str, url: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"such as {url!r}, or a Path, got {path!r}")):
+        QueueTasks("shop", path)
 
 
 @pytest.mark.parametrize("url", ["jobs.db", "/var/jobs", 7, b"sqlite:///x"])

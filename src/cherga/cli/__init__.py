@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from cherga.cli.exits import ExitCode, exit_code
+from cherga.cli.foreign import option_answer
 from cherga.cli.lazy import Entry, LazyGroup, show_help
 from cherga.cli.options import target_options
 from cherga.cli.target import Target
@@ -92,11 +93,24 @@ def complain(message: str) -> None:
 
 def _usage(error: click.UsageError) -> str:
     """Click's message in the form of all others, with the command whose help says more."""
-    message = _unknown_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
+    message = _message(error)
     message = message[:1].lower() + message[1:]
     return f"{message.rstrip('.')} (see {error.ctx.command_path} --help)" if error.ctx else message
 
 
+def _message(error: click.UsageError) -> str:
+    match error:
+        case click.NoSuchOption():
+            return _unknown_option(error)
+        case click.MissingParameter():
+            return " ".join(error.format_message().split())  # click lists choices one a line
+        case _:
+            return error.format_message()
+
+
 def _unknown_option(error: click.NoSuchOption) -> str:
+    if answer := option_answer(error.ctx.info_name if error.ctx else None, error.option_name):
+        return f"no such option {error.option_name!r}; {answer}"
+
     hint = f"; did you mean {' or '.join(sorted(error.possibilities))}?" if error.possibilities else ""
     return f"no such option {error.option_name!r}{hint}"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import click
 
+from cherga.cli.foreign import command_answer
 from cherga.rules.options import nearest
 
 
@@ -42,9 +43,13 @@ class LazyGroup(click.Group):
         name = args[0]
 
         if name not in self.entries and not name.startswith("-"):
-            raise click.UsageError(f"unknown command {name!r}{nearest(name, self.entries)}", ctx)
+            raise click.UsageError(f"unknown command {name!r}{self._hint(name)}", ctx)
 
         return super().resolve_command(ctx, args)
+
+    def _hint(self, name: str) -> str:
+        answer = command_answer(name)
+        return f"; {answer}" if answer else nearest(name, self.entries)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

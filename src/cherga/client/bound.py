@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cherga.client import foreign
 from cherga.client.children import Child
 from cherga.client.context import Context
 from cherga.client.flow import Part
@@ -14,9 +15,10 @@ from cherga.rules.retry import Retry
 from cherga.words.errors import ConfigError
 
 
-class BoundTask:
+class BoundTask(foreign.Explaining):
     """The declaration's facts, the job's context, and a way to enqueue children."""
 
+    _foreign = foreign.BOUND
     _awaits = False
     """The job runs on a loop, which nothing may hold up."""
 

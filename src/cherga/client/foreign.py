@@ -34,6 +34,12 @@ FLOW = {
     "link": "chain(a.s(), b.s())",
     "set": "task.using(…).s",
 }
+BOUND = {
+    "apply_async": "self.add_task(name, …)",
+    "delay": "self.add_task(name, …)",
+    "request": "self.ctx, as in self.ctx.job_id and self.ctx.attempt",
+    "update_state": "self.ctx.progress(done, total, note)",
+}
 APPLICATION = {
     "AsyncResult": "get",
     "add_periodic_task": "schedule",

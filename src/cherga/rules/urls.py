@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 from cherga.words.errors import ConfigError
 
 DEFAULT_FILE = "cherga.db"
+ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3")
+"""What files of SQLite are usually called."""
 _MASK = "***"
 _USER = re.compile(r"(?<=://)(?P<user>[^/?#@:]*):.*@(?=[^@]*$)", re.DOTALL)
 _WORD = re.compile(r"(?P<name>[?&;][^=&;]*(?:pass|secret|token)[^=&;]*=)[^&;#]*", re.IGNORECASE)
@@ -29,9 +32,14 @@ def as_url(broker: str | os.PathLike[str]) -> str:
         return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F').replace('#', '%23')}"
 
     if not isinstance(broker, str) or ":" not in broker:
-        raise ConfigError(f"expected a broker URL such as 'sqlite:///jobs.db', or a Path, got {broker!r}")
+        raise ConfigError(f"expected a broker URL such as {_example(broker)!r}, or a Path, got {broker!r}")
 
     return broker
+
+
+def _example(broker: object) -> str:
+    """What was meant, where that is told by its ending."""
+    return as_url(Path(broker)) if isinstance(broker, str) and broker.endswith(ENDINGS) else "sqlite:///jobs.db"
 
 
 def masked(url: str) -> str:
