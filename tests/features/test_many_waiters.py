@@ -110,10 +110,12 @@ def test_a_thousand_coroutines_cost_no_more_threads_and_descriptors_than_one(app
 
     async def compare() -> None:
         async with waiting(app, [first]):
-            one = (ours(), descriptors())
+            threads, files = ours(), descriptors()
 
+            # What earlier tests have left may go meanwhile.
             async with waiting(app, others):
-                assert (ours(), descriptors()) == one
+                assert set(ours()) <= set(threads)
+                assert descriptors() <= files
 
     asyncio.run(compare())
 

@@ -72,9 +72,10 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
     _foreign = foreign.APPLICATION
     _internal = (
-        "aaddressed addressed adopt after_send aliases around_job asend astore build_named clock declared_limits dotted draft "
-        "enqueue_middlewares given_settings group_handle handle lookout max_payload middlewares pause_scope prepare publish "
-        "published read_result results_of resumed_by send standing_in store submitter surroundings task_named undeclared"
+        "aaddressed addressed adopt after_send aliases around_job asend astore build_named clock declared_limits dotted "
+        "draft enqueue_middlewares given_settings group_handle handle hold_open lookout max_payload middlewares "
+        "pause_scope prepare publish published read_result results_of resumed_by send standing_in store submitter "
+        "surroundings task_named undeclared"
     )
 
     def __init__(self, name: str = "cherga", broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
@@ -102,6 +103,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self._lock = threading.RLock()
         self._broker: FullBroker | None = None
         self._stand_in: FullBroker | None = None
+        self._workers = 0
         self.configure(name, broker_url, **settings)
         self.submitter = Submitter(lambda groups: self.broker.push(groups))
         self.lookout = Lookout(lambda: self.broker, lambda: self.clock)
@@ -297,7 +299,14 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
             broker.close()
 
     def close(self) -> None:
-        """Give back threads and connections; the next use opens them again."""
+        """Give back threads and connections; the next use opens them again.
+
+        While a worker runs in this process, nothing is given back: a job that closes its application would take the broker
+        from under all others.
+        """
+        if self._workers:
+            return
+
         self.submitter.close()
 
         with self._lock:
@@ -307,6 +316,18 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
         if broker is not None and broker is not self._stand_in:
             broker.close()
+
+    @contextmanager
+    def hold_open(self) -> Iterator[None]:
+        """For the block a worker runs in this process, and ``close`` gives nothing back."""
+        with self._lock:
+            self._workers += 1
+
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._workers -= 1
 
     @contextmanager
     def standing_in(self, url: str) -> Iterator[FullBroker]:

@@ -73,6 +73,7 @@ class EmbeddedWorker:
     def _begin(self, ends: ExitStack) -> None:
         """Make and start the parts, and note how each ends: what was begun ends also when the next one cannot be."""
         app = self.app
+        ends.enter_context(app.hold_open())
         self._grace = 0.0
         self._caretaker = self.make_caretaker()
         ends.callback(self._caretaker.stop)

@@ -61,6 +61,8 @@ class WorkerProcess:
     def run(self) -> NoReturn:
         """Work until the end, and leave the process with its exit code."""
         app = self._load()
+        self._open = app.hold_open()
+        self._open.__enter__()  # until the end of the process
         self._grace = app.settings.grace if self._options.grace is None else self._options.grace
         self._engine = Engine(app, self._engine_options(), self._slots, self._on_stuck, self._on_broken)
         self._title = WorkerTitle(app.name, self._name, self._engine.executor.running.__len__)
