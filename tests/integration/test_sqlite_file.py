@@ -14,6 +14,7 @@ import apsw
 import pytest
 
 from cherga.brokers.sqlite import SQLiteBroker
+from cherga.brokers.sqlite.faults import translated
 from cherga.brokers.sqlite.place import Files, find_file_system
 from cherga.brokers.sqlite.schema import APPLICATION_ID, VERSION
 from cherga.rules.settings import BrokerSettings
@@ -467,3 +468,10 @@ def _schema(file: Path) -> dict[str, set[tuple[object, ...]]]:
             name: columns or set(db.execute(f"select name from pragma_index_info('{name}')"))
             for name, columns in tables.items()
         }
+
+
+def test_a_file_that_goes_while_it_is_opened_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "queue.db"
+
+    with pytest.raises(BrokerUnusable, match=r"is gone .* put it back, and start again"), translated(file):
+        file.stat()

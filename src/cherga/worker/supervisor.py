@@ -390,7 +390,7 @@ class Supervisor:
         try:
             broker = connect(hello.broker_url, hello.settings)
             broker.open()
-        except ChergaError as error:
+        except (ChergaError, OSError) as error:
             logger.error("%s", error)
             self._stop(Exit.BROKER)
             return

@@ -13,11 +13,13 @@ from cherga.words.errors import BrokerError, BrokerFull, BrokerUnavailable, Brok
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn an error of SQLite into a ``BrokerError`` that names the file and says what to do."""
+    """Turn an error of SQLite, or the going of the file, into a ``BrokerError`` that names the file and says what to do."""
     try:
         yield
     except apsw.Error as error:
         raise explain(error, path) from error
+    except FileNotFoundError as error:
+        raise BrokerUnusable(f"the queue file {path} is gone ({error.strerror}); stop, put it back, and start again") from error
 
 
 def explain(error: apsw.Error, path: Path) -> BrokerError:
