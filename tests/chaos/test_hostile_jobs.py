@@ -161,7 +161,8 @@ def test_a_new_session_starts_nothing_that_was_claimed_under_the_lost_one(app: Q
 
         assert waiting.result(WAIT) == 2
         assert waiting.refresh().status is JobState.SUCCEEDED
-        assert (waiting.row.claims, waiting.row.session != lost) == (2, True)
+        assert waiting.row.session != lost
+        assert waiting.row.claims >= 2  # what a claim brings that was under way at that moment is given back, too
 
 
 @pytest.mark.parametrize("options", [{}, {"batch": 7, "batch_wait": 0.01}], ids=["by themselves", "in batches"])
