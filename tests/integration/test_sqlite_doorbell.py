@@ -229,7 +229,7 @@ app = QueueTasks("shop", sys.argv[1])
 live = broker._address.path.with_name("jobs.db-live")
 app.task(name="work")(lambda: None)
 jobs = app.tasks["work"].using(run_in=3600).enqueue_many([()] * 2)
-waits = [threading.Thread(target=job.await_end, daemon=True) for job in jobs]
+waits = [threading.Thread(target=jobs[0].await_end, daemon=True)]
 waits[0].start()
 while not live.exists() or len(os.listdir(live)) < 2: time.sleep(0.001)
 child = os.fork()
@@ -237,6 +237,7 @@ if not child:
     # The parent's sockets are closed here, and its bells are left alone.
     links = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
     assert not any(link.startswith("socket:") for link in links), links
+    waits.append(threading.Thread(target=jobs[1].await_end, daemon=True))  # from 3.13 on one from before the fork cannot start
     waits[1].start()
     while len(os.listdir(live)) < 4: time.sleep(0.001)
     jobs[1].cancel()
