@@ -6,19 +6,16 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 HOME = Path(__file__).resolve().parent
-sys.path.insert(0, str(HOME))
+sys.path[:0] = [str(HOME), str(HOME.parent)]
 
 from demo import check, stack  # noqa: E402 - found beside this file, wherever it was started from
 from microblog.seeding import PASSWORD  # noqa: E402
+from stage import command  # noqa: E402
 
 POSTS_DELAY = 0.002
 """Seconds that the export waits at each post, for show: without it two thousand posts are exported before you look."""
@@ -26,29 +23,7 @@ POSTS_DELAY = 0.002
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration; return the exit code."""
-    options = _options().parse_args(argv)
-
-    for stream in (sys.stdout, sys.stderr):
-        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")  # the posts are in more than one alphabet
-
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGHUP, _stop)
-
-    try:
-        with _folder(options.data) as data:
-            return _check(data, options) if options.check else _show(data, options)
-    except KeyboardInterrupt:
-        print("\nStopped.")
-        return 1 if options.check else 0
-    except (OSError, RuntimeError) as error:
-        print(f"The demo cannot go on: {error}", file=sys.stderr)
-        return 1
-
-
-def _options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="demo", description="The microblog with a worker and a mail server, on loopback.")
-    parser.add_argument("--check", action="store_true", help="try it without a person; exit 0 when all is well, else 1")
-    parser.add_argument("--port", type=int, default=0, help="port of the site (default: a free one)")
+    parser = command.options("The microblog with a worker and a mail server, on loopback.")
     parser.add_argument(
         "--posts-delay",
         type=float,
@@ -56,22 +31,11 @@ def _options() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="wait at each exported post, for show (default: %(default)s)",
     )
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="keep the databases there (default: a temporary folder)")
 
-    return parser
-
-
-@contextmanager
-def _folder(wanted: Path | None) -> Iterator[Path]:
-    if wanted is not None:
-        wanted.mkdir(parents=True, exist_ok=True)
-        yield wanted
-    else:
-        with tempfile.TemporaryDirectory(prefix="microblog-") as name:
-            yield Path(name)
+    return command.run(parser, argv, show=_show, check=_check)
 
 
-def _show(data: Path, options: argparse.Namespace) -> int:
+def _show(data: Path, options: argparse.Namespace) -> None:
     print("Starting the microblog, a worker and a mail server …", flush=True)
 
     with stack.running(data, port=options.port, posts_delay=options.posts_delay) as running:
@@ -96,25 +60,12 @@ def _welcome(running: stack.Stack) -> str:
 """
 
 
-def _check(data: Path, options: argparse.Namespace) -> int:
-    log = data / "worker.log"
-    passed = False
-
-    try:
-        with (
-            log.open("wb") as worker_log,
-            stack.running(data, port=options.port, posts_delay=options.posts_delay, worker_log=worker_log) as running,
-        ):
-            passed = check.run(running, log)
-    finally:
-        if not passed:
-            print("\nWhat the worker wrote:\n" + log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
-
-    return 0 if passed else 1
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _check(data: Path, options: argparse.Namespace, log: Path) -> bool:
+    with (
+        log.open("wb") as worker_log,
+        stack.running(data, port=options.port, posts_delay=options.posts_delay, worker_log=worker_log) as running,
+    ):
+        return check.run(running, log)
 
 
 if __name__ == "__main__":

@@ -4,46 +4,27 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from microblog.extensions import db
 from microblog.models import Post, User
 from microblog.seeding import PASSWORD
+from stage.expecting import PATIENCE, POLL, expect, run_through, until
+from stage.visitor import Page, Visitor
 
 from demo.stack import Stack
-from demo.visitor import Page, Visitor
 
-PATIENCE = 30.0
-POLL = 0.1
 BUSY = "An export task is currently in progress"
-
-T = TypeVar("T")
-
-
-class Failed(Exception):
-    """Something was not as expected; the message says what."""
 
 
 def run(stack: Stack, worker_log: Path) -> bool:
     """Try everything; whether all was as expected."""
-    started = time.monotonic()
     print(f"The site is {stack.site_url}, its mail {stack.mail_url}, the worker process {stack.worker.pid}.", flush=True)
-
-    try:
-        _export(stack)
-        _failing_export(stack, worker_log)
-    except Failed as failure:
-        print(f"FAILED  {failure}", flush=True)
-        return False
-
-    print(f"All is well, in {time.monotonic() - started:.1f} s.", flush=True)
-    return True
+    return run_through(lambda: _export(stack), lambda: _failing_export(stack, worker_log))
 
 
 # --- an export that works
@@ -52,27 +33,27 @@ def run(stack: Stack, worker_log: Path) -> bool:
 def _export(stack: Stack) -> None:
     jane, mail = Visitor(stack.site_url), Visitor(stack.mail_url)
 
-    _expect("jane" in jane.log_in("jane", PASSWORD).text, "logs in as jane")
+    expect("jane" in jane.log_in("jane", PASSWORD).text, "logs in as jane")
     profile = jane.get("/user/jane")
-    _expect(_export_button(profile), f"the profile of {_count(stack, 'jane')} posts has the button “Export your posts”")
+    expect(_export_button(profile), f"the profile of {_count(stack, 'jane')} posts has the button “Export your posts”")
 
     page = jane.post("/export")
     live = page.progress()
-    _expect(live is not None and live["state"] in ("ready", "running"), "after a click a green alert says “Exporting posts…”")
-    _expect(not _export_button(page), "and the button is gone")
+    expect(live is not None and live["state"] in ("ready", "running"), "after a click a green alert says “Exporting posts…”")
+    expect(not _export_button(page), "and the button is gone")
 
     again = jane.post("/export")
-    _expect(BUSY in again.text, f"a second request answers “{BUSY}”")
-    _expect(len(again.all("cherga-progress")) == 1, "and starts no second export")
-    _expect(jane.get("/").progress() is not None, "the alert is on the first page too")
+    expect(BUSY in again.text, f"a second request answers “{BUSY}”")
+    expect(len(again.all("cherga-progress")) == 1, "and starts no second export")
+    expect(jane.get("/").progress() is not None, "the alert is on the first page too")
 
     _follow(jane, live or {})
     _read_mail(stack, mail)
 
     page = jane.get("/user/jane")
-    _expect(_state(page) == "succeeded" and _export_button(page), "the alert says that it is done, and the button is back")
+    expect(_state(page) == "succeeded" and _export_button(page), "the alert says that it is done, and the button is back")
     jane.post(f"/jobs/{(page.progress() or {})['job']}/dismiss")
-    _expect(jane.get("/").progress() is None, "and the alert can be put aside")
+    expect(jane.get("/").progress() is None, "and the alert can be put aside")
 
 
 def _follow(visitor: Visitor, live: dict[str, str]) -> None:
@@ -99,21 +80,21 @@ def _judge(way: str, updates: list[dict[str, Any]]) -> None:
     steps = len(set(percents))
     shown = " ".join(str(percent) for percent in sorted(set(percents))[:: max(1, steps // 10)])
 
-    _expect(percents == sorted(percents), f"{way}: {len(updates)} updates, {steps} percentages ({shown} …), never back")
-    _expect(steps > 3, f"{way}: it moved on the way")
-    _expect(percents[-1] == 100 and updates[-1]["state"] == "succeeded", f"{way}: ends with 100 % and “succeeded”")
+    expect(percents == sorted(percents), f"{way}: {len(updates)} updates, {steps} percentages ({shown} …), never back")
+    expect(steps > 3, f"{way}: it moved on the way")
+    expect(percents[-1] == 100 and updates[-1]["state"] == "succeeded", f"{way}: ends with 100 % and “succeeded”")
 
 
 def _read_mail(stack: Stack, reader: Visitor) -> None:
-    _expect(stack.mailbox.wait_for(1, PATIENCE), "a mail has come")
+    expect(stack.mailbox.wait_for(1, PATIENCE), "a mail has come")
     mail = reader.json("/mails.json")[0]
-    _expect(mail["to"] == "jane@microblog.example", f"it is to {mail['to']}: “{mail['subject']}”")
-    _expect("Hello jane" in mail["text"] and "Hello jane" in mail["html"], "it greets jane in text and in HTML")
+    expect(mail["to"] == "jane@microblog.example", f"it is to {mail['to']}: “{mail['subject']}”")
+    expect("Hello jane" in mail["text"] and "Hello jane" in mail["html"], "it greets jane in text and in HTML")
 
     attachment = mail["attachments"][0]
-    _expect((attachment["name"], attachment["type"]) == ("posts.json", "application/json"), "posts.json is attached")
+    expect((attachment["name"], attachment["type"]) == ("posts.json", "application/json"), "posts.json is attached")
     content = reader.download(attachment["path"])
-    _expect(json.loads(content) == _stored(stack, "jane"), f"its {len(content)} bytes hold exactly the posts of the database")
+    expect(json.loads(content) == _stored(stack, "jane"), f"its {len(content)} bytes hold exactly the posts of the database")
 
 
 # --- an export that fails, and the second try
@@ -125,11 +106,11 @@ def _failing_export(stack: Stack, worker_log: Path) -> None:
     mail.post("/refusing", refusing="yes")
     page = taras.post("/export")
 
-    _expect("Експортуємо дописи…" in page.text, "taras exports in Ukrainian while the mail server refuses mail")
-    page = _until(lambda: taras.get("/"), lambda page: _state(page) == "failed", "the alert turns red")
-    _expect("Спробувати ще раз" in page.text, "the red alert offers another try")
-    _expect(_export_button(taras.get("/user/taras"), "Експортувати дописи"), "and the button is back on the profile")
-    _until(
+    expect("Експортуємо дописи…" in page.text, "taras exports in Ukrainian while the mail server refuses mail")
+    page = until(lambda: taras.get("/"), lambda page: _state(page) == "failed", "the alert turns red")
+    expect("Спробувати ще раз" in page.text, "the red alert offers another try")
+    expect(_export_button(taras.get("/user/taras"), "Експортувати дописи"), "and the button is back on the profile")
+    until(
         lambda: worker_log.read_text(encoding="utf-8", errors="replace"),
         _has_traceback,
         "the traceback is in the log of the application",
@@ -137,10 +118,10 @@ def _failing_export(stack: Stack, worker_log: Path) -> None:
 
     mail.post("/refusing", refusing="no")
     taras.post("/export")
-    _expect(stack.mailbox.wait_for(2, PATIENCE), "the second try brings the mail")
+    expect(stack.mailbox.wait_for(2, PATIENCE), "the second try brings the mail")
     letter = mail.json("/mails.json")[1]
-    _expect("Вітаємо, taras!" in letter["text"], f"in Ukrainian: “{letter['subject']}”")
-    _until(lambda: taras.get("/"), lambda page: _state(page) == "succeeded", "and the alert is green")
+    expect("Вітаємо, taras!" in letter["text"], f"in Ukrainian: “{letter['subject']}”")
+    until(lambda: taras.get("/"), lambda page: _state(page) == "succeeded", "and the alert is green")
 
 
 def _state(page: Page) -> str | None:
@@ -174,24 +155,3 @@ def _stored(stack: Stack, username: str) -> dict[str, list[dict[str, str]]]:
 
 def _in_utc(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat() + "Z"
-
-
-def _expect(truth: bool, what: str) -> None:
-    if not truth:
-        raise Failed(what)
-
-    print(f"ok      {what}", flush=True)
-
-
-def _until(look: Callable[[], T], good: Callable[[T], bool], what: str) -> T:
-    deadline = time.monotonic() + PATIENCE
-    pause = threading.Event()
-
-    while not good(seen := look()):
-        if time.monotonic() > deadline:
-            raise Failed(f"{what} (not within {PATIENCE:.0f} s)")
-
-        pause.wait(POLL)
-
-    print(f"ok      {what}", flush=True)
-    return seen

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from demo import mailbox as mail_server
 from demo.mailbox import Mailbox
-from demo.visitor import Page
 from flask import Flask
 from flask.testing import FlaskClient
 from microblog import create_app
 from microblog.extensions import cherga, db
 from microblog.models import Post, User, utc_now
+from stage.visitor import Page
 from werkzeug.security import generate_password_hash
 
 PASSWORD = "correct horse"

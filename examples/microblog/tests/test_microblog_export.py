@@ -9,9 +9,9 @@ from datetime import datetime
 
 import pytest
 from demo.mailbox import Mailbox
-from demo.visitor import Page
 from flask import Flask
 from microblog.extensions import cherga
+from stage.visitor import Page
 
 from cherga.testing import wait_until
 

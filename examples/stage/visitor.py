@@ -15,7 +15,7 @@ from typing import Any
 PATIENCE = 30.0
 
 
-VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
+VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "source", "wbr"})
 
 
 class Page(HTMLParser):

@@ -1,0 +1,1 @@
+"""What the demonstrations of the examples share: the command, a site and a worker that run, and a visitor without a browser."""
