@@ -60,7 +60,8 @@ def _install(what: str, folder: Path) -> Path:
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_of_the_example_and_no_other(wheel: Path) -> None:
-    example = [EXAMPLE / "run_demo.py", *(EXAMPLE / "demo").rglob("*"), *(EXAMPLE / "microblog").rglob("*")]
+    folders = (EXAMPLE / "demo", EXAMPLE / "microblog", EXAMPLE.parent / "stage")
+    example = [EXAMPLE / "run_demo.py", *(path for folder in folders for path in folder.rglob("*"))]
     kept = [path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.parent.rglob("*") if path.is_file()]
     shown = [f"cherga/{path.relative_to(ROOT).as_posix()}" for path in example if path.is_file()]
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
