@@ -12,19 +12,33 @@ from typing import Any
 from flask import Flask, render_template_string
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from cherga import Job
+from cherga import BrokerUnavailable, Job
 from cherga.contrib.flask import Cherga
+from cherga.doors.broker import FullBroker
 from tests.live_hand import Hand
 
 STREAM = "text/event-stream"
 PATIENCE = 20.0
 
 
+class MayBeAway(Cherga):
+    """The tasks of an application whose broker can be out of reach."""
+
+    away = False
+
+    @property
+    def broker(self) -> FullBroker:
+        if self.away:
+            raise BrokerUnavailable("nobody answers")
+
+        return super().broker
+
+
 class Site:
     """The application, its ``Cherga`` and one job that a test drives by hand."""
 
     def __init__(self, broker_url: str = "memory://", **live: Any) -> None:
-        self.cherga = Cherga(name="site")
+        self.cherga = MayBeAway(name="site")
         self.cherga.task(name="work")(lambda: None)
         self.app = Flask("site")
         self.app.config["SECRET_KEY"] = "secret"
@@ -36,6 +50,15 @@ class Site:
 
     def enqueue(self, **options: Any) -> Job[None]:
         return self.cherga.tasks["work"].using(**{"description": "Working…"} | options).enqueue()
+
+    @property
+    def away(self) -> bool:
+        """The broker is out of reach."""
+        return self.cherga.away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        self.cherga.away = away
 
     def render(self, template: str, **values: Any) -> str:
         """A template as a page of this site would show it."""

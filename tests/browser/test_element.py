@@ -48,6 +48,8 @@ BARE = (
 
 LISTEN = """
 window.heard = [];
+window.logs = [];
+document.addEventListener("cherga-update", (event) => logs.push(...event.detail.logs));
 for (const name of ["cherga-update", "cherga-end"]) {
   document.addEventListener(name, (event) => heard.push([name, event.detail.state]));
 }
@@ -70,14 +72,31 @@ class Visit:
         self.asked: list[str] = []
         self.complaints: list[str] = []
         site.app.add_url_rule("/favicon.ico", "icon", lambda: ("", 204))
-        site.app.add_url_rule("/", "page", lambda: _with_policy(render_template_string(PAGE % body, job=site.job.refresh())))
-        self.page = browser.new_page()
-        self.page.set_default_timeout(PATIENCE)
+        site.app.add_url_rule("/", "page", lambda: _with_policy(self._render(body)))
+        self._context = browser.new_context()
+        self._context.set_default_timeout(PATIENCE)
+        self._context.add_init_script(LISTEN)
+        self._context.on("request", self._note)
+        self._context.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
+        self._context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        self._rendered = 0
+        self.page = self._context.new_page()
         self.page.clock.install()
-        self.page.add_init_script(LISTEN)
-        self.page.on("request", self._note)
-        self.page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _render(self, body: str) -> str:
+        self._rendered += 1
+        jobs = [] if self.site.away else self.site.cherga.jobs()
+        values = {"job": self.site.job if self.site.away else self.site.job.refresh(), "is_first": self._rendered == 1}
+        return render_template_string(PAGE % body, jobs=jobs, **values)
+
+    def another(self) -> Any:
+        """The same address in another tab of this browser."""
+        tab = self._context.new_page()
+        tab.goto(f"http://127.0.0.1:{self.site.port}/")
+        return tab
+
+    def close(self) -> None:
+        self._context.close()
 
     def open(self) -> None:
         self.page.goto(f"http://127.0.0.1:{self.site.port}/")
@@ -146,7 +165,7 @@ def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
     with site.served():
         visit = Visit(browser, site, body)
         yield visit
-        visit.page.close()
+        visit.close()
 
     assert visit.complaints == []
 
@@ -289,12 +308,117 @@ def test_it_comes_back_when_the_site_was_away(visit: Visit) -> None:
 
 
 @staged(OWN * 4)
-def test_several_elements_leave_connections_for_the_page(visit: Visit) -> None:
+def test_several_elements_about_one_job_share_a_stream(visit: Visit) -> None:
+    visit.open()
+    visit.until(lambda: visit.page.locator("cherga-progress[mode=shared]").count() == 3, "three of them listen to the fourth")
+    visit.site.hand.claim()
+    visit.site.hand.progress(1, 4)
+    visit.until(lambda: visit.page.locator("cherga-progress[percent='25']").count() == 4, "all show the same")
+
+    assert visit.page.locator("cherga-progress[mode=stream]").count() == 1
+    assert visit.count("stream") == 1
+
+
+@staged("{% for each in jobs %}{{ cherga_progress(each) }}{% endfor %}")
+def test_elements_about_several_jobs_leave_connections_for_the_page(visit: Visit) -> None:
+    visit.site.enqueue(), visit.site.enqueue(), visit.site.enqueue()
     visit.open()
     visit.until(lambda: visit.page.locator("cherga-progress[mode]").count() == 4, "all four are at work")
+    visit.until(lambda: visit.page.locator("cherga-progress[mode=poll]").count() == 2, "two of them have no stream to be had")
 
     assert visit.page.locator("cherga-progress[mode=stream]").count() == 2
-    assert visit.page.locator("cherga-progress[mode=poll]").count() == 2
+
+
+@staged(max_streams=2)
+def test_eight_tabs_are_live_on_one_stream_and_another_goes_on_when_its_tab_is_closed(visit: Visit) -> None:
+    visit.open()
+    visit.wait(mode="stream")
+    tabs = [visit.another() for _ in range(7)]
+
+    for tab in tabs:
+        tab.wait_for_selector("cherga-progress[mode=shared]")
+
+    visit.site.hand.claim()
+    visit.site.hand.progress(1, 4)
+
+    for tab in (visit.page, *tabs):
+        tab.wait_for_selector("cherga-progress[percent='25']")
+
+    assert visit.count("stream") == 1
+
+    visit.page.close()
+    visit.page = tabs[0]
+    visit.until(lambda: visit.count("stream") == 2, "another tab asks from now on")
+    visit.site.hand.progress(2, 4)
+
+    for tab in tabs:
+        tab.wait_for_selector("cherga-progress[percent='50']")
+
+    visit.site.hand.end()
+
+    for tab in tabs:
+        tab.wait_for_selector("cherga-progress[state=succeeded]")
+
+    assert visit.count("stream") == 2
+
+
+@staged()
+def test_each_tab_is_told_every_log_line_once(visit: Visit) -> None:
+    visit.site.hand.claim()
+    visit.open()
+    visit.wait(mode="stream")
+    tabs = [visit.page]
+
+    for number in range(4):
+        tabs.append(visit.another())
+        visit.site.hand.log(f"{number}a")
+        visit.site.hand.log(f"{number}b", f"{number}c")
+
+    visit.site.hand.end()
+    lines = [f"{number}{letter}" for number in range(4) for letter in "abc"]
+
+    for tab in tabs:
+        tab.wait_for_selector("cherga-progress[state=succeeded]")
+        assert tab.evaluate("logs") == lines
+
+
+@staged("{{ cherga_progress(job, cancel=is_first) }}")
+def test_a_tab_that_shares_the_stream_of_one_that_may_cancel_may_not_do_so_itself(visit: Visit) -> None:
+    visit.open()
+    visit.wait(mode="stream")
+    other = visit.another()
+    other.wait_for_selector("cherga-progress[mode=shared]")
+    visit.site.hand.claim()
+    visit.wait(state="running")
+    other.wait_for_selector("cherga-progress[state=running]")
+
+    assert visit.page.locator("button").is_visible()
+    assert not other.locator("button").is_visible()
+
+
+@staged()
+def test_without_locks_it_polls(visit: Visit) -> None:
+    visit.page.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
+    visit.open()
+    visit.wait(mode="poll")
+    visit.site.hand.claim()
+    visit.site.hand.progress(1, 2)
+    visit.wait(percent="50")
+
+    assert visit.count("stream") == 0
+
+
+@staged("{{ cherga_progress(job.id) }}")
+def test_an_element_made_while_the_broker_was_away_finds_its_job_when_it_is_back(visit: Visit) -> None:
+    visit.site.away = True
+    visit.open()
+    visit.wait(state="unknown")
+    assert visit.text() == "Cannot be shown just now"
+
+    visit.site.away = False
+    visit.wait(state="ready")
+    assert visit.text() == "Working… Waiting"
+    visit.complaints[:] = [text for text in visit.complaints if "503" not in text]
 
 
 @staged("{{ cherga_progress(job, live='off') }}")

@@ -153,7 +153,7 @@ def test_script_and_look_are_loaded_and_the_script_does_not_hold_up_the_page() -
 def test_the_script_is_small_and_needs_no_exception_from_a_content_security_policy() -> None:
     script = ELEMENT.decode()
 
-    assert len(ELEMENT) < 7_000
+    assert len(ELEMENT) < 8_500  # a seventh of it lets all tabs of a browser share one connection
     assert '"succeeded":"Done"' in script
     assert len(VERSION) == 12
     assert not [

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, current_app, g, session
+from flask import Flask, g, session
 from flask_login import current_user
 
-from cherga import ChergaError, Job
+from cherga import Job
 from microblog.extensions import cherga
 from microblog.models import utc_now
 
@@ -42,11 +42,7 @@ def _recent_jobs() -> list[Job[Any]]:
     if not current_user.is_authenticated:
         return []
 
-    try:
-        return list(cherga.jobs(owner=current_user.owner, limit=20))
-    except ChergaError:
-        current_app.logger.exception("the jobs of %s cannot be read; the page is shown without them", current_user.owner)
-        return []
+    return cherga.page_jobs(owner=current_user.owner, limit=20)
 
 
 def _pick(newest_first: Sequence[Job[Any]]) -> list[Job[Any]]:

@@ -7,21 +7,23 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
+from uuid import UUID
 
 from flask import Blueprint, Flask, Response, current_app, has_app_context, request, url_for
 from markupsafe import Markup
-from werkzeug import Response as BaseResponse
 
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.contrib.flask_config import check_files, queue_file, read_config
-from cherga.web.live import TOKEN_HEADER, Asked, LiveEndpoint
-from cherga.web.markup import ELEMENT, LOOK, VERSION, write_progress, write_script
-from cherga.web.settings import LiveSettings, count_streams
-from cherga.words.errors import ConfigError
+from cherga.web.helpers import Helpers, PageJobs
+from cherga.web.live import LiveEndpoint
+from cherga.web.markup import VERSION
+from cherga.web.pages import ROUTES, LivePages
+from cherga.web.settings import LiveSettings
+from cherga.web.wsgi import InFront, read_visit
+from cherga.words.errors import BrokerUnusable, ConfigError
 
 EXTENSION = "cherga"
-ONE_YEAR = 31_536_000
 
 
 class Cherga(QueueTasks):
@@ -70,7 +72,18 @@ class Cherga(QueueTasks):
         # The logger that app.logger is; asking for that here would give it a handler before the application sets up its own.
         self.job_logger = logging.getLogger(app.name)
         app.extensions[EXTENSION] = self
-        _add_live(app, LiveEndpoint(self, config.live, lambda: _secrets(app, config.live)))
+        place = 'app.config["SECRET_KEY"] (or CHERGA.live.secret)'
+        endpoint = LiveEndpoint(self, config.live, lambda: _secrets(app, config.live), place)
+        self._helpers = Helpers(self, endpoint)
+        _add_live(app, self._helpers, LivePages(endpoint))
+
+    def page_jobs(self, **where: Any) -> PageJobs:
+        """The jobs that match, as ``jobs`` finds them, for a page that goes on without them.
+
+        While the broker cannot be used the list is empty and its ``unavailable`` true, which the log is told once.
+        """
+        self._bound_app()
+        return self._helpers.jobs(**where)
 
     def _enter_app(self) -> AbstractContextManager[object]:
         """A context like that of a request, for one job alone: its end removes sessions and gives connections back."""
@@ -87,7 +100,7 @@ class Cherga(QueueTasks):
         path = queue_file(self.broker_url)
 
         if path and os.path.dirname(path) == os.path.abspath(app.instance_path):
-            os.makedirs(app.instance_path, exist_ok=True)
+            _make_folder(app.instance_path)
 
         super()._open()
 
@@ -101,6 +114,13 @@ class Cherga(QueueTasks):
         return self.flask_app
 
 
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise BrokerUnusable(f"expected to make the instance folder {path} for the queue file: {error.strerror}") from error
+
+
 def _secrets(app: Flask, live: LiveSettings) -> Sequence[str | bytes]:
     """The secrets that sign tokens, the newest last; older ones are still accepted, as Flask does for its sessions."""
     if live.secret:
@@ -112,85 +132,55 @@ def _secrets(app: Flask, live: LiveSettings) -> Sequence[str | bytes]:
 # --- the live endpoint
 
 
-def _add_live(app: Flask, endpoint: LiveEndpoint) -> None:
-    pages = Blueprint("cherga", __name__, url_prefix=_as_path(endpoint.settings.prefix))
-    pages.add_url_rule("/live/<job_id>", "live", _show_job(endpoint))
-    pages.add_url_rule("/live/<job_id>/cancel", "cancel", _cancel_job(endpoint), methods=["POST"])
-    pages.add_url_rule("/element.js", "element", _show_file(ELEMENT, "text/javascript"))
-    pages.add_url_rule("/element.css", "look", _show_file(LOOK, "text/css"))
-    app.register_blueprint(pages)
-    app.jinja_env.globals.update(_template_functions(app, endpoint))
+def _add_live(app: Flask, helpers: Helpers, pages: LivePages) -> None:
+    routes = Blueprint("cherga", __name__, url_prefix=pages.prefix or None)
+
+    for name, path in ROUTES.items():
+        route = path.replace("{job_id}", "<job_id>")
+        routes.add_url_rule(route, name, _view(pages), methods=["POST" if name == "cancel" else "GET"])
+
+    app.register_blueprint(routes)
+    app.jinja_env.globals.update(_template_functions(helpers))
+
+    if not pages.endpoint.settings.hooks:
+        app.wsgi_app = InFront(app.wsgi_app, pages)  # type: ignore[method-assign]
 
 
-def _as_path(prefix: str) -> str | None:
-    path = prefix.strip("/")
-    return f"/{path}" if path else None
+def _view(pages: LivePages) -> Callable[..., Response]:
+    """The same pages inside the application: for ``hooks``, and for who asks the application itself."""
 
-
-def _show_job(endpoint: LiveEndpoint) -> Callable[[str], Response]:
-    def show_job(job_id: str) -> Response:
-        asked = Asked(
-            id=job_id,
-            token=request.headers.get(TOKEN_HEADER) or request.args.get("token", ""),
-            after=request.args.get("after", ""),
-            accept=request.headers.get("Accept", ""),
-            last_event_id=request.headers.get("Last-Event-ID", ""),
-            if_none_match=request.headers.get("If-None-Match", ""),
-            max_streams=count_streams(endpoint.settings, request.environ),
-        )
-        answer = endpoint.answer(asked)
+    def show(**_: str) -> Response:
+        path = pages.place(request.path) or request.path
+        answer = pages.answer(read_visit(request.environ, path, pages))
         return Response(answer.body, answer.status, answer.headers)
 
-    return show_job
-
-
-def _cancel_job(endpoint: LiveEndpoint) -> Callable[[str], Response]:
-    def cancel_job(job_id: str) -> Response:
-        # The header alone: no other site can make a browser send it, and so no form of another site cancels anything.
-        answer = endpoint.cancel(Asked(id=job_id, token=request.headers.get(TOKEN_HEADER, "")))
-        return Response(answer.body, answer.status, answer.headers)
-
-    return cancel_job
-
-
-def _show_file(content: bytes, kind: str) -> Callable[[], BaseResponse]:
-    def show_file() -> BaseResponse:
-        response = Response(content, content_type=f"{kind}; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
-        response.cache_control.public = True
-        response.cache_control.max_age = ONE_YEAR if request.args.get("v") == VERSION else 300
-        response.set_etag(VERSION)
-        return response.make_conditional(request)
-
-    return show_file
+    return show
 
 
 # --- templates
 
 
-def _template_functions(app: Flask, endpoint: LiveEndpoint) -> dict[str, Callable[..., Any]]:
-    def cherga_token(job: Job[Any], cancel: bool = False) -> str:
-        """A token that admits whoever holds it to the progress of this job, and with ``cancel`` lets them cancel it."""
-        if not _secrets(app, endpoint.settings):
-            raise ConfigError('expected app.config["SECRET_KEY"] (or CHERGA.live.secret) to sign tokens with; there is none')
-
-        return endpoint.issue(job.id, cancel)
-
+def _template_functions(helpers: Helpers) -> dict[str, Callable[..., Any]]:
     def cherga_progress(
-        job: Job[Any] | None, caller: Callable[[], str] | None = None, cancel: bool = False, **attributes: Any
+        job: Job[Any] | UUID | str | None, caller: Callable[[], str] | None = None, cancel: bool = False, **attributes: Any
     ) -> Markup:
         """The element about a job; ``{% call %}`` gives it other content than the usual. Nothing for a job not kept.
 
         With ``cancel`` the visitor may cancel the job.
         """
-        if job is None:
-            return Markup()
-
-        src = url_for("cherga.live", job_id=job.id)
-        return Markup(write_progress(job, src, cherga_token(job, cancel), attributes, caller() if caller else None))
+        return Markup(helpers.progress(job, _address, attributes, caller() if caller else None, cancel))
 
     def cherga_script(**attributes: Any) -> Markup:
         """The tags that load the element's script and its usual look."""
-        script, look = (url_for(f"cherga.{name}", v=VERSION) for name in ("element", "look"))
-        return Markup(write_script(script, look, attributes))
+        return Markup(helpers.script(_address, attributes))
 
-    return {"cherga_token": cherga_token, "cherga_progress": cherga_progress, "cherga_script": cherga_script}
+    return {
+        "cherga_token": helpers.token,
+        "cherga_progress": cherga_progress,
+        "cherga_script": cherga_script,
+        "cherga_jobs": helpers.jobs,
+    }
+
+
+def _address(name: str, job_id: str) -> str:
+    return url_for(f"cherga.{name}", job_id=job_id) if job_id else url_for(f"cherga.{name}", v=VERSION)

@@ -11,10 +11,11 @@ from cherga.client.cancelling import cancel
 from cherga.client.handle import Source
 from cherga.client.live import LiveUpdate, Watch, look
 from cherga.web.frames import Frames, Stream, describe, encode_json
+from cherga.web.outage import Outage
 from cherga.web.passes import Pass
 from cherga.web.seats import Seat, Seats
 from cherga.web.settings import LiveSettings
-from cherga.words.errors import BrokerError, JobNotFound
+from cherga.words.errors import BrokerError, ConfigError, JobNotFound
 from cherga.words.job import JobState
 
 Secrets = Sequence[str | bytes]
@@ -57,14 +58,24 @@ class Answer(Struct, frozen=True):
 class LiveEndpoint:
     """Answers visitors who hold a token. ``secrets`` are read for each answer, the one that signs last; none admits nobody."""
 
-    def __init__(self, source: Source, settings: LiveSettings, secrets: Callable[[], Secrets]) -> None:
+    def __init__(
+        self, source: Source, settings: LiveSettings, secrets: Callable[[], Secrets], secret_place: str = "live.secret"
+    ) -> None:
         self.settings = settings
         self.seats = Seats(settings.max_streams_per_job)
+        self.outage = Outage()
         self._source = source
         self._secrets = secrets
+        self._secret_place = secret_place
 
     def issue(self, id: UUID, cancel: bool = False) -> str:
-        """A token that admits to one job; with ``cancel`` it also allows to cancel it."""
+        """A token that admits to one job; with ``cancel`` it also allows to cancel it.
+
+        Raises ``ConfigError`` where there is no secret.
+        """
+        if not self._secrets():
+            raise ConfigError(f"expected {self._secret_place} to sign tokens with; there is none")
+
         return self._pass().issue(id, cancel)
 
     def answer(self, asked: Asked) -> Answer:
@@ -72,18 +83,20 @@ class LiveEndpoint:
         id = _read_id(asked.id)
 
         if id is None:
-            return _refuse(404, "no such job")
+            return refuse(404, "no such job")
 
         if not self._admits(asked.token, id):
-            return _refuse(403, "expected a token for this job that is not too old")
+            return refuse(403, "expected a token for this job that is not too old")
 
         try:
             update = look(self._source, id, _read_position(asked))
         except JobNotFound:
-            return _refuse(404, "no such job")
-        except BrokerError:
-            return _refuse(503, "the job cannot be looked at just now", {"Retry-After": "2"})
+            return refuse(404, "no such job")
+        except BrokerError as error:
+            self.outage.began(error)
+            return refuse(503, "the job cannot be looked at just now", {"Retry-After": "2"})
 
+        self.outage.ended()
         may_cancel = self._pass().may_cancel(asked.token, id)
         seat = self.seats.take(id, asked.max_streams) if STREAM_TYPE in asked.accept else None
         return self._stream(asked, id, seat, may_cancel) if seat else self._tell(asked, update, may_cancel)
@@ -93,15 +106,16 @@ class LiveEndpoint:
         id = _read_id(asked.id)
 
         if id is None:
-            return _refuse(404, "no such job")
+            return refuse(404, "no such job")
 
         if not (self._admits(asked.token, id) and self._pass().may_cancel(asked.token, id)):
-            return _refuse(403, "expected a token that allows to cancel this job and is not too old")
+            return refuse(403, "expected a token that allows to cancel this job and is not too old")
 
         try:
             touched = cancel(self._source, [id], self.settings.cancel_message, family=True)
-        except BrokerError:
-            return _refuse(503, "the job cannot be cancelled just now", {"Retry-After": "2"})
+        except BrokerError as error:
+            self.outage.began(error)
+            return refuse(503, "the job cannot be cancelled just now", {"Retry-After": "2"})
 
         return Answer(200, {**_ALWAYS, "Content-Type": "application/json"}, encode_json({"cancelled": id in touched}))
 
@@ -163,5 +177,6 @@ def _retry_ms(update: LiveUpdate, after: int) -> int:
     return NEXT_MS if after else FIRST_MS
 
 
-def _refuse(status: int, error: str, headers: dict[str, str] | None = None) -> Answer:
+def refuse(status: int, error: str, headers: dict[str, str] | None = None) -> Answer:
+    """A refusal as small JSON."""
     return Answer(status, {**_ALWAYS, "Content-Type": "application/json", **(headers or {})}, encode_json({"error": error}))

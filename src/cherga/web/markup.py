@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from typing import Any
+from uuid import UUID
 
 from msgspec import json
 
@@ -23,6 +24,7 @@ WORDS = {
     "succeeded": "Done",
     "failed": "Failed",
     "cancelled": "Cancelled",
+    "unknown": "Cannot be shown just now",
     "cancel": "Cancel",
 }
 """The words of the usual look where the page does not say them itself, with ``data-text-…``."""
@@ -62,6 +64,19 @@ def write_progress(job: Job[Any], src: str, token: str, attributes: Mapping[str,
     if content is None:
         own |= {"role": "status", "look": "usual"}
         content = _write_content(job, percent, {**WORDS, **_texts_in(named)})
+
+    return f"<cherga-progress{write_attributes(own | named)}>{content}</cherga-progress>"
+
+
+def write_unknown(id: UUID, src: str, token: str, attributes: Mapping[str, Any], content: str | None = None) -> str:
+    """The element about a job of which nothing can be told just now; its script asks again."""
+    named = {_attribute_name(name): value for name, value in attributes.items()}
+    own: dict[str, Any] = {"job": id, "src": src, "token": token, "state": "unknown"}
+
+    if content is None:
+        own |= {"role": "status", "look": "usual"}
+        words = {**WORDS, **_texts_in(named)}
+        content = _write_parts({"status": words["unknown"]}, {"value": 0}, words["cancel"])
 
     return f"<cherga-progress{write_attributes(own | named)}>{content}</cherga-progress>"
 
@@ -108,19 +123,29 @@ def _texts_in(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _write_content(job: Job[Any], percent: int | None, words: Mapping[str, str]) -> str:
-    """The usual look; the script shows the button where the token allows it."""
+    """The usual look of a job as it stands."""
     progress = None if job.status.final else job.progress
-    bar = {"data-cherga": "bar", "max": 100, "value": _filled(job, percent), "aria-label": job.description}
+    texts = {
+        "description": job.description or "",
+        "percent": "" if percent is None else f"{percent}%",
+        "status": _status(job, words),
+        "count": _count(progress) if progress else "",
+        "note": progress.note if progress else "",
+    }
+    return _write_parts(texts, {"value": _filled(job, percent), "aria-label": job.description}, words["cancel"])
 
+
+def _write_parts(texts: Mapping[str, str], bar: Mapping[str, Any], cancel: str) -> str:
+    """The usual look; the script shows the button where the token allows it."""
     return " ".join(
         (
-            _write_part("description", job.description or ""),
-            _write_part("percent", "" if percent is None else f"{percent}%", live="off"),
-            f"<progress{write_attributes(bar)}></progress>",
-            _write_part("status", _status(job, words)),
-            _write_part("count", _count(progress) if progress else "", live="off"),
-            _write_part("note", progress.note if progress else "", live="off"),
-            f'<button type="button" data-cherga="cancel" hidden>{escape(words["cancel"])}</button>',
+            _write_part("description", texts),
+            _write_part("percent", texts, live="off"),
+            f"<progress{write_attributes({'data-cherga': 'bar', 'max': 100, **bar})}></progress>",
+            _write_part("status", texts),
+            _write_part("count", texts, live="off"),
+            _write_part("note", texts, live="off"),
+            f'<button type="button" data-cherga="cancel" hidden>{escape(cancel)}</button>',
         )
     )
 
@@ -141,5 +166,5 @@ def _count(progress: Progress) -> str:
     return done if progress.total is None else f"{done} / {progress.total:,.10g}"
 
 
-def _write_part(name: str, text: str, live: str | None = None) -> str:
-    return f"<span{write_attributes({'data-cherga': name, 'aria-live': live})}>{escape(text)}</span>"
+def _write_part(name: str, texts: Mapping[str, str], live: str | None = None) -> str:
+    return f"<span{write_attributes({'data-cherga': name, 'aria-live': live})}>{escape(texts.get(name, ''))}</span>"

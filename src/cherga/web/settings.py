@@ -11,6 +11,7 @@ from msgspec import Struct
 from cherga.words.errors import ConfigError
 
 DEFAULT_STREAMS = 20
+DEFAULT_ASYNC_STREAMS = 500
 
 
 class Mode(StrEnum):
@@ -27,10 +28,12 @@ class LiveSettings(Struct, frozen=True, kw_only=True):
 
     prefix: str = "/cherga"
     """The path under which the endpoint and the script stand."""
+    hooks: bool = False
+    """True: the endpoint is answered inside the application, and each poll runs the hooks and middleware of the application."""
     mode: Mode = Mode.AUTO
     max_streams: int | None = None
-    """Streams open at a time in one process. None: 20 where each request has a thread of its own; a server with a pool of
-    threads then polls, since nobody but you knows how many of them it can spare."""
+    """Streams open at a time in one process. None: 500 under ASGI, where they cost no thread; 20 where each request has a
+    thread of its own; a server with a pool of threads then polls, since nobody but you knows how many of them it can spare."""
     max_streams_per_job: int = 5
     """The most of these streams about one job."""
     max_age: float = 300.0
@@ -52,6 +55,14 @@ def check(settings: LiveSettings) -> None:
 
         if value is not None and value < 0:
             raise ConfigError(f"expected live.{name} not to be negative, got {value!r}")
+
+
+def count_async_streams(settings: LiveSettings) -> int:
+    """The number of streams that this process may hold open at a time on its event loop; 0 means that its clients poll."""
+    if settings.mode is Mode.POLL:
+        return 0
+
+    return DEFAULT_ASYNC_STREAMS if settings.max_streams is None else settings.max_streams
 
 
 def count_streams(settings: LiveSettings, environ: Mapping[str, Any]) -> int:

@@ -3,7 +3,14 @@
   const PARTS = ["span description", "span percent", "progress bar", "span status", "span count", "span note", "button cancel"];
   const WAITING = ["scheduled", "ready", "blocked"];
   const WORDS = {}; // put in by the server
-  let streams = 0; // open on this page: a browser has six connections for a site
+  const STREAMS = 2; // of a browser: it has six connections for a site
+  const { locks } = navigator; // none over plain HTTP
+
+  // The function that gives the lock back; null where it is not to be had.
+  const hold = (name, options) => new Promise((take) => {
+    const none = () => take(null);
+    locks.request(name, options, (lock) => lock && new Promise((free) => take(free))).then(none, none);
+  });
 
   class ChergaProgress extends HTMLElement {
     #after = 0; // the last position
@@ -12,7 +19,11 @@
     #wait = 0; // until the next look
     #misses = 0; // failures in a row
     #breaks = 0; // streams lost in a row
-    #timer; #request; #streams;
+    #may; // as its own token allows
+    #timer; #request;
+    #joined; // waits for the lead, or has it
+    #lead; // of all elements of the browser about this job the one that asks
+    #channel; #seat;
     #turn = () => document.hidden ? this.#stop() : this.#look();
 
     connectedCallback() {
@@ -33,16 +44,60 @@
     }
 
     #stop() {
+      this.#rest();
+      this.#joined?.abort();
+      this.#channel?.close();
+      this.#lead?.();
+      this.#joined = this.#channel = this.#lead = null;
+    }
+
+    #rest() {
       clearTimeout(this.#timer);
       this.#request?.abort();
-      if (this.#streams) streams--;
-      this.#request = this.#streams = null;
+      this.#seat?.();
+      this.#request = this.#seat = null;
+    }
+
+    // --- sharing
+
+    async #join() {
+      const name = `cherga ${this.#address().pathname}`, { signal } = this.#joined = new AbortController();
+      this.#channel = new BroadcastChannel(name);
+      this.#channel.onmessage = ({ data }) => this.#overhear(...data);
+      this.#set("mode", "shared");
+      const lead = await hold(name, { signal });
+      if (signal.aborted) return lead?.();
+      this.#lead = lead ?? (() => {}); // where locks are refused, everybody asks
+      this.#go(signal);
+    }
+
+    async #go(signal) {
+      this.#rest();
+      if (this.#mode === "stream" && this.#breaks < 3 && !this.matches("[live=poll]")) {
+        for (let each = 1, seat; each <= STREAMS; each++) {
+          seat = await hold(`cherga stream ${each}`, { ifAvailable: true });
+          if (signal.aborted) return seat?.();
+          if (seat) return this.#listen(seat);
+        }
+      }
+      this.#later(this.#wait);
+    }
+
+    #overhear(since, news) {
+      if (this.#lead) return;
+      if (since === this.#after) this.#show({ ...news, may_cancel: this.#may });
+      else if (news.position > this.#after) this.#look(); // something was missed
+    }
+
+    #tell(news) { // true at the end
+      if (this.#lead) this.#channel.postMessage([this.#after, news]);
+      return this.#show(news);
     }
 
     // --- asking
 
     #ask(accept) { // no EventSource: the token is a header, for addresses are logged
-      this.#stop();
+      this.#rest();
       const { signal } = this.#request = new AbortController();
       const address = this.#address();
       address.searchParams.set("after", this.#after);
@@ -87,18 +142,20 @@
       if (answer.status >= 400) return this.#stop(); // not ours, or gone
       this.#misses = 0;
       this.#etag = answer.headers.get("ETag");
-      if (news) this.#mode = news.mode;
+      if (news) [this.#mode, this.#may] = [news.mode, news.may_cancel];
       this.#wait = news ? news.retry_ms : Math.min(this.#wait * 1.5 + 100, 5_000);
-      if (news && this.#show(news)) return;
-      if (this.#mode === "stream" && this.#breaks < 3 && streams < 2 && !this.matches("[live=poll]")) this.#listen();
-      else this.#later(this.#wait);
+      if (news && this.#tell(news)) return;
+      if (!locks) this.#later(this.#wait);
+      else if (this.#lead) this.#go(this.#joined.signal);
+      else if (this.#joined) this.#set("mode", "shared");
+      else this.#join();
     }
 
-    async #listen() {
+    async #listen(seat) {
       const asked = this.#ask("text/event-stream"), request = this.#request;
       const lost = () => request === this.#request && this.#miss(this.#breaks++);
       const expect = (time) => { clearTimeout(this.#timer); this.#timer = setTimeout(lost, time); };
-      this.#streams = ++streams;
+      this.#seat = seat;
       expect(5_000); // proxies may hold it back
       this.#set("mode", "stream");
       try {
@@ -111,7 +168,7 @@
             if (!/^(data)?:/.test(line)) continue;
             this.#misses = this.#breaks = 0;
             expect(60_000); // connections die silently
-            if (line[0] === "d" && this.#show(JSON.parse(line.slice(5)))) return;
+            if (line[0] === "d" && this.#tell(JSON.parse(line.slice(5)))) return;
           }
         }
       } catch {}
@@ -123,7 +180,7 @@
     }
 
     #later(time) {
-      this.#stop();
+      this.#rest();
       this.#timer = setTimeout(() => this.#look(), time);
       this.#set("mode", "poll");
     }
