@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextvars import Context as Variables
 from functools import partial
+from uuid import UUID
 
 from msgspec.structs import replace
 
@@ -44,6 +46,9 @@ class Telling:
         self._callbacks = callbacks
         self._enter = enter
         self._journal = Journal(app)
+        self._ordering = threading.Lock()
+        self._ending: dict[UUID, list[Event]] = {}
+        """Jobs whose end is being written, each with the start of its next attempt, which may be claimed before that."""
         self._ends = {
             JobState.SUCCEEDED: app.on.succeeded,
             JobState.FAILED: app.on.failed,
@@ -59,6 +64,14 @@ class Telling:
     def start(self, job: ClaimedJob) -> None:
         """User code is about to begin."""
         event = Event("started", job.id, job.task, JobState.RUNNING, job.attempt, worker=self._worker)
+
+        with self._ordering:
+            behind = self._ending.get(job.id)
+
+            if behind is not None:
+                behind.append(event)
+                return
+
         self.tell(self._on.started, event)
 
     def reports(self, reports: list[Report], running: Running) -> None:
@@ -77,7 +90,10 @@ class Telling:
             return
 
         if answers := self._answers(assignment, settlement):
-            self._expect(assignment.job.token, partial(_answer, answers))
+            with self._ordering:
+                self._ending.setdefault(assignment.job.id, [])
+
+            self._expect(assignment.job.token, partial(self._answered, assignment.job, answers))
 
     def news(self, notice: Notice, row: JobRow | None, done: Callable[[], None]) -> None:
         """The broker did something with a job by itself: tell it soon, and then call ``done``."""
@@ -94,6 +110,17 @@ class Telling:
             self._callbacks.call(name, _as_noticed(row, notice), ("notice", notice.number), done)
         else:
             done()
+
+    def _answered(self, job: ClaimedJob, answers: list[Callable[[bool], None]], written: bool) -> None:
+        try:
+            for answered in answers:
+                answered(written)
+        finally:
+            with self._ordering:
+                starts = self._ending.pop(job.id, [])
+
+            for event in starts:
+                self.tell(self._on.started, event)
 
     def _answers(self, assignment: Assignment, settlement: Settlement) -> list[Callable[[bool], None]]:
         answers: list[Callable[[bool], None]] = []
@@ -194,8 +221,3 @@ def _as_noticed(row: JobRow, notice: Notice) -> JobRow:
 
 def _can_be_refused(child: NewJob) -> bool:
     return child.unique is not None and child.unique.conflict is OnConflict.REFUSE
-
-
-def _answer(answers: list[Callable[[bool], None]], written: bool) -> None:
-    for answered in answers:
-        answered(written)
