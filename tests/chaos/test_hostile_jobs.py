@@ -165,15 +165,24 @@ def test_a_new_session_starts_nothing_that_was_claimed_under_the_lost_one(app: Q
         assert waiting.row.claims >= 2  # what a claim brings that was under way at that moment is given back, too
 
 
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+@pytest.mark.parametrize("makes_tasks", [False, True], ids=["usual tasks", "tasks of a factory"])
 @pytest.mark.parametrize("options", [{}, {"batch": 7, "batch_wait": 0.01}], ids=["by themselves", "in batches"])
-def test_a_job_that_cancels_all_tasks_of_the_loop_takes_no_slot_and_no_job(app: QueueTasks, options: Any) -> None:
+def test_a_job_that_cancels_all_tasks_of_the_loop_takes_no_slot_and_no_job(
+    app: QueueTasks, options: Any, makes_tasks: bool, times: int
+) -> None:
     """Those that had not begun start again; those that had end with the cancellation."""
     together: set[int] = set()
 
     @app.task
+    async def make_tasks() -> None:
+        asyncio.get_running_loop().set_task_factory(lambda loop, coroutine, **rest: asyncio.Task(coroutine, loop=loop, **rest))
+
+    @app.task
     async def cancel_all() -> None:
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
+            for _ in range(times):
+                task.cancel()
 
     @app.task(**options)  # type: ignore[untyped-decorator]
     async def mail(numbers: Any) -> None: ...
@@ -184,6 +193,9 @@ def test_a_job_that_cancels_all_tasks_of_the_loop_takes_no_slot_and_no_job(app: 
 
         while len(together) < 10:
             await asyncio.sleep(0.001)
+
+    if makes_tasks:
+        make_tasks.using(priority=1).enqueue()
 
     cancelling = cancel_all.enqueue()
     jobs = mail.enqueue_many([(number,) for number in range(30)])

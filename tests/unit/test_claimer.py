@@ -54,12 +54,14 @@ class Shelf:
         self.ahead = 0
         self.size = room
         self.lent = 0
+        self.quick = 0
+        """Jobs that have ended before a claim for more is over."""
         self.held: list[Assignment] = []
 
     def start(self) -> None: ...
 
     def submit(self, assignments: Sequence[Assignment]) -> None:
-        self.held += assignments
+        self.held += assignments[self.quick :]
 
     def in_hand(self) -> int:
         return len(self.held)
@@ -178,6 +180,17 @@ def test_no_more_is_claimed_than_there_is_room_for() -> None:
     desk.claimer.stop()
 
     assert sum(job.status is JobState.RUNNING for job in desk.app.jobs()) == 6
+
+
+@pytest.mark.parametrize(("ended", "again"), [(1, False), (50, False), (51, True), (101, True)])
+def test_a_runner_that_has_more_than_half_of_its_jobs_ahead_is_left_alone(ended: int, again: bool) -> None:
+    """It rings when they are fewer. A claim for a few of them costs as much as one for many."""
+    desk = Desk(plain=101, coroutines=0)
+    desk.plain.ahead, desk.plain.quick = 100, ended
+    desk.work.enqueue_many([()] * 300)
+
+    assert desk.claimer._round() is again
+    assert len(desk.plain.held) == 101 - ended
 
 
 def test_one_claim_is_never_larger_than_the_limit() -> None:

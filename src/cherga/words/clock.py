@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 _FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2, 9999))
@@ -32,12 +33,7 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
     if hasattr(time, "CLOCK_BOOTTIME"):
-
-        @staticmethod
-        def uptime() -> float:
-            """Seconds since boot, suspended time included (Linux ``CLOCK_BOOTTIME``)."""
-            return time.clock_gettime(time.CLOCK_BOOTTIME)
-
+        uptime = staticmethod(partial(time.clock_gettime, time.CLOCK_BOOTTIME))  # suspended time included
     else:  # macOS, Windows: monotonic is shared by the host's processes there
         uptime = staticmethod(time.monotonic)
 

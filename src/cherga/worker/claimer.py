@@ -202,7 +202,11 @@ class Claimer:
         self._dry = self.taken == before and self._again_in > 0.0 and all(lane.runner.room() > 0 for lane in self.lanes)
 
         # They may have finished before they knew that they should ring.
-        return any(lane.runner.room() > 0 for lane in hungry)
+        return any(self._wants_more(lane.runner) for lane in hungry)
+
+    def _wants_more(self, runner: Runner) -> bool:
+        """True when half of what it has ahead is gone, or a slot is idle: to claim a few costs as much as to claim many."""
+        return self._room(runner) > self._ahead(runner) // 2
 
     def _in_turn(self) -> list[Lane]:
         """All lanes, new ones too. Some share slots: the one that got some last comes last."""

@@ -17,7 +17,7 @@ logger = logging.getLogger("cherga.worker")
 
 def leave_if_copied(pid: int, error: BaseException | None = None) -> None:
     """End this process when it is not the one with this id; ``error`` is what user code raised."""
-    if os.getpid() != pid:
+    if _pid != pid:
         leave(error)
 
 
@@ -58,3 +58,15 @@ def _code_of(error: BaseException | None) -> int:
 
     sys.stderr.write(f"{error.code}\n")
     return 1
+
+
+def _note_pid() -> None:
+    global _pid
+    _pid = os.getpid()
+
+
+_pid = os.getpid()
+"""The id of this process: asked after each job, so that it costs no call of the kernel."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_pid)

@@ -139,7 +139,9 @@ class Executor:
         assignment.slot = slot
         assignment.steps.begin(assignment, deadline)
 
-        if not self._note(assignment, slot):
+        self._slots.begin(slot, assignment.job.token)
+
+        if not self._holds(assignment):
             self._slots.end(slot)
             assignment.steps.end(assignment, GivenBack())
             return False
@@ -155,11 +157,6 @@ class Executor:
             leave_if_copied(self._pid)
 
         return True
-
-    def _note(self, assignment: Assignment, slot: int) -> bool:
-        """Note that the job begins; False when it must not."""
-        self._slots.begin(slot, assignment.job.token)
-        return self._holds(assignment)
 
     def _note_once(self, assignment: Assignment) -> bool:
         """Note that user code begins which must not run twice; False when it must not begin."""

@@ -196,24 +196,40 @@ class LoopRunner:
                 self._free.append(slot)
                 return
 
-            self._begin(assignment, slot)
+            self._begin(self._loop, assignment, slot)
 
-    def _begin(self, assignment: Assignment, slot: int) -> None:
-        coroutine = self._executor.arun(assignment, slot)
+    def _begin(self, loop: asyncio.AbstractEventLoop, assignment: Assignment, slot: int) -> None:
+        coroutine, variables = self._live(assignment, slot), self._executor.fresh()
 
         try:
-            task = self.loop.create_task(coroutine, context=self._executor.fresh())
-        except Exception as error:  # a job may have given the loop a factory of tasks
+            if loop.get_task_factory() is None:
+                task = _Live(coroutine, loop=loop, context=variables)
+                task.unbegun, task.assignment, task.reserved = self._unbegun, assignment, slot
+                assignment.coroutine = task
+            else:  # a job gave it to the loop
+                assignment.coroutine = loop.create_task(coroutine, context=variables)
+                assignment.coroutine.add_done_callback(partial(self._unbegun, assignment, slot))
+        except Exception as error:
             coroutine.close()
             self._free.append(slot)
             self._executor.drop(assignment, broken(error))
-            return
 
-        assignment.coroutine = task
-        task.add_done_callback(partial(self._ended, assignment, slot))
+    async def _live(self, assignment: Assignment, slot: int) -> None:
+        try:
+            await self._executor.arun(assignment, slot)
+        except BaseException as error:
+            tell_broken(assignment, error)
+        finally:
+            self._let_go_of(assignment, slot)
 
-    def _ended(self, assignment: Assignment, slot: int, task: asyncio.Task[None]) -> None:
-        """Called for every task, also for one that was cancelled before its first step: its job has not begun."""
+    def _unbegun(self, assignment: Assignment, slot: int, task: asyncio.Task[None]) -> None:
+        """The task was cancelled before its first step, and is over: its job has not begun."""
+        if task.cancelled() and assignment.coroutine is task:
+            self._executor.give_back(assignment)
+            self._let_go_of(assignment, slot)
+
+    def _let_go_of(self, assignment: Assignment, slot: int) -> None:
+        """The slot is free for the next job."""
         assignment.coroutine = None
         self._pace.ended()
 
@@ -222,12 +238,6 @@ class LoopRunner:
             self._spare.append(slot)
         else:
             self._free.append(slot)
-
-        if task.cancelled():
-            if assignment.slot < 0:
-                self._executor.give_back(assignment)
-        elif (error := task.exception()) is not None:
-            tell_broken(assignment, error)
 
         self._next()
 
@@ -278,6 +288,23 @@ class LoopRunner:
             ready.clear()
 
         self._loop.call_soon(leave_waiting)
+
+
+class _Live(asyncio.Task[None]):
+    """A job's life on the loop. One that is cancelled before its first step runs nothing, not even what would note that."""
+
+    __slots__ = ("assignment", "reserved", "unbegun")
+
+    assignment: Assignment
+    reserved: int
+    """The slot that it was given."""
+    unbegun: Callable[[Assignment, int, asyncio.Task[None]], None]
+
+    def cancel(self, msg: object = None) -> bool:
+        if self.assignment.slot < 0:
+            self.add_done_callback(partial(self.unbegun, self.assignment, self.reserved))
+
+        return super().cancel(msg)
 
 
 async def _awaited(made: Awaitable[T]) -> T:
