@@ -163,13 +163,13 @@ def test_what_a_failed_job_wrote_is_rolled_back_and_the_next_job_starts_clean(si
 
 def test_a_teardown_hook_is_told_what_a_job_raised(site: Site) -> None:
     told: list[BaseException | None] = []
-    site.app.teardown_appcontext(told.append)
 
     @site.cherga.task
     def fail() -> None:
         raise LookupError("gone")
 
     with site.cherga.worker(), pytest.raises(JobFailed, match="LookupError: gone"):
+        site.app.teardown_appcontext(told.append)
         fail.enqueue().result(10)
 
     assert [type(error) for error in told] == [LookupError]

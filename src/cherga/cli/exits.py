@@ -17,7 +17,7 @@ from cherga.words.errors import (
 
 
 class ExitCode(IntEnum):
-    """The codes of all commands; 3 to 7 mean the same for ``cherga worker``."""
+    """The codes of all commands; 3 to 7, and 9, mean the same for ``cherga worker``."""
 
     OK = 0
     """Done; the job that was waited for succeeded; the worker drained."""
@@ -37,6 +37,8 @@ class ExitCode(IntEnum):
     """The worker was stopped while jobs ran; they were given back and will run again."""
     TIMEOUT = 8
     """The wait ended before the job did. The job goes on."""
+    UNPROVEN = 9
+    """``cherga worker --strict`` found something that speaks against its start."""
     INTERRUPTED = 130
     """Ctrl-C."""
     PIPE_CLOSED = 141

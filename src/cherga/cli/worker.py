@@ -21,6 +21,7 @@ CONCURRENCY_HELP = "async def tasks side by side in each process."
 LEVELS_HELP = "debug, info, warning or error.  [default: info]"
 FORMATS_HELP = "text or json, one object a line.  [default: text]"
 GRACE_HELP = "How long jobs may go on after a stop signal.  [default: the application's]"
+STRICT_HELP = "End with code 9 where the check at the start finds what is wrong, such as a missing table."
 QUEUES_HELP = "a,b in strict order, or a=3,b=1 by weight; may be repeated."
 
 
@@ -31,6 +32,7 @@ QUEUES_HELP = "a,b in strict order, or a=3,b=1 by weight; may be repeated."
 @click.option("-q", "--queue", "queues", multiple=True, metavar="QUEUES", help=QUEUES_HELP)
 @click.option("--burst", is_flag=True, help="End when no job is ready or running.")
 @click.option("--reload", is_flag=True, help="Restart when the code changes; for development.")
+@click.option("--strict", is_flag=True, help=STRICT_HELP)
 @click.option("--name", metavar="NAME", help="The worker's name.  [default: host and process id]")
 @click.option("--grace", type=SPAN, metavar="SPAN", help=GRACE_HELP)
 @click.option("--log-level", type=LEVELS, metavar="LEVEL", default="info", help=LEVELS_HELP)

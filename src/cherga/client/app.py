@@ -19,10 +19,12 @@ from cherga.client.children import Parent, adopted
 from cherga.client.context import current_parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, aliases_of, policy_of
 from cherga.client.dotted import DottedTasks
+from cherga.client.explainers import Explainer, without_flask
 from cherga.client.handle import Job
 from cherga.client.looking import Looking
 from cherga.client.lookout import Lookout
 from cherga.client.middleware import EnqueueMiddleware, Middleware, check_wrap, outgoing
+from cherga.client.proving import Proof
 from cherga.client.publish import publish
 from cherga.client.queue import Queue
 from cherga.client.router import Router
@@ -73,8 +75,8 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     _foreign = foreign.APPLICATION
     _internal = (
         "aaddressed addressed adopt after_send aliases around_job asend astore build_named clock declared_limits dotted "
-        "draft enqueue_middlewares given_settings group_handle handle hold_open lookout max_payload middlewares "
-        "pause_scope prepare publish published read_result results_of resumed_by send standing_in store submitter "
+        "draft enqueue_middlewares explainers given_settings group_handle handle hold_open lookout max_payload middlewares "
+        "pause_scope prepare proofs publish published read_result results_of resumed_by send standing_in store submitter "
         "surroundings task_named undeclared"
     )
 
@@ -87,6 +89,10 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self._states: dict[str, type[State]] = {}
         self.around_job: list[Callable[[], AbstractContextManager[object]]] = []
         """Makes the context managers that each job runs in, outermost first."""
+        self.proofs: list[Proof] = []
+        """What a worker looks at before its first claim."""
+        self.explainers: list[Explainer] = [without_flask]
+        """What is asked about an error that a job has met."""
         self.middlewares: list[Middleware] = []
         self.enqueue_middlewares: list[EnqueueMiddleware] = []
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}

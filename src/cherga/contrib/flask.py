@@ -15,6 +15,7 @@ from markupsafe import Markup
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.contrib.flask_config import check_files, queue_file, read_config
+from cherga.contrib.flask_proof import FlaskProof
 from cherga.web.helpers import Helpers, PageJobs
 from cherga.web.live import LiveEndpoint
 from cherga.web.markup import VERSION
@@ -52,6 +53,9 @@ class Cherga(QueueTasks):
         self._given = {"name": name, "broker_url": broker_url, "live": live, **settings}
         self.around_job.append(self._enter_app)
         self.on.surround_with(self._enter_app_once)
+        proof = FlaskProof(self._bound_app)
+        self.proofs.append(proof.prove)
+        self.explainers[:] = [proof.explain]
 
         if app is not None:
             self.init_app(app)

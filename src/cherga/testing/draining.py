@@ -146,6 +146,9 @@ class DrainWorker(EmbeddedWorker):
         self.drain_engine.host.process = self.drain_engine.host.worker
         return self.drain_engine
 
+    def prove(self) -> None:
+        """A test says itself what is to be there."""
+
     def make_caretaker(self) -> Caretaker:
         broker = self.app.broker
         return Caretaker(broker, self.app.settings.broker, self.app.clock, IdleScheduler(broker))

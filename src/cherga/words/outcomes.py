@@ -20,6 +20,8 @@ class Failed(Struct, frozen=True):
     reason: Reason = Reason.ERROR
     retryable: bool = True
     delay: float | None = None
+    explained: bool = False
+    """The error is told in words that say what to do, and its traceback tells nothing more."""
 
 
 class Snoozed(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The banner of a worker that starts: what runs, for whom, from where, and how much at once."""
+"""The banner of a worker that starts: what runs, for whom, from where, how much at once, and what was found to be in order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ def banner(options: WorkerOptions, hello: Hello) -> dict[str, Any]:
         "action": "worker.start",
         "version": __version__,
         "application": hello.application,
+        "target": options.app,
         "broker": masked(hello.broker_url),
         "tasks": hello.tasks,
         "queues": list(options.queues),
         "processes": options.processes,
         "threads": options.threads,
         "concurrency": options.concurrency,
+        "proven": _proven(hello),
         "facts": _facts(options, hello),
     }
 
@@ -32,11 +34,32 @@ def _facts(options: WorkerOptions, hello: Hello) -> Facts:
     one = options.processes == 1
 
     return Facts(
-        broker=masked(hello.broker_url),
-        tasks=hello.tasks,
-        queues=_queues(options),
-        processes=f"{options.processes}{', with' if one else ', each with'} {at_once}",
+        {
+            "application": f"{hello.application}, {_origin(options.app)}",
+            "broker": masked(hello.broker_url),
+            **_proven(hello),
+            "tasks": hello.tasks,
+            "queues": _queues(options),
+            "processes": f"{options.processes}{', with' if one else ', each with'} {at_once}",
+        }
     )
+
+
+def _origin(target: str) -> str:
+    """Where the application, or the factory that made it, was found."""
+    place = target.removeprefix("flask:")
+    return f"from {place}" if place else "found by Flask"
+
+
+def _proven(hello: Hello) -> dict[str, str]:
+    """What was found to be in order, by its name; findings of one name stand in one line."""
+    found: dict[str, str] = {}
+
+    for finding in hello.findings:
+        if finding.proven:
+            found[finding.name] = "; ".join(filter(None, (found.get(finding.name), finding.text)))
+
+    return found
 
 
 def _queues(options: WorkerOptions) -> str:

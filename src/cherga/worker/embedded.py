@@ -17,12 +17,14 @@ from cherga.client.app import QueueTasks
 from cherga.rules import options as check
 from cherga.words.clock import SystemClock
 from cherga.words.errors import BrokerError, ConfigError
+from cherga.words.proof import Plan
 from cherga.words.session import Begun, Cancel, Death
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.child import Stillness
 from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.keeper import Keeper
 from cherga.worker.options import DEFAULT_CONCURRENCY, DEFAULT_THREADS
+from cherga.worker.proving import prove_in_time, tell
 from cherga.worker.slots import SlotTable
 
 logger = logging.getLogger("cherga.worker")
@@ -80,6 +82,7 @@ class EmbeddedWorker:
         self._keeper = Keeper(app.broker, app.settings.broker, app.clock, self)
         ends.callback(self._keeper.stop)
         self.engine = self.make_engine()
+        self.prove()
         ends.callback(self._end_engine)
         self.engine.register()
         self.engine.start()
@@ -97,6 +100,10 @@ class EmbeddedWorker:
     def make_engine(self) -> Engine:
         """The engine of one block."""
         return Engine(self.app, self.options, SlotTable.private(Engine.slot_count(self.options)))
+
+    def prove(self) -> None:
+        """Say what speaks against the start."""
+        tell(prove_in_time(self.app, Plan(threads=self.options.threads, concurrency=self.options.concurrency)))
 
     def make_caretaker(self) -> Caretaker:
         """The caretaker of one block."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from datetime import timedelta
 from pathlib import Path
+from traceback import extract_tb, format_list
 from types import TracebackType
 
 import msgspec
 
 from cherga.client.waiting import Stopped
 from cherga.rules.options import Duration, seconds
-from cherga.rules.tracebacks import MESSAGE_LIMIT, error_trace, name_of, printable, text_of, traceback_of
+from cherga.rules.tracebacks import (
+    MESSAGE_LIMIT,
+    TRACEBACK_LIMIT,
+    attempt,
+    error_trace,
+    name_of,
+    printable,
+    shortened,
+    text_of,
+    traceback_of,
+)
 from cherga.words.control import RetryLater, Snooze, TaskCancelError
 from cherga.words.errors import BrokerError, ConfigError, InvalidArguments, ResultExpired
 from cherga.words.job import JobError, Reason
@@ -23,6 +35,7 @@ UNRUN = (
 )
 
 _OURS = str(Path(__file__).parent.parent)
+_PACKAGES = f"{os.sep}site-packages{os.sep}"
 
 
 def outcome_of(error: BaseException, worth: Callable[[BaseException], bool]) -> Outcome:
@@ -85,6 +98,15 @@ def describe(error: BaseException, with_traceback: bool = True) -> JobError:
     """The error as text, within the limits, whatever its own code does; the traceback from the task's own first line."""
     trace = traceback_of(error, _user_frames(error_trace(error))) if with_traceback else ""
     return JobError(name_of(error), text_of(error), trace)
+
+
+def explained(error: BaseException, why: str) -> JobError:
+    """The error in the words of an explanation, with the place in the task's code, and without what lies below that."""
+    frames = [frame for frame in extract_tb(_user_frames(error_trace(error))) if _PACKAGES not in frame.filename]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    trace = attempt(lambda: "".join(["Traceback (most recent call last):\n", *format_list(frames)]), "its traceback")
+    text = f"{name_of(error)}: {text_of(error)}\n"
+    return JobError(name_of(error), f"{why}{place}"[:MESSAGE_LIMIT], shortened(printable(trace) + text, TRACEBACK_LIMIT))
 
 
 def _user_frames(trace: TracebackType | None) -> TracebackType | None:

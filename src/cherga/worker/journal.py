@@ -43,7 +43,7 @@ class Journal:
             job.task,
             _words_for(assignment, outcome, again),
             _told(outcome),
-            error=error,
+            error=None if outcome.explained else error,
             extra={
                 "action": "job.failed",
                 "job_id": str(job.id),
@@ -64,7 +64,7 @@ class Journal:
             len(members),
             sum(again),
             _told(outcome),
-            error=error,
+            error=None if outcome.explained else error,
             extra={
                 "action": "batch.failed",
                 "job_ids": [str(each.job.id) for each in members],

@@ -116,6 +116,7 @@ class Many:
         """All that nothing was said of end so."""
         self._one.tell_raised(call, error)
         outcome = outcome_for(call, error)
+        outcome = self._one.explained(outcome, error) if type(outcome) is Failed else outcome
         self._log(call, outcome, error)
         return outcome
 

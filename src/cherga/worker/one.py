@@ -11,6 +11,7 @@ import msgspec
 
 from cherga.client.app import QueueTasks
 from cherga.client.context import Context
+from cherga.client.explainers import explain
 from cherga.rules.codec import check_size, encode, kept_plain
 from cherga.rules.decide import Run, decide, succeed
 from cherga.rules.kinds import Changed
@@ -19,7 +20,7 @@ from cherga.words.job import JobState
 from cherga.words.outcomes import Failed, Interrupted, Outcome, Succeeded
 from cherga.words.settlement import Settlement
 from cherga.worker.assignment import Assignment, Running
-from cherga.worker.failure import outcome_of, unencodable
+from cherga.worker.failure import explained, outcome_of, unencodable
 from cherga.worker.feeding import fed_payload
 from cherga.worker.host import WorkerHost
 from cherga.worker.journal import Journal, comes_again
@@ -99,10 +100,17 @@ class One:
         outcome = outcome_for(assignment, error)
 
         if type(outcome) is Failed:
-            outcome = self._with_delay(assignment, outcome)
+            outcome = self._with_delay(assignment, self.explained(outcome, error))
             self.journal.failed(assignment, outcome, error)
 
         return outcome
+
+    def explained(self, outcome: Failed, error: BaseException) -> Failed:
+        """The failure with the error in other words, where somebody knows what it comes from."""
+        if (why := explain(self._app.explainers, error)) is None:
+            return outcome
+
+        return msgspec.structs.replace(outcome, error=explained(error, why), explained=True)
 
     def end(self, assignment: Assignment, outcome: Outcome) -> None:
         """The function has ended: put down what came of it, unless somebody was faster."""

@@ -42,6 +42,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     name: str | None = None
     log_level: str = "info"
     log_format: str = "text"
+    strict: bool = False
+    """Do not start where something speaks against it."""
     grace: float | None = None
     """Seconds that running jobs get after a stop signal; None: the application's setting."""
 
@@ -69,6 +71,8 @@ class Exit(IntEnum):
     """Worker processes kept dying at the start."""
     INTERRUPTED = 7
     """Running jobs were ended by the stop and given back."""
+    UNPROVEN = 9
+    """Something speaks against the start, and the worker is strict."""
     EXHAUSTED = 70
     """Between processes: nothing is left in burst mode."""
 

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from cherga.client.app import QueueTasks
 from cherga.words.errors import BrokerError, ChergaError, ConfigError, LoadError
+from cherga.words.proof import Finding, Plan
 from cherga.words.session import Cancel
 from cherga.worker import logs
 from cherga.worker.engine import Engine, EngineOptions
@@ -26,6 +27,7 @@ from cherga.worker.inherited import handle_signals, reset_signals
 from cherga.worker.load import load_app
 from cherga.worker.logs import count_of
 from cherga.worker.options import CLOSING, LAST_WRITE, Exit
+from cherga.worker.proving import Unproven, problems, prove_in_time
 from cherga.worker.slots import SlotTable
 from cherga.worker.titles import WorkerTitle
 from cherga.worker.turns import start_thread
@@ -66,6 +68,7 @@ class WorkerProcess:
         self._grace = app.settings.grace if self._options.grace is None else self._options.grace
         self._engine = Engine(app, self._engine_options(), self._slots, self._on_stuck, self._on_broken)
         self._title = WorkerTitle(app.name, self._name, self._engine.executor.running.__len__)
+        findings = self._prove(app)
         self._engine.register()
         self._wire.send(
             Hello(
@@ -77,6 +80,7 @@ class WorkerProcess:
                 grace=self._grace,
                 stall_limit=app.settings.stall_limit,
                 files=loaded_files() if self._options.reload else (),
+                findings=findings,
             )
         )
 
@@ -88,6 +92,16 @@ class WorkerProcess:
         self._say_ready(len(app.tasks))
         self._listen()
 
+    def _prove(self, app: QueueTasks) -> tuple[Finding, ...]:
+        """What can be shown before the first claim. Raises ``Unproven`` where that is not enough."""
+        options = self._options
+        findings = prove_in_time(app, Plan(threads=options.threads, concurrency=options.concurrency, target=options.app))
+
+        if options.strict and (wrong := problems(findings)):
+            raise Unproven("\n".join(f"cherga: {finding.text}" for finding in wrong))
+
+        return findings
+
     def _start(self) -> None:
         """Start the engine; give back what was claimed if there is no room for all its threads."""
         try:
@@ -98,7 +112,8 @@ class WorkerProcess:
 
     def _say_ready(self, tasks: int) -> None:
         queues = ", ".join(self._options.queues) or "all queues"
-        logger.info("%s: ready for %s of %s", self._name, count_of(tasks, "task"), queues, extra={"action": "worker.ready"})
+        known = count_of(tasks, "task")
+        logger.info("%s: ready for %s of %s; waiting for tasks", self._name, known, queues, extra={"action": "worker.ready"})
 
     def _load(self) -> QueueTasks:
         app = load_app(self._options.app)
@@ -269,6 +284,9 @@ def main(argv: list[str]) -> int:
         return _fail(error, Exit.CONFIG)
     except BrokerError as error:
         return _fail(error, Exit.BROKER)
+    except Unproven as error:
+        sys.stderr.write(f"{error}\n")
+        return Exit.UNPROVEN
     except Exception:
         logger.exception("the worker process failed", extra={"action": "worker.failed"})
         return Exit.CRASHED

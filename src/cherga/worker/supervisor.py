@@ -19,6 +19,7 @@ from cherga.doors.broker import FullBroker
 from cherga.version import __version__
 from cherga.words.clock import SystemClock
 from cherga.words.errors import BrokerError, ChergaError
+from cherga.words.proof import Finding
 from cherga.words.session import Cancel
 from cherga.worker import logs
 from cherga.worker.banner import banner
@@ -27,6 +28,7 @@ from cherga.worker.child import Child, describe_exit
 from cherga.worker.inherited import handle_signals, open_standard_streams, reap_orphans, unblock_signals
 from cherga.worker.keeper import Keeper
 from cherga.worker.options import Exit, WorkerOptions
+from cherga.worker.proving import tell
 from cherga.worker.reload import Files
 from cherga.worker.restarts import STARTS_IN_VAIN, YOUNG_DEATHS, Restarts
 from cherga.worker.titles import name_supervisor
@@ -74,6 +76,7 @@ class Supervisor:
         self._code = Exit.OK
         self._started = 0
         self._introduced = False
+        self._told: set[Finding] = set()
 
     def run(self) -> int:
         self._listen_to_signals()
@@ -201,6 +204,7 @@ class Supervisor:
         self._stall_limit = hello.stall_limit
         self._files.watch(hello.files)
         self._say_what_runs(hello)
+        self._say_what_is_wrong(hello)
         self._open_broker(hello)
 
         # It may have overlooked an order that came before it was up.
@@ -213,6 +217,11 @@ class Supervisor:
             self._introduced = True
             name_supervisor(hello.application)
             logger.info("cherga %s runs %s", __version__, hello.application, extra=banner(self._options, hello))
+
+    def _say_what_is_wrong(self, hello: Hello) -> None:
+        """Once, though each process has looked."""
+        tell(finding for finding in hello.findings if finding not in self._told)
+        self._told |= set(hello.findings)
 
     def _replace(self, child: Child) -> None:
         """Let it finish what still moves, and start another one at once."""
@@ -275,7 +284,7 @@ class Supervisor:
 
     def _explains_itself(self, child: Child, code: int) -> bool:
         """It ended before it was up. Where the reason is known there is no use in trying again."""
-        if code not in (Exit.LOAD, Exit.BROKER, Exit.CONFIG):
+        if code not in (Exit.LOAD, Exit.BROKER, Exit.CONFIG, Exit.UNPROVEN):
             return False
 
         if self._broker is None:

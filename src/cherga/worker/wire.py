@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from cherga.rules.settings import BrokerSettings
+from cherga.words.proof import Finding
 from cherga.words.settlement import Settlement
 from cherga.worker.options import WorkerOptions
 
@@ -39,6 +40,8 @@ class Hello(Struct, frozen=True, tag="hello"):
     stall_limit: float
     files: tuple[str, ...] = ()
     """Source files that were loaded, for ``--reload``."""
+    findings: tuple[Finding, ...] = ()
+    """What the process has looked at before its first claim."""
 
 
 class NewSession(Struct, frozen=True, tag="session"):
