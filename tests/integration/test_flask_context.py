@@ -168,9 +168,11 @@ def test_a_teardown_hook_is_told_what_a_job_raised(site: Site) -> None:
     def fail() -> None:
         raise LookupError("gone")
 
-    with site.cherga.worker(), pytest.raises(JobFailed, match="LookupError: gone"):
+    with site.cherga.worker():
         site.app.teardown_appcontext(told.append)
-        fail.enqueue().result(10)
+
+        with pytest.raises(JobFailed, match="LookupError: gone"):
+            fail.enqueue().result(10)
 
     assert [type(error) for error in told] == [LookupError]
 
