@@ -110,26 +110,36 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self._broker: FullBroker | None = None
         self._stand_in: FullBroker | None = None
         self._workers = 0
-        self.configure(name, broker_url, **settings)
+        self._set_up(name, broker_url, settings)
         self.submitter = Submitter(lambda groups: self.broker.push(groups))
         self.lookout = Lookout(lambda: self.broker, lambda: self.clock)
         enter(self)
 
     def configure(self, name: str | None = None, broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
-        """Set name, broker and settings before the first use. Raises ``ConfigError`` that names what is wrong.
+        """Set name, broker and settings before the first use; what is not given stays as it was.
 
-        Tasks that were declared before take their defaults (``max_time`` and how long jobs are kept) from these settings.
+        Tasks that were declared before take their defaults (``max_time`` and how long jobs are kept) from these settings. Raises
+        ``ConfigError`` that names what is wrong, and then nothing has changed.
         """
+        self._set_up(
+            self.name if name is None else name, broker_url or self._given_url, {**self.given_settings, **settings}
+        )
+
+    def _set_up(self, name: str, broker_url: str | os.PathLike[str] | None, settings: dict[str, Any]) -> None:
+        """Begin with these alone; the URL comes from the environment, or is made of the name, where none is given."""
         if self._broker is not self._stand_in:
             raise ConfigError(f"expected {self.name} to be configured before its broker was opened")
 
-        self.name = _checked_name(self.name if name is None else name)
-        self.broker_url = as_url(broker_url) if broker_url else os.environ.get(BROKER_URL) or default_url(self.name)
+        checked = make_settings(_checked_name(name), settings)
+        url = as_url(broker_url) if broker_url else os.environ.get(BROKER_URL) or default_url(name)
+        self.name = name
+        self.broker_url = url
         """The URL of the broker, which sets where jobs are stored."""
         self.given_settings = settings
-        self.settings = make_settings(self.name, settings)
+        self.settings = checked
         """The settings, checked."""
-        self.max_payload = self.settings.max_payload
+        self.max_payload = checked.max_payload
+        self._given_url = broker_url
 
         for standing in self._standings.values():
             standing.renewed = True

@@ -71,7 +71,7 @@ class Cherga(QueueTasks):
         config = read_config(app, self._given)
         check_files(app, config.broker_url)
         self.close()
-        self.configure(config.name, config.broker_url, **config.settings)
+        self._set_up(config.name, config.broker_url, dict(config.settings))
         self.flask_app = app
         # The logger that app.logger is; asking for that here would give it a handler before the application sets up its own.
         self.job_logger = logging.getLogger(app.name)
