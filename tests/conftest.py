@@ -25,7 +25,9 @@ def nothing_left_behind() -> Iterator[None]:
     before = set(os.listdir(STARTED_IN))
     yield
     left = {name for name in os.listdir(STARTED_IN) if not name.startswith((".", "__pycache__"))} - before
-    assert not left, f"expected no new files in {STARTED_IN}, found {', '.join(sorted(left))}: this test, or one beside it, left them"
+    assert not left, (
+        f"expected no new files in {STARTED_IN}, found {', '.join(sorted(left))}: this test, or one beside it, left them"
+    )
 
 
 class NewApp(Protocol):

@@ -118,12 +118,10 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     def configure(self, name: str | None = None, broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
         """Set name, broker and settings before the first use; what is not given stays as it was.
 
-        Tasks that were declared before take their defaults (``max_time`` and how long jobs are kept) from these settings. Raises
-        ``ConfigError`` that names what is wrong, and then nothing has changed.
+        Tasks that were declared before take their defaults (``max_time`` and how long jobs are kept) from these settings.
+        Raises ``ConfigError`` that names what is wrong, and then nothing has changed.
         """
-        self._set_up(
-            self.name if name is None else name, broker_url or self._given_url, {**self.given_settings, **settings}
-        )
+        self._set_up(self.name if name is None else name, broker_url or self._given_url, {**self.given_settings, **settings})
 
     def _set_up(self, name: str, broker_url: str | os.PathLike[str] | None, settings: dict[str, Any]) -> None:
         """Begin with these alone; the URL comes from the environment, or is made of the name, where none is given."""

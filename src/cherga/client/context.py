@@ -18,8 +18,9 @@ from cherga.client.applications import current_source
 from cherga.client.children import Children
 from cherga.client.public import Listed, public_names
 from cherga.client.waiting import on_loop, refuse_on_loop
-from cherga.rules.codec import check_size, decode, encode
+from cherga.rules.codec import check_size, decode, encode, encode_to_show
 from cherga.rules.options import Duration, seconds
+from cherga.rules.reading import read_or
 from cherga.rules.settings import Settings
 from cherga.words.claim import ClaimedJob
 from cherga.words.clock import Clock
@@ -248,15 +249,14 @@ class Context(Listed):
     def meta(self) -> dict[str, Any]:
         """The values that the job wants to keep beside its result; store changes with ``save_meta``."""
         if self._meta is None:
-            stored = self.job.meta or self.head.meta
-            kept = decode(stored) if stored else {}
+            kept = read_or(decode, self.job.meta or self.head.meta, None)
             self._meta = kept if isinstance(kept, dict) else {}
 
         return self._meta
 
     def save_meta(self) -> None:
         """Store ``meta`` as it is now. Raises ``PayloadTooLarge`` when it is over ``max_payload``, and stores nothing."""
-        self.latest_meta = self._sized(encode(self.meta), "meta")
+        self.latest_meta = self._sized(encode_to_show(self.meta), "meta")
         self._reporter.touch(self)
 
     def log(self, line: str) -> None:
@@ -268,7 +268,7 @@ class Context(Listed):
 
         Raises ``TypeError`` for a value that cannot be encoded, ``PayloadTooLarge`` for one over ``max_payload``.
         """
-        self._add_event(EventKind.VALUE, self._sized(encode(value), "the emitted value"))
+        self._add_event(EventKind.VALUE, self._sized(encode_to_show(value), "the emitted value"))
 
     def _sized(self, data: bytes, what: str) -> bytes:
         limit = self._host.app.settings.max_payload if self._host is not None else _DEFAULTS.max_payload
