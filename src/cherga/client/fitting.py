@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from cherga.words.errors import TaskError
+from cherga.words.later import inspect
 
 
 def fits(function: Callable[..., Any], *arguments: Any) -> bool:
