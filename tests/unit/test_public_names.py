@@ -83,6 +83,7 @@ PUBLIC = [
     "get_current_job",
     "group",
     "shared_task",
+    "traced",
 ]
 
 

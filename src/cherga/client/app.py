@@ -35,6 +35,7 @@ from cherga.client.state import S, State, StateHandle, name_of
 from cherga.client.steering import Steering
 from cherga.client.submit import Submitter, unanswered
 from cherga.client.task import Task
+from cherga.client.travelling import Carrier, is_traced, loaded
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.settings import make_settings
@@ -74,10 +75,10 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
     _foreign = foreign.APPLICATION
     _internal = (
-        "aaddressed addressed adopt after_send aliases around_job asend astore build_named clock declared_limits dotted "
-        "draft enqueue_middlewares explainers given_settings group_handle handle hold_open lookout max_payload middlewares "
-        "pause_scope prepare proofs publish published read_result results_of resumed_by send standing_in store submitter "
-        "surroundings task_named undeclared"
+        "aaddressed addressed adopt after_send aliases around_job asend astore build_named carriers clock declared_limits "
+        "dotted draft enqueue_middlewares explainers given_settings group_handle handle hold_open lookout max_payload "
+        "middlewares pause_scope prepare proofs publish published read_result results_of resumed_by send standing_in store "
+        "submitter surroundings task_named undeclared"
     )
 
     def __init__(self, name: str = "cherga", broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
@@ -95,6 +96,8 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         """What is asked about an error that a job has met."""
         self.middlewares: list[Middleware] = []
         self.enqueue_middlewares: list[EnqueueMiddleware] = []
+        self.carriers: list[Carrier] = []
+        """What gives jobs that are enqueued headers to take along."""
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         """The functions that stand in for those of dependencies, in tests."""
         self.declared_limits: dict[str, LimitRule] = {}
@@ -260,14 +263,17 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     def _outgoing(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
         """The jobs with the parent inside which they are enqueued, and as the enqueue middleware wants them stored."""
         parent = current_parent(self)
-        return self._passed(jobs if parent is None else adopted(jobs, parent))
+        return self._passed(jobs if parent is None else adopted(jobs, parent), parent)
 
-    def _passed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
+    def _passed(self, jobs: Sequence[NewJob], parent: Parent | None) -> Sequence[NewJob]:
+        if self.carriers or parent is not None or is_traced():
+            jobs = loaded(jobs, self.carriers, parent)
+
         return outgoing(jobs, self.enqueue_middlewares) if self.enqueue_middlewares else jobs
 
     def adopt(self, jobs: Sequence[NewJob], of: Parent) -> Sequence[NewJob]:
         """The jobs as children of the one that asks, as the enqueue middleware wants them stored."""
-        return self._passed(adopted(jobs, of))
+        return self._passed(adopted(jobs, of), of)
 
     def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer, known: dict[UUID, JobRow]) -> list[Job[Any]]:
         if answer.refused is not None:
