@@ -34,7 +34,24 @@ class MayBeAway(Cherga):
         return super().broker
 
 
-class Site:
+class Served:
+    """A site that answers on a port of loopback."""
+
+    port = 0
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
+        """The answer, with its body still to be read; closing it hangs up."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, headers={"Connection": "close", **named})
+        return connection.getresponse()
+
+    def get_json(self, path: str, **headers: str) -> dict[str, Any]:
+        with self.get(path, **headers) as answer:
+            return dict(json.load(answer))
+
+
+class Site(Served):
     """The application, its ``Cherga`` and one job that a test drives by hand."""
 
     def __init__(self, broker_url: str = "memory://", **live: Any) -> None:
@@ -46,7 +63,6 @@ class Site:
         self.cherga.init_app(self.app)
         self.job = self.enqueue()
         self.hand = Hand(self.cherga)
-        self.port = 0
 
     def enqueue(self, **options: Any) -> Job[None]:
         return self.cherga.tasks["work"].using(**{"description": "Working…"} | options).enqueue()
@@ -88,16 +104,6 @@ class Site:
             server.server_close()
             thread.join()
             self.cherga.close()
-
-    def get(self, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
-        """The answer, with its body still to be read; closing it hangs up."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        return connection.getresponse()
-
-    def get_json(self, path: str, **headers: str) -> dict[str, Any]:
-        with self.get(path, **headers) as answer:
-            return dict(json.load(answer))
 
 
 class _Quiet(WSGIRequestHandler):

@@ -14,12 +14,12 @@ from cherga.client.live import LiveUpdate, Watch
 from cherga.client.middleware import Call, Middleware, Outgoing
 from cherga.client.pipeline import TaskExecutor
 from cherga.client.queue import Queue
+from cherga.client.role import Role, current_role
 from cherga.client.router import AsyncRouter, Router, SyncRouter
 from cherga.client.shared import shared_task
 from cherga.client.signals import Event
 from cherga.client.state import State, StateHandle
 from cherga.client.task import Task
-from cherga.client.travelling import traced
 from cherga.rules.obstacles import Obstacle, ObstacleKind
 from cherga.rules.retry import Backoff, Retry
 from cherga.rules.settings import BrokerSettings, Settings
@@ -109,6 +109,7 @@ __all__ = [
     "ResultTimeout",
     "Retry",
     "RetryLater",
+    "Role",
     "Router",
     "Settings",
     "Snooze",
@@ -130,8 +131,8 @@ __all__ = [
     "__version__",
     "chain",
     "ctx",
+    "current_role",
     "get_current_job",
     "group",
     "shared_task",
-    "traced",
 ]

@@ -59,6 +59,7 @@ PUBLIC = [
     "ResultTimeout",
     "Retry",
     "RetryLater",
+    "Role",
     "Router",
     "Settings",
     "Snooze",
@@ -80,10 +81,10 @@ PUBLIC = [
     "__version__",
     "chain",
     "ctx",
+    "current_role",
     "get_current_job",
     "group",
     "shared_task",
-    "traced",
 ]
 
 

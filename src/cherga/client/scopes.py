@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from cherga.client.mishaps import tell
-from cherga.words.later import asyncio, futures, inspect
+from cherga.words.later import asyncio, futures
 
 logger = logging.getLogger("cherga.depends")
 

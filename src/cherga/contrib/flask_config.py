@@ -13,14 +13,14 @@ from msgspec import Struct
 
 from cherga.client.app import BROKER_URL
 from cherga.rules.elsewhere import APPLICATION, refused
-from cherga.rules.options import nearest, shown
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.rules.urls import as_url, default_url
 from cherga.web.settings import LiveSettings
-from cherga.web.settings import check as check_live
+from cherga.web.settings import read as read_live
 from cherga.words.errors import ConfigError
 
 KEY = "CHERGA"
+LIVE = f"{KEY}.live"
 
 _TYPES = {
     field.name: field.type
@@ -36,8 +36,6 @@ class FlaskConfig(Struct, frozen=True, kw_only=True):
     name: str
     broker_url: str
     live: LiveSettings
-    base_url: str | None
-    carry: tuple[str, ...]
     settings: dict[str, Any]
 
 
@@ -45,7 +43,7 @@ def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
     """The keywords of ``Cherga(...)`` with what the configuration says over them. Raises ``ConfigError`` that names the key."""
     given = _fold(own, app.config.get(KEY) or {}, where=KEY)
 
-    if unknown := sorted(given.keys() - {"name", "broker_url", "live", "base_url", "carry", *_TYPES}):
+    if unknown := sorted(given.keys() - {"name", "broker_url", "live", *_TYPES}):
         raise refused(unknown[0], APPLICATION, "setting", f" in {KEY}")
 
     name = str(given.pop("name", "cherga"))
@@ -53,9 +51,7 @@ def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
     return FlaskConfig(
         name=name,
         broker_url=_choose_url(app, given.pop("broker_url", None), name),
-        live=_read_live(given.pop("live", None) or {}),
-        base_url=_read_base_url(given.pop("base_url", None)),
-        carry=_read_carry(given.pop("carry", None) or ()),
+        live=read_live(_fold(given.pop("live", None) or {}, where=LIVE), LIVE),
         settings={name: _fit(value, _TYPES[name], name) for name, value in given.items()},
     )
 
@@ -101,42 +97,6 @@ def _fold(*layers: object, where: str) -> dict[str, Any]:
             folded[name] = {**before, **value} if isinstance(before, Mapping) and isinstance(value, Mapping) else value
 
     return folded
-
-
-def _read_base_url(given: Any) -> str | None:
-    if given is not None and not isinstance(given, str):
-        raise ConfigError(f"expected {KEY}.base_url to be a text such as 'https://shop.example', got {shown(given)}")
-
-    return given or None
-
-
-def _read_carry(given: Any) -> tuple[str, ...]:
-    """Names of values of ``g``; a text from the environment has commas between them."""
-    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
-
-    if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) and name.isidentifier() for name in names):
-        raise ConfigError(f"expected {KEY}.carry to be a list of names that values of g have, got {shown(given)}")
-
-    return tuple(names)
-
-
-def _read_live(given: Any) -> LiveSettings:
-    where = f"{KEY}.live"
-    folded = _fold(given, where=where)
-
-    if unknown := sorted(folded.keys() - set(known := LiveSettings.__struct_fields__)):
-        raise ConfigError(f"unknown setting {unknown[0]!r} in {where}{nearest(unknown[0], known)}")
-
-    for name in {"prefix", "secret"} & set(folded):
-        folded[name] = None if folded[name] is None else str(folded[name])
-
-    try:
-        live = msgspec.convert(folded, LiveSettings, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"a setting in {where} is wrong: {error}") from None
-
-    check_live(live)
-    return live
 
 
 def _fit(value: Any, kind: Any, name: str) -> Any:

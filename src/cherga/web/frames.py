@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
@@ -52,11 +53,16 @@ class Frames:
 
 
 class Stream:
-    """The body of an answer that lasts. Iterate it in the thread that serves the request; ``close`` frees its seat."""
+    """The body of an answer that lasts, for ``for`` in the thread that serves the request, and for ``async for``.
+
+    ``close`` frees its seat.
+    """
 
     def __init__(self, watch: Watch, frames: Frames, seat: Seat) -> None:
+        self._watch = watch
+        self._frames = frames
         self._seat = seat
-        self._chunks = _run(watch, frames)
+        self._chunks = self._run()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -64,22 +70,29 @@ class Stream:
     def __next__(self) -> bytes:
         return next(self._chunks)
 
+    def _run(self) -> Generator[bytes, None, None]:
+        with suppress(ChergaError):  # the client comes back, and is then told what is wrong with the status of that answer
+            for update in self._watch:
+                if data := self._frames.take(update):
+                    yield data
+
+                if self._frames.over:
+                    return
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        with suppress(ChergaError):
+            async with aclosing(self._watch.__aiter__()) as updates:
+                async for update in updates:
+                    if data := self._frames.take(update):
+                        yield data
+
+                    if self._frames.over:
+                        return
+
     def close(self) -> None:
         """The client has gone, or everything was said."""
         self._chunks.close()
         self._seat.leave()
-
-
-def _run(watch: Watch, frames: Frames) -> Generator[bytes, None, None]:
-    try:
-        for update in watch:
-            if data := frames.take(update):
-                yield data
-
-            if frames.over:
-                return
-    except ChergaError:
-        return  # the client comes back, and is then told what is wrong with the status of that answer
 
 
 def encode_event(update: LiveUpdate, may_cancel: bool = False) -> bytes:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError
 
 DEFAULT_STREAMS = 20
@@ -46,6 +48,28 @@ class LiveSettings(Struct, frozen=True, kw_only=True):
     """The time for which a token admits."""
     secret: str | None = None
     """Signs the tokens. None: the framework's own secret."""
+
+
+def read(given: Mapping[str, Any], where: str) -> LiveSettings:
+    """The settings from a dictionary with keys in small letters; texts are taken for what is meant.
+
+    Raises ``ConfigError`` that names what is wrong.
+    """
+    folded = dict(given)
+
+    if unknown := sorted(folded.keys() - set(known := LiveSettings.__struct_fields__)):
+        raise ConfigError(f"unknown setting {unknown[0]!r} in {where}{nearest(unknown[0], known)}")
+
+    for name in {"prefix", "secret"} & set(folded):
+        folded[name] = None if folded[name] is None else str(folded[name])
+
+    try:
+        live = msgspec.convert(folded, LiveSettings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"a setting in {where} is wrong: {error}") from None
+
+    check(live)
+    return live
 
 
 def check(settings: LiveSettings) -> None:

@@ -20,9 +20,7 @@ class Later(ModuleType):
         if self._module is None:
             self._module = import_module(self.__name__)
 
-        value = getattr(self._module, name)
-        setattr(self, name, value)  # further looks come no way round
-        return value
+        return getattr(self._module, name)
 
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     import dataclasses as dataclasses
     import difflib as difflib
     import hashlib as hashlib
-    import inspect as inspect
     import shlex as shlex
     from concurrent import futures as futures
 else:
@@ -39,5 +36,4 @@ else:
     difflib = Later("difflib")
     futures = Later("concurrent.futures")
     hashlib = Later("hashlib")
-    inspect = Later("inspect")
     shlex = Later("shlex")

@@ -16,6 +16,7 @@ from functools import partial
 from msgspec import Struct
 
 from cherga.client.app import QueueTasks
+from cherga.client.lifespan import Lifespan
 from cherga.client.mishaps import revive
 from cherga.client.signals import Event, Signal
 from cherga.client.task import Task
@@ -125,11 +126,19 @@ class Engine:
         self.news = News(app.broker, lambda: self.session.id, self._names, self.executor.telling.news, patience)
         self._drained = threading.Event()
         self._started = False
+        self._lifespan: Lifespan | None = None
 
     @staticmethod
     def slot_count(options: EngineOptions) -> int:
         """Slots that the table of such an engine needs."""
         return share_slots(options.threads, options.concurrency).spare_loop.stop
+
+    def begin_life(self) -> None:
+        """Start the application up on the loop, in a process that is a worker's alone. Raises ``LifespanFailed``."""
+        if self.app.lifespan is not None:
+            lifespan = self.app.lifespan()
+            self._loop.wait_for(lifespan.start())
+            self._lifespan = lifespan
 
     def register(self) -> None:
         """Begin the session; from here on its lease has to be renewed."""
@@ -245,7 +254,7 @@ class Engine:
         self.executor.callbacks.stop()
         self._threads.stop()
 
-        for step in (self._close_dependencies, self._tell_of_the_end, self.news.close, self._stop_loop):
+        for step in (self._close_dependencies, self._tell_of_the_end, self.news.close, self.end_life, self._stop_loop):
             try:
                 step()
             except BaseException:  # of user code, whatever it is
@@ -273,6 +282,12 @@ class Engine:
         self._wait(LAST_WRITE, lambda: not self._settler.idle)
         self._tell_worker(self.app.on.worker_stopped)
         self.executor.telling.herald.finish(CLOSING)
+
+    def end_life(self) -> None:
+        """Shut down what ``begin_life`` has started."""
+        if self._lifespan is not None:
+            lifespan, self._lifespan = self._lifespan, None
+            self._loop.wait_for(lifespan.stop())
 
     def _stop_loop(self) -> None:
         """Before the jobs of coroutines that resist are freed: they may begin elsewhere at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,12 @@ def _from_object(found: Any, target: str) -> QueueTasks:
     if (carried := _carried(found)) is not None:
         return carried
 
+    if iscoroutinefunction(type(found).__call__):
+        raise LoadError(
+            f"expected the application {target!r} to have a Cherga, but this {type(found).__name__} has none; write "
+            "Cherga(app) with the Cherga of cherga.contrib.fastapi or cherga.contrib.starlette"
+        )
+
     if callable(found):
         made = _call(found, target)
 
@@ -135,8 +142,10 @@ def _from_object(found: Any, target: str) -> QueueTasks:
 
 
 def _carried(application: Any) -> QueueTasks | None:
+    """The ``QueueTasks`` that a Flask application has among its extensions, and a Starlette application in its state."""
     extensions = getattr(application, "extensions", None)
-    carried = extensions.get("cherga") if isinstance(extensions, dict) else None
+    state = getattr(application, "state", None)
+    carried = extensions.get("cherga") if isinstance(extensions, dict) else getattr(state, "cherga", None)
     return carried if isinstance(carried, QueueTasks) else getattr(carried, "cherga", None)
 
 

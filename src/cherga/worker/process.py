@@ -17,7 +17,9 @@ from typing import NoReturn, assert_never
 from uuid import UUID
 
 from cherga.client.app import QueueTasks
-from cherga.words.errors import BrokerError, ChergaError, ConfigError, LoadError
+from cherga.client.lifespan import LifespanFailed
+from cherga.client.role import Role, take_role
+from cherga.words.errors import BrokerError, ConfigError, LoadError
 from cherga.words.proof import Finding, Plan
 from cherga.words.session import Cancel
 from cherga.worker import logs
@@ -68,6 +70,7 @@ class WorkerProcess:
         self._grace = app.settings.grace if self._options.grace is None else self._options.grace
         self._engine = Engine(app, self._engine_options(), self._slots, self._on_stuck, self._on_broken)
         self._title = WorkerTitle(app.name, self._name, self._engine.executor.running.__len__)
+        self._engine.begin_life()
         findings = self._prove(app)
         self._engine.register()
         self._wire.send(
@@ -98,6 +101,7 @@ class WorkerProcess:
         findings = prove_in_time(app, Plan(threads=options.threads, concurrency=options.concurrency, target=options.app))
 
         if options.strict and (wrong := problems(findings)):
+            self._guarded(self._engine.end_life)
             raise Unproven("\n".join(f"cherga: {finding.text}" for finding in wrong))
 
         return findings
@@ -116,6 +120,7 @@ class WorkerProcess:
         logger.info("%s: ready for %s of %s; waiting for tasks", self._name, known, queues, extra={"action": "worker.ready"})
 
     def _load(self) -> QueueTasks:
+        take_role(Role.WORKER)
         app = load_app(self._options.app)
         logs.set_up(self._options.log_level, self._options.log_format)
 
@@ -263,7 +268,7 @@ def flush_streams() -> None:
 def main(argv: list[str]) -> int:
     """Run one worker process; the exit codes are ``Exit``."""
     # A handler that does nothing, rather than SIG_IGN, which the programs that tasks start would inherit.
-    handle_signals(_leave_to_supervisor, *LEFT_TO_SUPERVISOR)
+    handle_signals(_leave_to_supervisor, signal.SIGINT, signal.SIGTERM)
     reset_signals()
     sys.setswitchinterval(SWITCH_INTERVAL)
     wire, slots = Wire(socket.socket(fileno=int(argv[1]))), int(argv[2])
@@ -284,6 +289,8 @@ def main(argv: list[str]) -> int:
         return _fail(error, Exit.CONFIG)
     except BrokerError as error:
         return _fail(error, Exit.BROKER)
+    except LifespanFailed as error:  # it may pass: the supervisor tries again
+        return _fail(error, Exit.CRASHED)
     except Unproven as error:
         sys.stderr.write(f"{error}\n")
         return Exit.UNPROVEN
@@ -292,14 +299,11 @@ def main(argv: list[str]) -> int:
         return Exit.CRASHED
 
 
-LEFT_TO_SUPERVISOR = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
 def _leave_to_supervisor(number: int, frame: object) -> None:
     """The supervisor says when to stop."""
 
 
-def _fail(error: ChergaError, code: Exit) -> int:
+def _fail(error: Exception, code: Exit) -> int:
     """One clear line; the whole story on request."""
     sys.stderr.write(f"cherga: {error}\n")
     logger.debug("the worker process cannot start", exc_info=error)

@@ -1,0 +1,139 @@
+"""FastAPI: jobs in answers, dependencies in tasks, and what its schema shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import fastapi
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+
+from cherga import ConfigError, Depends, Role, current_role
+from cherga.contrib.fastapi import Cherga
+from tests.asgi_site import serve
+from tests.flask_site import Served
+
+
+class Shop(Served):
+    """An application with a route that enqueues and one that tells how the job stands."""
+
+    def __init__(self) -> None:
+        self.app = FastAPI(dependencies=[fastapi.Depends(self._count)])
+        self.cherga = Cherga(self.app, name="shop", broker_url="memory://", live={"secret": "secret"})
+        self.counted = 0
+        add = self.cherga.task(name="add")(_add)
+
+        @self.app.post("/sums", status_code=202)
+        async def make(one: int, other: int) -> dict[str, Any]:
+            return (await add.using(description="Adding…").aenqueue(one, other)).as_dict()
+
+        @self.app.get("/sums/{id}")
+        async def show(id: str) -> dict[str, Any]:
+            job = await self.cherga.aget(id)
+            return job.as_dict() if job else {}
+
+    def _count(self) -> None:
+        self.counted += 1
+
+
+def _add(one: int, other: int) -> int:
+    return one + other
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    shop = Shop()
+
+    with serve(shop.app) as shop.port:
+        yield shop
+
+    shop.cherga.close()
+
+
+def test_a_job_is_an_answer(shop: Shop) -> None:
+    with shop.get("/sums?one=1&other=2", method="POST") as answer:
+        assert answer.status == 202
+        made = json.load(answer)
+
+    assert (made["task"], made["state"], made["description"], made["progress"]) == ("add", "ready", "Adding…", None)
+
+    with shop.cherga.worker(threads=1):
+        shop.cherga.get(made["id"]).result(10)  # type: ignore[union-attr]
+
+    told = shop.get_json(f"/sums/{made['id']}")
+    assert (told["state"], told["result"]) == ("succeeded", 3)
+
+
+def test_the_live_pages_pass_by_the_dependencies_of_the_application_and_stand_in_no_schema(shop: Shop) -> None:
+    job = shop.cherga.tasks["add"].enqueue(1, 2)
+    before = shop.counted
+
+    assert shop.get_json(f"/cherga/live/{job.id}", Cherga_Token=shop.cherga.token(job))["state"] == "ready"
+    assert shop.counted == before
+    assert list(shop.get_json("/openapi.json")["paths"]) == ["/sums", "/sums/{id}"]
+
+
+def open_session() -> str:
+    return "a session"
+
+
+def test_fastapis_own_depends_is_refused_by_name_with_what_to_write() -> None:
+    cherga = Shop().cherga
+
+    def report(session: str = fastapi.Depends(open_session)) -> None: ...
+    def annotated(session: Annotated[str, fastapi.Depends(open_session)]) -> None: ...
+    def secured(session: str = fastapi.Security(open_session)) -> None: ...
+
+    for task in (report, annotated, secured):
+        with pytest.raises(ConfigError, match=r"got that of fastapi, .* write session=Depends\(open_session\)"):
+            cherga.task(task)
+
+
+def test_a_dependency_that_fastapi_opens_for_requests_is_opened_for_jobs_too() -> None:
+    shop, closed = Shop(), []
+
+    async def open_database() -> Any:
+        yield "a connection"
+        closed.append(True)
+
+    @shop.cherga.task
+    async def use(database: str = Depends(open_database)) -> str:
+        return f"used {database}"
+
+    @shop.app.get("/use")
+    async def look(database: str = fastapi.Depends(open_database)) -> str:
+        return f"used {database}"
+
+    job = use.enqueue()
+
+    with serve(shop.app) as shop.port, shop.cherga.worker(threads=1), shop.get("/use") as answer:
+        assert json.load(answer) == job.result(10) == "used a connection"
+
+    assert closed == [True, True]
+
+
+def test_lifespans_of_included_routers_run_and_give_their_values() -> None:
+    @asynccontextmanager
+    async def lifespan(app: Any) -> Any:
+        yield {"model": "loaded"}
+
+    shop = Shop()
+    shop.app.include_router(fastapi.APIRouter(lifespan=lifespan))
+
+    with serve(shop.app):
+        assert shop.cherga.lifespan_state == {"model": "loaded"}
+
+    shop.cherga.close()
+
+
+def test_an_application_of_starlettes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a FastAPI application or nothing"):
+        Cherga(Starlette())
+
+
+def test_a_process_that_serves_pages_is_a_client() -> None:
+    assert current_role() is Role.CLIENT
