@@ -15,6 +15,21 @@ os.environ["PYTHONIOENCODING"] = "utf-8"
 """What the processes of tests print is read as UTF-8, whatever the locale of who runs them."""
 
 
+STARTED_IN = Path.cwd()
+"""The folder from which the tests are run: they write nothing there."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A test that leaves a file where the tests were started fails, such as one whose application has the usual queue file."""
+    before = set(os.listdir(STARTED_IN))
+    yield
+    left = {name for name in os.listdir(STARTED_IN) if not name.startswith((".", "__pycache__"))} - before
+    assert not left, (
+        f"expected no new files in {STARTED_IN}, found {', '.join(sorted(left))}: this test, or one beside it, left them"
+    )
+
+
 class NewApp(Protocol):
     """Makes applications on one broker."""
 

@@ -20,6 +20,7 @@ from cherga.client.shared import shared_task
 from cherga.client.signals import Event
 from cherga.client.state import State, StateHandle
 from cherga.client.task import Task
+from cherga.client.travelling import traced
 from cherga.rules.obstacles import Obstacle, ObstacleKind
 from cherga.rules.retry import Backoff, Retry
 from cherga.rules.settings import BrokerSettings, Settings
@@ -135,4 +136,5 @@ __all__ = [
     "get_current_job",
     "group",
     "shared_task",
+    "traced",
 ]

@@ -13,11 +13,13 @@ from cherga import Depends, Job, JobCancelled, JobFailed, JobState, QueueTasks, 
 from cherga.testing import wait_until
 from cherga.words.report import EVENTS_KEPT
 
+begun: list[str] = []
 closed: list[str] = []
 
 
 @pytest.fixture(autouse=True)
 def nothing_closed() -> None:
+    begun.clear()
     closed.clear()
 
 
@@ -198,6 +200,8 @@ class TestBeingStopped:
 
                 @app.task(name="endless", **options)
                 def endless() -> Iterator[int]:
+                    begun.append("endless")
+
                     try:
                         while True:
                             threading.Event().wait(0.001)
@@ -209,6 +213,8 @@ class TestBeingStopped:
 
             @app.task(name="endless", **options)
             async def aendless() -> AsyncIterator[int]:
+                begun.append("endless")
+
                 try:
                     while True:
                         await asyncio.sleep(0.001)
@@ -253,7 +259,7 @@ class TestBeingStopped:
 
         with app.worker():
             job = task.enqueue()
-            wait_until(lambda: job.is_running, "the job runs")
+            wait_until(lambda: begun, "the job has begun")
 
         assert (job.refresh().status, job.attempt, job.interruptions) == (JobState.READY, 0, 1)
         assert closed == ["endless"]
@@ -264,7 +270,7 @@ class TestBeingStopped:
 
         with app.worker():
             job = task.enqueue()
-            wait_until(lambda: job.is_running, "the job runs")
+            wait_until(lambda: begun, "the job has begun")
 
         assert (job.refresh().status, job.reason) == (JobState.FAILED, "interrupted")
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from itertools import pairwise
+from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 
 from cherga import JobNotFound, JobState, LiveUpdate, Progress, QueueTasks, ctx
 from cherga.client.ids import new_id
 from cherga.testing import wait_until
+from cherga.web.frames import encode_json
 from cherga.words.report import Reading
 from tests.conftest import NewApp
 
@@ -40,6 +47,38 @@ def test_the_last_progress_is_always_stored(new_app: NewApp) -> None:
             job = task.enqueue()
             job.result(WAIT)
             assert job.progress == Progress(1000, 1000, "item 1000")
+
+
+@dataclass
+class Row:
+    id: UUID
+
+
+TOLD: dict[Any, Any] = {
+    "pair": (1, date(2030, 1, 2)),
+    "ids": {UUID(int=1)},
+    "price": Decimal("1.50"),
+    ("a", 1): datetime(2030, 1, 2, tzinfo=UTC),
+    "seen": Row(UUID(int=2)),
+}
+
+
+def test_what_a_job_tells_comes_back_as_what_it_was_and_objects_as_what_they_hold(app: QueueTasks) -> None:
+    @app.task
+    def work() -> None:
+        ctx.emit(TOLD)
+        ctx.emit((1, 2))
+        ctx.meta.update(TOLD)
+        ctx.save_meta()
+
+    expected = {**TOLD, "seen": {"id": UUID(int=2)}}
+
+    with app.worker():
+        job = work.enqueue()
+        assert list(job.stream()) == [expected, (1, 2)]
+
+    assert job.refresh().meta == expected
+    assert msgspec.json.decode(encode_json(job.meta))["pair"] == [1, "2030-01-02"]
 
 
 def test_progress_is_seen_while_the_job_runs(app: QueueTasks) -> None:

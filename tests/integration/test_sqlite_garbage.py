@@ -12,7 +12,7 @@ import apsw
 import msgspec
 import pytest
 
-from cherga import QueueTasks
+from cherga import QueueTasks, ctx
 from cherga.brokers.sqlite import SQLiteBroker
 from cherga.client.records import job_record
 from cherga.rules.settings import BrokerSettings
@@ -292,3 +292,28 @@ def test_a_row_is_passed_over_with_a_word_once(furnished: Path, tmp_path: Path, 
     assert len(told) == 1
     assert "a row of table pauses in the queue file cannot be right and is passed over" in told[0]
     assert "delete it while no worker runs" in told[0]
+
+
+def test_a_told_value_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    app = QueueTasks("shop", tmp_path / "queue.db")
+
+    @app.task
+    def work() -> None:
+        for number in range(3):
+            ctx.emit(number)
+            ctx.log(f"line {number}")
+
+    with app.worker():
+        job = work.enqueue()
+        job.result(10)
+
+    app.close()
+    db = apsw.Connection(str(tmp_path / "queue.db"))
+    db.execute("update events set data = x'c1' where position = (select min(position) from events where kind = 'value')")
+    db.close()
+
+    found = app.get(job.id)
+    assert found is not None
+    assert list(found.stream()) == [1, 2]
+    assert [line for update in app.watch(job.id) for line in update.logs] == ["line 0", "line 1", "line 2"]
+    app.close()

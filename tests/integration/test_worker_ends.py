@@ -216,6 +216,45 @@ def test_what_outlasts_the_grace_time_is_given_back_and_the_exit_code_says_so(
     assert (job.refresh().status, job.attempt, job.interruptions, job.crashes) == (JobState.READY, 0, 1, 0)
 
 
+def hang_up(worker: Worker) -> None:
+    """As a terminal that is closed does it: to all processes of its group."""
+    for pid in (worker.process.pid, *worker.children()):
+        os.kill(pid, signal.SIGHUP)
+
+
+def test_a_terminal_that_is_closed_drains_the_worker_however_often_it_says_so(
+    place: Workplace, environment: dict[str, str]
+) -> None:
+    worker = start(place, environment, "20")
+    job = place.client.add_task("plain", 1.0)
+    place.wait_for("start")
+    hang_up(worker)
+    wait_until(lambda: "draining" in worker.log, "the worker drains")
+    hang_up(worker)
+
+    assert worker.wait() == 0
+    assert job.refresh().result() == "done"
+    assert job.attempt == 1
+
+
+def test_a_worker_under_nohup_outlives_its_terminal(place: Workplace, environment: dict[str, str]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which the worker inherits
+
+    try:
+        worker = start(place, environment, "20")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    job = place.client.add_task("plain", 1.0)
+    place.wait_for("start")
+    hang_up(worker)
+
+    assert job.result(20) == "done"
+    assert job.refresh().attempt == 1
+    assert place.client.add_task("plain", 0.0).result(20) == "done"
+    assert "draining" not in worker.log
+
+
 def test_a_process_that_dies_while_it_drains_is_no_clean_end(place: Workplace) -> None:
     worker = place.worker().ready()
     job = place.client.add_task("work", 60)

@@ -113,6 +113,11 @@ def test_a_method_in_the_body_of_a_class_is_refused(app: QueueTasks) -> None:
             @app.task("sell", retry=3)
             async def sell(self, x: int) -> None: ...
 
+    def strangely_named() -> None:
+        class Shop:
+            @app.task
+            def sell(this, x: int) -> None: ...
+
     def below() -> None:
         class Shop:
             @classmethod
@@ -125,7 +130,7 @@ def test_a_method_in_the_body_of_a_class_is_refused(app: QueueTasks) -> None:
             @classmethod
             def sell(cls, x: int) -> None: ...
 
-    for declare in (plain, with_options, below, above):
+    for declare in (plain, with_options, strangely_named, below, above):
         message = refusal(declare)
         assert "method" in message
         assert "Shop.sell; a worker has no object to call it on: make it a function or a @staticmethod" in message

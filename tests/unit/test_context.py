@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -39,6 +40,11 @@ JOB = ClaimedJob(
     unique_key=None,
     meta=encode({"seen": 3}),
 )
+
+
+@dataclass(frozen=True)
+class Spot:
+    x: int
 
 
 class Notebook:
@@ -157,7 +163,7 @@ def test_meta_is_what_an_earlier_attempt_saved(context: Context) -> None:
     assert decode(saved) == {"seen": 3, "file": "a.txt"}
 
 
-@pytest.mark.parametrize("kept", [None, encode([1, 2]), encode("text")])
+@pytest.mark.parametrize("kept", [None, b"", b"\xc1", encode([1, 2]), encode("text")])
 def test_meta_is_always_a_dictionary(clock: FakeClock, notebook: Notebook, kept: bytes | None) -> None:
     assert Context(msgspec.structs.replace(JOB, meta=kept), clock, notebook).meta == {}
 
@@ -167,6 +173,20 @@ def test_meta_that_cannot_be_stored_raises_in_the_job(context: Context) -> None:
 
     with pytest.raises(TypeError, match="a object cannot be stored"):
         context.save_meta()
+
+    context.meta["file"] = {Spot(1): 1}
+
+    with pytest.raises(TypeError, match="expected keys that can be read again"):
+        context.save_meta()
+
+
+def test_a_set_of_objects_is_told_as_a_list_of_what_they_hold(context: Context) -> None:
+    context.meta["seen"] = {Spot(1)}
+    context.save_meta()
+    _, saved = context.take_unsent()
+
+    assert saved is not None
+    assert decode(saved)["seen"] == [{"x": 1}]
 
 
 def test_log_lines_are_kept_in_their_order(context: Context, notebook: Notebook) -> None:

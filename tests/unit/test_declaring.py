@@ -7,6 +7,7 @@ import functools
 import math
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -275,6 +276,26 @@ def test_settings_may_come_after_the_tasks(app: QueueTasks) -> None:
 
     assert (task.policy.max_time, task.policy.retry.max, limited.policy.max_time) == (5.0, 2, 9.0)
     assert (app.name, app.max_payload) == ("store", 100)
+
+
+def test_what_is_not_configured_stays_as_it_was(tmp_path: Path) -> None:
+    app = QueueTasks("shop", f"sqlite:///{tmp_path}/queue.db", max_time=7, lease=60)
+    app.configure(lookahead=5)
+    app.configure("store", lease=90)
+
+    assert (app.name, app.broker_url) == ("store", f"sqlite:///{tmp_path}/queue.db")
+    assert (app.settings.max_time, app.settings.lookahead, app.settings.broker.lease) == (7, 5, 90)
+    assert app.given_settings == {"max_time": 7, "lookahead": 5, "lease": 90}
+
+
+@pytest.mark.parametrize("wrong", [{"name": "two words"}, {"broker_url": 7}, {"max_time": -1}, {"max_tiem": 1}], ids=str)
+def test_a_configuration_that_is_refused_changes_nothing(app: QueueTasks, wrong: dict[str, Any]) -> None:
+    before = (app.name, app.broker_url, app.settings, app.given_settings)
+
+    with pytest.raises(ConfigError):
+        app.configure(**{"name": "store", "broker_url": "memory://other", "max_time": 5, **wrong})
+
+    assert (app.name, app.broker_url, app.settings, app.given_settings) == before
 
 
 def test_nothing_is_configured_once_the_broker_is_open(app: QueueTasks) -> None:

@@ -29,6 +29,16 @@ def test_what_no_declaration_needs_is_not_loaded_yet() -> None:
     assert run(program) == "[]"
 
 
+def test_signatures_are_looked_into_when_the_first_task_is_declared() -> None:
+    """``typing_extensions`` loads ``inspect``, where it is installed."""
+    program = (
+        "import sys; sys.modules['typing_extensions'] = None; import cherga; print('inspect' in sys.modules); "
+        "cherga.QueueTasks('shop').task(len); print('inspect' in sys.modules)"
+    )
+
+    assert run(program).split() == ["False", "True"]
+
+
 def test_a_module_that_is_loaded_later_is_the_module_of_that_name() -> None:
     assert run("from cherga.words.later import asyncio as ours; import asyncio; print(ours.Lock is asyncio.Lock)") == "True"
 

@@ -430,6 +430,20 @@ def test_what_the_annotation_makes_of_a_value_is_no_change() -> None:
     assert passed(Tree, {"left": {"left": None}}) == Tree(Tree())
 
 
+@pytest.mark.parametrize("number", [Decimal("NaN"), Decimal("-sNaN"), float("nan")], ids=str)
+def test_what_is_no_number_and_so_equal_to_nothing_arrives(number: Any) -> None:
+    assert str(passed(Any, [number])[0]) == str(number)
+    assert str(passed(dict[str, Any], {"a": (number, 1)})["a"][0]) == str(number)
+
+
+def test_a_set_with_what_is_equal_to_nothing_arrives() -> None:
+    assert str(passed(Any, {(float("nan"), 1), (Decimal("NaN"), 2)}).pop()[0]).lower() == "nan"
+
+
+class Spot(NamedTuple):
+    x: int
+
+
 REFUSED: list[tuple[Any, Any, str]] = [
     (Cat | Dog, 42, "expected Cat | Dog, got the int 42"),
     (Cat | Dog, Box(1.0), "expected Cat | Dog, got a Box"),
@@ -449,6 +463,11 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (Any, [Cat("Tom")], "at [0]"),
     (Any, {"pet": {"a": Cat("Tom")}}, "['a']"),
     (Any, Colour.RED, "the Colour <Colour.RED: 'red'> would arrive as the str 'red'"),
+    (Any, {Colour.RED}, "the Colour <Colour.RED: 'red'> at [member] would arrive as the str 'red'"),
+    (set, {(1, Colour.RED)}, "at [member][1]"),
+    (dict, {Colour.RED: 1}, "at [key]"),
+    (dict[str, Any], {"a": {(1, Colour.RED): 1}}, "at ['a'][key][1]"),
+    (Any, [{Spot(1)}], "an object in a set, or as a key, needs an annotation that names its class"),
     (Any, Place(1.0), "annotate it with its class"),
     (Frozen, Frozen(meta=Cat("Tom")), "at meta"),
     (Any, deque([1]), "a deque cannot be stored"),

@@ -85,6 +85,7 @@ PUBLIC = [
     "get_current_job",
     "group",
     "shared_task",
+    "traced",
 ]
 
 

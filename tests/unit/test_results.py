@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
@@ -37,6 +38,11 @@ class Dog:
 @dataclass
 class Puppy(Dog):
     toy: str = "ball"
+
+
+class Pet(Enum):
+    CAT = "cat"
+    DOG = "dog"
 
 
 def returned(annotation: Any, value: Any) -> Any:
@@ -114,14 +120,20 @@ def test_a_job_gives_what_its_task_returned(app: QueueTasks, caplog: pytest.LogC
     def bare():  # type: ignore[no-untyped-def]
         return Cat("Tom")
 
+    @app.task
+    def keyed():  # type: ignore[no-untyped-def]
+        return {Pet.CAT: {Pet.DOG}}
+
     with app.worker():
+        assert keyed.enqueue().result(10) == {"cat": {"dog"}}
         assert [pet.enqueue(name).result(10) for name in ("Rex", "Tom")] == [Dog("Rex"), Cat("Tom")]
         assert pair.enqueue((1, ID)).result(10) == ((1, ID), DAY)
         assert [bare.enqueue().result(10) for _ in range(2)] == [{"name": "Tom"}] * 2
 
     told = [record.getMessage() for record in caplog.records if "its result" in record.getMessage()]
-    assert len(told) == 1
-    assert "(bare): its result: the Cat Cat(name='Tom') would arrive as the dict {'name': 'Tom'}" in told[0]
+    assert len(told) == 2
+    assert "(keyed): its result: the Pet <Pet.CAT: 'cat'> at [key]" in told[0]
+    assert "(bare): its result: the Cat Cat(name='Tom') would arrive as the dict {'name': 'Tom'}" in told[1]
 
 
 def test_a_result_whose_class_would_change_it_again_comes_back_as_plain_data(

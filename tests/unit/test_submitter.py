@@ -8,6 +8,7 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
+from uuid import UUID
 
 import pytest
 
@@ -230,3 +231,19 @@ def test_an_application_that_was_closed_opens_again() -> None:
     asyncio.run(enqueue_close_and_enqueue())
     assert len(app.jobs()) == 2
     assert keep is not app.broker
+
+
+def test_each_who_shared_a_push_that_could_not_be_synced_is_told_its_own_id() -> None:
+    task = AppWith(FailingBroker(EnqueueUnknown("the log could not be synced"))).task(name="work")(lambda x: None)
+    ids = [new_id(), new_id()]
+
+    async def enqueue(id: UUID) -> None:
+        with pytest.raises(EnqueueUnknown, match="the log could not be synced") as caught:
+            await task.using(id=id).aenqueue(1)
+
+        assert caught.value.job_id == id
+
+    async def enqueue_both() -> None:
+        await asyncio.gather(*map(enqueue, ids))
+
+    asyncio.run(enqueue_both())

@@ -36,6 +36,7 @@ from cherga.client.state import S, State, StateHandle, name_of
 from cherga.client.steering import Steering
 from cherga.client.submit import Submitter, unanswered
 from cherga.client.task import Task
+from cherga.client.travelling import Carrier, is_traced, loaded
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.settings import make_settings
@@ -75,8 +76,8 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
     _foreign = foreign.APPLICATION
     _internal = (
-        "aaddressed addressed adopt after_send aliases around_job asend astore build_named clock declared_limits dotted "
-        "draft enqueue_middlewares explainers given_settings group_handle handle hold_open lifespan lookout max_payload "
+        "aaddressed addressed adopt after_send aliases around_job asend astore build_named carriers clock declared_limits "
+        "dotted draft enqueue_middlewares explainers given_settings group_handle handle hold_open lifespan lookout max_payload "
         "middlewares pause_scope prepare proofs publish published read_result results_of resumed_by send standing_in store "
         "submitter surroundings task_named undeclared"
     )
@@ -96,6 +97,8 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         """What is asked about an error that a job has met."""
         self.middlewares: list[Middleware] = []
         self.enqueue_middlewares: list[EnqueueMiddleware] = []
+        self.carriers: list[Carrier] = []
+        """What gives jobs that are enqueued headers to take along."""
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         """The functions that stand in for those of dependencies, in tests."""
         self.declared_limits: dict[str, LimitRule] = {}
@@ -113,26 +116,34 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self._broker: FullBroker | None = None
         self._stand_in: FullBroker | None = None
         self._workers = 0
-        self.configure(name, broker_url, **settings)
+        self._set_up(name, broker_url, settings)
         self.submitter = Submitter(lambda groups: self.broker.push(groups))
         self.lookout = Lookout(lambda: self.broker, lambda: self.clock)
         enter(self)
 
     def configure(self, name: str | None = None, broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
-        """Set name, broker and settings before the first use. Raises ``ConfigError`` that names what is wrong.
+        """Set name, broker and settings before the first use; what is not given stays as it was.
 
         Tasks that were declared before take their defaults (``max_time`` and how long jobs are kept) from these settings.
+        Raises ``ConfigError`` that names what is wrong, and then nothing has changed.
         """
+        self._set_up(self.name if name is None else name, broker_url or self._given_url, {**self.given_settings, **settings})
+
+    def _set_up(self, name: str, broker_url: str | os.PathLike[str] | None, settings: dict[str, Any]) -> None:
+        """Begin with these alone; the URL comes from the environment, or is made of the name, where none is given."""
         if self._broker is not self._stand_in:
             raise ConfigError(f"expected {self.name} to be configured before its broker was opened")
 
-        self.name = _checked_name(self.name if name is None else name)
-        self.broker_url = as_url(broker_url) if broker_url else os.environ.get(BROKER_URL) or default_url(self.name)
+        checked = make_settings(_checked_name(name), settings)
+        url = as_url(broker_url) if broker_url else os.environ.get(BROKER_URL) or default_url(name)
+        self.name = name
+        self.broker_url = url
         """The URL of the broker, which sets where jobs are stored."""
         self.given_settings = settings
-        self.settings = make_settings(self.name, settings)
+        self.settings = checked
         """The settings, checked."""
-        self.max_payload = self.settings.max_payload
+        self.max_payload = checked.max_payload
+        self._given_url = broker_url
 
         for standing in self._standings.values():
             standing.renewed = True
@@ -255,14 +266,17 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     def _outgoing(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
         """The jobs with the parent inside which they are enqueued, and as the enqueue middleware wants them stored."""
         parent = current_parent(self)
-        return self._passed(jobs if parent is None else adopted(jobs, parent))
+        return self._passed(jobs if parent is None else adopted(jobs, parent), parent)
 
-    def _passed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
+    def _passed(self, jobs: Sequence[NewJob], parent: Parent | None) -> Sequence[NewJob]:
+        if self.carriers or parent is not None or is_traced():
+            jobs = loaded(jobs, self.carriers, parent)
+
         return outgoing(jobs, self.enqueue_middlewares) if self.enqueue_middlewares else jobs
 
     def adopt(self, jobs: Sequence[NewJob], of: Parent) -> Sequence[NewJob]:
         """The jobs as children of the one that asks, as the enqueue middleware wants them stored."""
-        return self._passed(adopted(jobs, of))
+        return self._passed(adopted(jobs, of), of)
 
     def _handles(self, jobs: Sequence[NewJob], answer: PushAnswer, known: dict[UUID, JobRow]) -> list[Job[Any]]:
         if answer.refused is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin
 from uuid import UUID
@@ -14,6 +13,7 @@ from cherga.rules.hints import hints_of
 from cherga.rules.signature import unresolved
 from cherga.words.claim import ClaimedJob
 from cherga.words.errors import ConfigError
+from cherga.words.later import inspect
 
 T = TypeVar("T")
 

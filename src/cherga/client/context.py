@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
@@ -17,9 +18,11 @@ import msgspec
 from cherga.client.applications import current_source
 from cherga.client.children import Children
 from cherga.client.public import Listed, public_names
+from cherga.client.travelling import TRACEPARENT
 from cherga.client.waiting import on_loop, refuse_on_loop
-from cherga.rules.codec import check_size, decode, encode
+from cherga.rules.codec import check_size, decode, encode, encode_to_show
 from cherga.rules.options import Duration, seconds
+from cherga.rules.reading import read_or
 from cherga.rules.settings import Settings
 from cherga.words.claim import ClaimedJob
 from cherga.words.clock import Clock
@@ -163,6 +166,16 @@ class Context(Listed):
         return _decode_head(self.job.head) if self.job.head else JobHead()
 
     @property
+    def headers(self) -> dict[str, str]:
+        """What travelled with the job: headers given to ``using``, and those of the place where it was enqueued."""
+        return self.head.headers if self.job.head else {}
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that the job belongs to, as the header ``traceparent`` has it; hand it to the services that it calls."""
+        return self.headers.get(TRACEPARENT)
+
+    @property
     def remaining(self) -> float | None:
         """Seconds until ``max_time`` is over; None: no limit."""
         return None if self.deadline is None else self.deadline - self._clock.monotonic()
@@ -248,15 +261,14 @@ class Context(Listed):
     def meta(self) -> dict[str, Any]:
         """The values that the job wants to keep beside its result; store changes with ``save_meta``."""
         if self._meta is None:
-            stored = self.job.meta or self.head.meta
-            kept = decode(stored) if stored else {}
+            kept = read_or(decode, self.job.meta or self.head.meta, None)
             self._meta = kept if isinstance(kept, dict) else {}
 
         return self._meta
 
     def save_meta(self) -> None:
         """Store ``meta`` as it is now. Raises ``PayloadTooLarge`` when it is over ``max_payload``, and stores nothing."""
-        self.latest_meta = self._sized(encode(self.meta), "meta")
+        self.latest_meta = self._sized(encode_to_show(self.meta), "meta")
         self._reporter.touch(self)
 
     def log(self, line: str) -> None:
@@ -268,7 +280,7 @@ class Context(Listed):
 
         Raises ``TypeError`` for a value that cannot be encoded, ``PayloadTooLarge`` for one over ``max_payload``.
         """
-        self._add_event(EventKind.VALUE, self._sized(encode(value), "the emitted value"))
+        self._add_event(EventKind.VALUE, self._sized(encode_to_show(value), "the emitted value"))
 
     def _sized(self, data: bytes, what: str) -> bytes:
         limit = self._host.app.settings.max_payload if self._host is not None else _DEFAULTS.max_payload
@@ -356,13 +368,36 @@ class Context(Listed):
                 await asyncio.wait_for(bell.wait(), left)
 
     def bind(self, function: Callable[P, T]) -> Callable[P, T]:
-        """The function, wrapped to run in a copy of this job's context: for threads and callbacks that start with none."""
-        origin = contextvars.copy_context()
+        """The function, wrapped to be called in this job's name: for threads and callbacks that start with no context.
+
+        Each call elsewhere than on the job's own thread is inside an application context of its own, as the job is: a session
+        is its own, and closed after it. A coroutine function runs as a task of its own.
+        """
+        origin, own_thread = contextvars.copy_context(), threading.get_ident()
 
         def bound(*args: P.args, **kwargs: P.kwargs) -> T:
-            return origin.copy().run(function, *args, **kwargs)
+            if threading.get_ident() == own_thread and _current.get(None) is self:
+                return function(*args, **kwargs)
 
-        return bound
+            return origin.copy().run(self._call_inside, function, args, kwargs)
+
+        async def abound(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return await asyncio.create_task(self._acall_inside(function, args, kwargs), context=origin.copy())
+
+        return cast(Callable[P, T], abound) if inspect.iscoroutinefunction(function) else bound
+
+    def _call_inside(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        with self._surroundings():
+            return function(*args, **kwargs)
+
+    async def _acall_inside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self._surroundings():
+            return await function(*args, **kwargs)
+
+    def _surroundings(self) -> AbstractContextManager[object]:
+        """The application's own context, made anew."""
+        surroundings: AbstractContextManager[object] = nullcontext() if self._host is None else self._host.app.surroundings()
+        return surroundings
 
 
 def _storable(text: object) -> str:

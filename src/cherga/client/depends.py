@@ -7,7 +7,6 @@ cancellation; a neighbour's are never touched.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import cache
@@ -21,6 +20,7 @@ from cherga.client.scopes import Inside, Opened, Scope, SharedScope, manager_of
 from cherga.client.state import State, StateHandle, kind_of_state
 from cherga.rules.hints import hints_of
 from cherga.words.errors import ConfigError
+from cherga.words.later import inspect
 
 SCOPES = ("task", "worker", "process")
 

@@ -6,7 +6,6 @@ cannot add to them.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -18,6 +17,7 @@ from cherga.client.origin import origin_of
 from cherga.client.task import Task
 from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError, LoadError, UnknownTask
+from cherga.words.later import inspect
 
 Target = str | Callable[..., Any]
 """A task as people name it: its function, the task itself, or a name."""

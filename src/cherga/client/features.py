@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, cast
@@ -14,6 +13,7 @@ from cherga.client.depends import Need, find_needs
 from cherga.client.fitting import fits
 from cherga.rules import elsewhere
 from cherga.words.errors import ConfigError
+from cherga.words.later import inspect
 
 Step = Callable[..., Any]
 """A middleware: a function, or a class whose instances can be called."""

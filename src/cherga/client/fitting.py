@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from cherga.words.errors import TaskError
+from cherga.words.later import inspect
 
 
 def fits(function: Callable[..., Any], *arguments: Any) -> bool:
@@ -49,6 +49,10 @@ _SAY_STATIC = (
 )
 
 
+_OBJECTS = frozenset({"self", "_self", "__self", "this", "me", "cls", "_cls", "__cls", "klass", "mcs", "mcls"})
+"""The names that people give to the object, or the class, that a method is called on."""
+
+
 def _wants_an_object(function: Any) -> bool:
     """True when it was written in the body of a class, for its objects."""
     name = getattr(function, "__qualname__", "")
@@ -57,7 +61,7 @@ def _wants_an_object(function: Any) -> bool:
     if not inspect.isfunction(function) or not owner or owner.endswith("<locals>"):
         return False
 
-    return next(iter(inspect.signature(function).parameters), "") in ("self", "cls")
+    return next(iter(inspect.signature(function).parameters), "") in _OBJECTS
 
 
 def _name(function: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
@@ -17,7 +16,7 @@ from cherga.rules.kinds import Kind
 from cherga.rules.options import Duration
 from cherga.rules.signature import Signature
 from cherga.words.errors import ConfigError, InvalidArguments
-from cherga.words.later import hashlib
+from cherga.words.later import hashlib, inspect
 from cherga.words.unique import OnConflict, Unique, UniqueWhile
 
 UniqueKey = bool | str | Sequence[str] | Callable[..., Any] | Unique

@@ -17,6 +17,7 @@ from cherga.client.relatives import total_progress_of
 from cherga.client.waiters import EVENTS, LONGEST_LOOK, LoopWaiter, Sight, ThreadWaiter, Waiter
 from cherga.client.waiting import refuse_on_loop
 from cherga.rules.codec import decode
+from cherga.rules.reading import UNREADABLE, read_or
 from cherga.words.errors import JobNotFound
 from cherga.words.job import WAITING_STATES, JobState, Progress, Reason
 from cherga.words.push import GROUP_TASK
@@ -201,6 +202,7 @@ def _update(sight: Sight, source: Source) -> LiveUpdate:
     job = source.handle(sight.job)
     of_group = sight.job.task == GROUP_TASK
     last = sight.events[-1].position if sight.full else sight.job.position
+    values = _of(sight.events, EventKind.VALUE)
 
     return LiveUpdate(
         job_id=job.id,
@@ -214,11 +216,13 @@ def _update(sight: Sight, source: Source) -> LiveUpdate:
         description=job.description,
         message=job.message,
         meta=job.meta,
-        logs=_of(sight.events, EventKind.LOG),
-        values=_of(sight.events, EventKind.VALUE),
-        positions=tuple(event.position for event in sight.events if event.kind is EventKind.VALUE),
+        logs=tuple(_of(sight.events, EventKind.LOG).values()),
+        values=tuple(values.values()),
+        positions=tuple(values),
     )
 
 
-def _of(events: Sequence[LiveEvent], kind: EventKind) -> tuple[Any, ...]:
-    return tuple(decode(event.data) for event in events if event.kind is kind)
+def _of(events: Sequence[LiveEvent], kind: EventKind) -> dict[int, Any]:
+    """Those of this kind by their positions; what cannot be read is passed over."""
+    read = {event.position: read_or(decode, event.data, UNREADABLE) for event in events if event.kind is kind}
+    return {position: value for position, value in read.items() if value is not UNREADABLE}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +14,7 @@ from cherga.client.order import check_head, pack_head
 from cherga.client.scopes import Settle
 from cherga.client.task import Task
 from cherga.words.errors import ConfigError
+from cherga.words.later import inspect
 from cherga.words.push import JobHead, NewJob
 
 

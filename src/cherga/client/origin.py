@@ -6,7 +6,6 @@ tells: its closure and its defaults. A module or a notebook's cell that is execu
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from cherga.client.depends import Dependency
+from cherga.words.later import inspect
 
 _PLAIN = (NoneType, bool, int, float, complex, str, bytes, Enum)
 """Values that mean the same when they are equal, and something else when they are not."""

@@ -7,7 +7,6 @@ loop while the thread waits.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Coroutine
 from functools import cache
 from typing import Any, Protocol, TypeVar
@@ -24,7 +23,7 @@ from cherga.client.waiting import Stopped
 from cherga.rules.elsewhere import slip_of
 from cherga.words.control import TaskWish
 from cherga.words.errors import ConfigError
-from cherga.words.later import asyncio
+from cherga.words.later import asyncio, inspect
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from cherga.client.order import Order, UsingOptions, order_with, with_head
 from cherga.client.publish import find_published
 from cherga.client.task import Task
 from cherga.rules import options as check
-from cherga.rules.codec import check_size, encode_argument
+from cherga.rules.codec import check_size, encode_argument, encode_to_show
 from cherga.rules.elsewhere import RQ_JOB, refusal
 from cherga.rules.options import Duration
 from cherga.words.errors import ConfigError, JobNotFound
@@ -285,7 +285,7 @@ def _pack_meta(name: str, meta: Any) -> bytes:
     if not isinstance(meta, dict):
         raise ConfigError(f"task {name}: expected meta to be a dictionary, got {meta!r}")
 
-    return encode_argument(meta, f"task {name}: meta")
+    return encode_argument(meta, f"task {name}: meta", encode_to_show)
 
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}

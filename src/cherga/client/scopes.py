@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -14,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from cherga.client.mishaps import tell
-from cherga.words.later import asyncio, futures
+from cherga.words.later import asyncio, futures, inspect
 
 logger = logging.getLogger("cherga.depends")
 

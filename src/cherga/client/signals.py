@@ -5,7 +5,6 @@ A handler that raises is logged and harms nothing.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +18,7 @@ from cherga.client.mishaps import tell
 from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError
 from cherga.words.job import JobError, JobState, Progress
-from cherga.words.later import asyncio
+from cherga.words.later import asyncio, inspect
 
 logger = logging.getLogger("cherga.signals")
 

@@ -87,6 +87,9 @@ class Submitter:
         ):
             raise unanswered(group, timeout) from outcome
 
+        if isinstance(outcome, EnqueueUnknown):  # it is told to all whose groups were pushed together
+            raise EnqueueUnknown(str(outcome), group[0].id) from outcome
+
         raise outcome
 
     def _gather(self, asked: Asked) -> None:

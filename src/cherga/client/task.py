@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from inspect import BoundArguments
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from msgspec.structs import replace
@@ -26,6 +24,7 @@ from cherga.rules.decide import Policy
 from cherga.rules.elsewhere import JOB, ours
 from cherga.rules.signature import Signature
 from cherga.words.errors import ConfigError, InvalidArguments
+from cherga.words.later import inspect
 from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob
 from cherga.words.schedule import Schedule
@@ -211,7 +210,8 @@ class Task(Enqueuing[P, R]):
             return args, {**kwargs, **found}
 
         given = {**self.signature.signature.bind(*args, **kwargs).arguments, **found}
-        full = BoundArguments(self._full, OrderedDict((name, given[name]) for name in self._full.parameters if name in given))
+        ordered = OrderedDict((name, given[name]) for name in self._full.parameters if name in given)
+        full = inspect.BoundArguments(self._full, ordered)
         return full.args, full.kwargs
 
     def build(self, order: Order, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:

@@ -13,8 +13,10 @@ from flask import Blueprint, Flask, Response, current_app, has_app_context, requ
 from markupsafe import Markup
 
 from cherga.client.app import QueueTasks
+from cherga.client.context import current_parent
 from cherga.client.handle import Job
 from cherga.contrib.flask_config import check_files, queue_file, read_config
+from cherga.contrib.flask_context import Journey
 from cherga.contrib.flask_proof import FlaskProof
 from cherga.web.helpers import Helpers, PageJobs
 from cherga.web.live import LiveEndpoint
@@ -42,6 +44,8 @@ class Cherga(QueueTasks):
         name: str = "cherga",
         broker_url: str | os.PathLike[str] | None = None,
         live: Mapping[str, Any] | None = None,
+        base_url: str | None = None,
+        carry: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         if app is not None and not isinstance(app, Flask):
@@ -50,7 +54,10 @@ class Cherga(QueueTasks):
         super().__init__(name, broker_url, **settings)
         self.flask_app: Flask | None = None
         """The application that was bound last."""
-        self._given = {"name": name, "broker_url": broker_url, "live": live, **settings}
+        self._given = {"name": name, "broker_url": broker_url, "live": live, "base_url": base_url, "carry": carry}
+        self._given |= settings
+        self._journey: Journey | None = None
+        self.carriers.append(self._pack)
         self.around_job.append(self._enter_app)
         self.on.surround_with(self._enter_app_once)
         proof = FlaskProof(self._bound_app)
@@ -70,9 +77,10 @@ class Cherga(QueueTasks):
 
         config = read_config(app, self._given)
         check_files(app, config.broker_url)
+        journey = Journey(app, config.base_url, config.carry)
         self.close()
-        self.configure(config.name, config.broker_url, **config.settings)
-        self.flask_app = app
+        self._set_up(config.name, config.broker_url, dict(config.settings))
+        self.flask_app, self._journey = app, journey
         # The logger that app.logger is; asking for that here would give it a handler before the application sets up its own.
         self.job_logger = logging.getLogger(app.name)
         app.extensions[EXTENSION] = self
@@ -91,7 +99,17 @@ class Cherga(QueueTasks):
 
     def _enter_app(self) -> AbstractContextManager[object]:
         """A context like that of a request, for one job alone: its end removes sessions and gives connections back."""
-        return self._bound_app().app_context()
+        self._bound_app()
+        return cast(Journey, self._journey).enter(self._brought() or {})
+
+    def _pack(self) -> Mapping[str, str]:
+        """What jobs that are enqueued here take along."""
+        return {} if self._journey is None else self._journey.pack(self._brought())
+
+    def _brought(self) -> Mapping[str, str] | None:
+        """The headers of the job that runs here; None outside one."""
+        job = current_parent(self)
+        return None if job is None else job.headers
 
     def _enter_app_once(self) -> AbstractContextManager[object]:
         """The same where the caller is in no context of this application."""

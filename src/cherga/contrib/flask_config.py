@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from cherga.client.app import BROKER_URL
 from cherga.rules.elsewhere import APPLICATION, refused
+from cherga.rules.options import shown
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.rules.urls import as_url, default_url
 from cherga.web.settings import LiveSettings
@@ -36,6 +37,8 @@ class FlaskConfig(Struct, frozen=True, kw_only=True):
     name: str
     broker_url: str
     live: LiveSettings
+    base_url: str | None
+    carry: tuple[str, ...]
     settings: dict[str, Any]
 
 
@@ -43,7 +46,7 @@ def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
     """The keywords of ``Cherga(...)`` with what the configuration says over them. Raises ``ConfigError`` that names the key."""
     given = _fold(own, app.config.get(KEY) or {}, where=KEY)
 
-    if unknown := sorted(given.keys() - {"name", "broker_url", "live", *_TYPES}):
+    if unknown := sorted(given.keys() - {"name", "broker_url", "live", "base_url", "carry", *_TYPES}):
         raise refused(unknown[0], APPLICATION, "setting", f" in {KEY}")
 
     name = str(given.pop("name", "cherga"))
@@ -52,6 +55,8 @@ def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
         name=name,
         broker_url=_choose_url(app, given.pop("broker_url", None), name),
         live=read_live(_fold(given.pop("live", None) or {}, where=LIVE), LIVE),
+        base_url=_read_base_url(given.pop("base_url", None)),
+        carry=_read_carry(given.pop("carry", None) or ()),
         settings={name: _fit(value, _TYPES[name], name) for name, value in given.items()},
     )
 
@@ -97,6 +102,23 @@ def _fold(*layers: object, where: str) -> dict[str, Any]:
             folded[name] = {**before, **value} if isinstance(before, Mapping) and isinstance(value, Mapping) else value
 
     return folded
+
+
+def _read_base_url(given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise ConfigError(f"expected {KEY}.base_url to be a text such as 'https://shop.example', got {shown(given)}")
+
+    return given or None
+
+
+def _read_carry(given: Any) -> tuple[str, ...]:
+    """Names of values of ``g``; a text from the environment has commas between them."""
+    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+
+    if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise ConfigError(f"expected {KEY}.carry to be a list of names that values of g have, got {shown(given)}")
+
+    return tuple(names)
 
 
 def _fit(value: Any, kind: Any, name: str) -> Any:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import Enum
 from numbers import Integral
 from types import NoneType
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import msgspec
@@ -267,8 +267,23 @@ def _revived(code: int, data: memoryview, read: msgspec.msgpack.Decoder[Any]) ->
     try:
         word, *content = read.decode(data)
         return _READERS[word](*content)
+    except msgspec.ValidationError:
+        raise
     except Exception as error:  # it may be anything, as all that comes from the store
         raise msgspec.ValidationError(f"an extension that cannot be read: {error or type(error).__name__}") from error
+
+
+_NAMELESS = "an object in a set, or as a key, needs an annotation that names its class"
+
+
+def _hashed(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read(items: Any) -> Any:
+        try:
+            return make(items)
+        except TypeError:
+            raise msgspec.ValidationError(_NAMELESS) from None
+
+    return read
 
 
 def _reader(kind: type) -> Callable[[Any], Any]:
@@ -277,9 +292,9 @@ def _reader(kind: type) -> Callable[[Any], Any]:
 
 _READERS: dict[str, Callable[..., Any]] = {
     "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
-    "pairs": dict,
+    "set": _hashed(set),
+    "frozenset": _hashed(frozenset),
+    "pairs": _hashed(dict),
     "datetime": _reader(datetime),
     "date": _reader(date),
     "time": _reader(time),
@@ -308,7 +323,7 @@ def came_from_store(data: Any) -> bool:
         return True
 
     if isinstance(data, dict):
-        return any(map(came_from_store, data.values()))
+        return any(map(came_from_store, data.values())) or any(map(came_from_store, data))
 
     return isinstance(data, list | tuple | set | frozenset) and any(map(came_from_store, data))
 
@@ -319,7 +334,7 @@ def plain(data: Any) -> Any:
         return plain(data.content)
 
     if type(data) is dict:
-        return {key: plain(each) for key, each in data.items()}
+        return {plain(key): plain(each) for key, each in data.items()}
 
     return type(data)(map(plain, data)) if type(data) in (list, tuple, set, frozenset) else data
 
@@ -327,6 +342,31 @@ def plain(data: Any) -> Any:
 def kept_plain(data: bytes) -> bytes:
     """The same value encoded so that it comes back as plain data, whatever its annotation would make of that."""
     return encode(written_out(Named("", written_out(plain(decode_whole(data))))))
+
+
+def encode_to_show(value: Any) -> bytes:
+    """Bytes of a value that people look at, which ``decode`` makes the same again; of objects only what they hold.
+
+    A set of such objects becomes a list. Raises one of ``ENCODE_ERRORS``.
+    """
+    if type(value) in SCALARS:
+        return encode(value)
+
+    return _readable(encode(written_out(value))) or _readable(encode(value)) or _refuse_keys()
+
+
+def _readable(data: bytes) -> bytes | None:
+    """The data, where they can be read again."""
+    try:
+        decode(data)
+    except msgspec.DecodeError:
+        return None
+
+    return data
+
+
+def _refuse_keys() -> NoReturn:
+    raise TypeError("expected keys that can be read again, such as texts, numbers and tuples, got an object as a key")
 
 
 def check_size(data: bytes, limit: int, what: str) -> bytes:
@@ -339,9 +379,9 @@ def check_size(data: bytes, limit: int, what: str) -> bytes:
     return data
 
 
-def encode_argument(value: Any, what: str) -> bytes:
+def encode_argument(value: Any, what: str, write: Callable[[Any], bytes] = encode) -> bytes:
     """Encode one value or raise ``InvalidArguments`` that says which."""
     try:
-        return encode(value)
+        return write(value)
     except ENCODE_ERRORS as error:
         raise InvalidArguments(f"{what} cannot be encoded: {error or type(error).__name__}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -35,10 +35,20 @@ def difference(sent: Any, arrived: Any, where: str = "") -> str:
     if (held := fields_of(sent)) is not None:
         return _difference_of_fields(sent, held, arrived, where)
 
-    if equal(sent, arrived) or _same_moment(sent, arrived) or (isinstance(sent, _RICH) and type(arrived) is not kind):
+    if (
+        equal(sent, arrived)
+        or _are_no_numbers(sent, arrived)
+        or _same_moment(sent, arrived)
+        or (isinstance(sent, _RICH) and type(arrived) is not kind)
+    ):
         return ""
 
     return _said(sent, arrived, where)
+
+
+def _are_no_numbers(sent: Any, arrived: Any) -> bool:
+    """NaN is equal to nothing; one that signals cannot even be compared."""
+    return isinstance(sent, Decimal) and isinstance(arrived, Decimal) and sent.is_nan() and str(sent) == str(arrived)
 
 
 def _same_moment(sent: Any, arrived: Any) -> bool:
@@ -83,18 +93,40 @@ def _loss_of_keys(sent: Mapping[Any, Any], arrived: Any, where: str) -> str:
 
 
 def _difference_inside(sent: Any, arrived: Any, where: str) -> str:
+    if isinstance(sent, set | frozenset):
+        return _difference_in_set(sent, arrived, where)
+
     if isinstance(sent, list | tuple) and len(sent) == len(arrived):
         pairs: Iterable[tuple[Any, Any, Any]] = (
             (at, one, other) for at, (one, other) in enumerate(zip(sent, arrived, strict=True))
         )
     elif isinstance(sent, dict) and len(sent) == len(arrived):
+        keys = filter(None, (difference(one, other, f"{where}[key]") for one, other in zip(sent, arrived, strict=True)))
+
+        if change := next(keys, ""):
+            return change
+
         pairs = ((key, one, other) for (key, one), other in zip(sent.items(), arrived.values(), strict=True))
-    elif equal(sent, arrived) or (sent != sent and arrived != arrived) or isinstance(sent, set | frozenset):
+    elif equal(sent, arrived) or (sent != sent and arrived != arrived):
         return ""
     else:
         return _said(sent, arrived, where)
 
     return next((change for key, one, other in pairs if (change := difference(one, other, f"{where}[{key!r}]"))), "")
+
+
+def _difference_in_set(sent: Set[Any], arrived: Set[Any], where: str) -> str:
+    """Each member has to be there, as itself."""
+    there, strange = {each: each for each in arrived}, [each for each in arrived if each not in sent]
+
+    for member in sent:
+        found = [there[member]] if member in there else strange
+        changes = [difference(member, each, f"{where}[member]") for each in found]
+
+        if all(changes):
+            return changes[0] if changes else _said(sent, arrived, where)
+
+    return ""
 
 
 def _difference_of_fields(sent: Any, held: Mapping[str, Any], arrived: Any, where: str) -> str:

@@ -5,7 +5,6 @@ That is the module, the function around a local function or class, and what the 
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,8 @@ from operator import or_
 from types import CodeType, FrameType, NoneType, SimpleNamespace
 from typing import Any, ForwardRef, LiteralString, Never, NewType, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary, ref
+
+from cherga.words.later import inspect
 
 _NAME = re.compile(r"[^\W\d]\w*")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeVar, get_args, get_origin, is_typeddict
@@ -11,7 +10,7 @@ from cherga.rules.codec import Named, came_from_store, encode, field_names, plai
 from cherga.rules.difference import called
 from cherga.rules.hints import class_hints, unwrapped
 from cherga.rules.kinds import Kind, class_called
-from cherga.words.later import dataclasses
+from cherga.words.later import dataclasses, inspect
 
 
 class Fields(Kind):

@@ -33,12 +33,12 @@ class Results:
         encode(value)
 
         if self._kind is OPEN:
-            raise error
+            raise _changed(error)
 
         try:
             data = OPEN.pack(value)
-        except Changed as change:
-            raise (error if isinstance(error, Changed) else change) from None
+        except MISFITS as change:
+            raise (error if isinstance(error, Changed) else _changed(change)) from None
 
         return kept_plain(data) if isinstance(error, Changed) else data
 
@@ -48,6 +48,11 @@ class Results:
             return self._kind.unpack(data)
         except Exception:  # the code may have changed since, and its classes may raise anything
             return OPEN.unpack(data)
+
+
+def _changed(error: Exception) -> Changed:
+    """The value can be stored, if only as plain data."""
+    return error if isinstance(error, Changed) else Changed(str(error))
 
 
 UNKNOWN = Results()

@@ -6,7 +6,6 @@ while jobs wait. A sender that does not know the signature stores ``[args, kwarg
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -21,10 +20,10 @@ from cherga.rules.difference import equal
 from cherga.rules.hints import hints_of
 from cherga.rules.kinds import MISFITS, Changed, Defaulted, Kind
 from cherga.words.errors import InvalidArguments, TaskError
+from cherga.words.later import inspect
 
-P = inspect.Parameter
 _NOTHING: Mapping[str, Any] = {}
-_NAMED = (P.POSITIONAL_ONLY, P.POSITIONAL_OR_KEYWORD)
+_REQUIRED: Any = object()
 
 _QUOTED = re.compile(r"(: |-> )'([^']*)'")
 
@@ -43,10 +42,10 @@ class Signature:
         self.task = task
         self.signature = signature.replace(parameters=parameters)
         self._injected = injected
-        self._positional = [p.name for p in everything if p.kind in _NAMED]
-        self._keywords = [p.name for p in everything if p.kind is P.KEYWORD_ONLY]
-        self._rest = next((p.name for p in parameters if p.kind is P.VAR_POSITIONAL), None)
-        self._extra = next((p.name for p in parameters if p.kind is P.VAR_KEYWORD), None)
+        self._positional = [p.name for p in everything if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self._keywords = [p.name for p in everything if p.kind is p.KEYWORD_ONLY]
+        self._rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        self._extra = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
         hints = hints_of(function)
         self._fields = {p.name: _field(task, p, hints) for p in parameters}
         self._record = _record(task, parameters, self._fields)
@@ -56,7 +55,7 @@ class Signature:
         self._sure = all(each.kind.sure for each in self._fields.values())
         self._sparse = any(default is UNSET for default in self._record.__struct_defaults__)
         self._simple = not (injected or self._keywords or self._rest or self._extra or self._sparse)
-        self._only_named = not (self._rest or self._extra or any(p.kind is P.POSITIONAL_ONLY for p in parameters))
+        self._only_named = not (self._rest or self._extra or any(p.kind is p.POSITIONAL_ONLY for p in parameters))
 
     @property
     def shown(self) -> str:
@@ -245,11 +244,11 @@ class Signature:
 
 
 class _Field(Struct, frozen=True):
-    """A parameter as it is stored: its kind, and its default (``UNSET``: the function's own)."""
+    """A parameter as it is stored: its kind, and its default."""
 
     kind: Kind
     is_sparse: bool = False
-    default: Any = P.empty
+    default: Any = _REQUIRED
 
 
 def _readable(function: Callable[..., Any], task: str) -> inspect.Signature:
@@ -277,10 +276,10 @@ def _written(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: written_out(value) for name, value in kwargs.items()}
 
 
-def _record(task: str, parameters: list[P], fields: Mapping[str, _Field]) -> type[Struct]:
+def _record(task: str, parameters: list[inspect.Parameter], fields: Mapping[str, _Field]) -> type[Struct]:
     """The Struct whose fields are the parameters; keyword-only ones stand in a second Struct on top of the first."""
-    plain = [_struct_field(p.name, fields[p.name]) for p in parameters if p.kind is not P.KEYWORD_ONLY]
-    keywords = [_struct_field(p.name, fields[p.name]) for p in parameters if p.kind is P.KEYWORD_ONLY]
+    plain = [_struct_field(p.name, fields[p.name]) for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    keywords = [_struct_field(p.name, fields[p.name]) for p in parameters if p.kind is p.KEYWORD_ONLY]
     name = "".join(c if c.isalnum() else "_" for c in task)
 
     try:
@@ -297,10 +296,10 @@ def _struct_field(name: str, of: _Field) -> Any:
     if of.is_sparse:
         return name, Any if kind is Any else kind | UnsetType, UNSET
 
-    return (name, kind) if of.default is P.empty else (name, kind, field(default_factory=lambda: of.default))
+    return (name, kind) if of.default is _REQUIRED else (name, kind, field(default_factory=lambda: of.default))
 
 
-def _field(task: str, parameter: P, hints: Mapping[str, Any]) -> _Field:
+def _field(task: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> _Field:
     """The stored form of a parameter. Raises ``TaskError`` for an annotation that cannot be honoured."""
     what = f"task {task}: parameter {parameter.name!r}"
 
@@ -310,7 +309,7 @@ def _field(task: str, parameter: P, hints: Mapping[str, Any]) -> _Field:
             f"{what}: expected a name with one underscore at most in front; write {name}, / for what has no keyword"
         )
 
-    if parameter.name not in hints and parameter.annotation is not P.empty:
+    if parameter.name not in hints and parameter.annotation is not parameter.empty:
         raise TaskError(f"{what}: {unresolved(parameter.annotation)}")
 
     try:
@@ -319,14 +318,14 @@ def _field(task: str, parameter: P, hints: Mapping[str, Any]) -> _Field:
         raise TaskError(f"{what}: {unusable(hints.get(parameter.name), error)}") from error
 
 
-def _field_of(parameter: P, hint: Any) -> _Field:
-    if parameter.kind is P.VAR_POSITIONAL:
+def _field_of(parameter: inspect.Parameter, hint: Any) -> _Field:
+    if parameter.kind is parameter.VAR_POSITIONAL:
         return _Field(rest_kind(hint), default=())
 
-    if parameter.kind is P.VAR_KEYWORD:
+    if parameter.kind is parameter.VAR_KEYWORD:
         return _Field(extra_kind(hint), default={})
 
-    return _Field(kind_of(hint)) if parameter.default is P.empty else _defaulted(parameter.default, kind_of(hint))
+    return _Field(kind_of(hint)) if parameter.default is parameter.empty else _defaulted(parameter.default, kind_of(hint))
 
 
 def unresolved(annotation: Any) -> str:

@@ -84,7 +84,7 @@ class EnqueueRefused(EnqueueError):
 
 
 class EnqueueUnknown(EnqueueError):
-    """The broker did not answer in time: the job may or may not be stored.
+    """The broker did not answer in time, or the disk did not: the job may or may not be stored.
 
     Repeating the enqueue with the same id (``task.using(id=error.job_id)``) is safe.
     """

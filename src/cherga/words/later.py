@@ -20,7 +20,9 @@ class Later(ModuleType):
         if self._module is None:
             self._module = import_module(self.__name__)
 
-        return getattr(self._module, name)
+        value = getattr(self._module, name)
+        setattr(self, name, value)  # further looks come no way round
+        return value
 
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import dataclasses as dataclasses
     import difflib as difflib
     import hashlib as hashlib
+    import inspect as inspect
     import shlex as shlex
     from concurrent import futures as futures
 else:
@@ -36,4 +39,5 @@ else:
     difflib = Later("difflib")
     futures = Later("concurrent.futures")
     hashlib = Later("hashlib")
+    inspect = Later("inspect")
     shlex = Later("shlex")

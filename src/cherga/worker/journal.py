@@ -35,6 +35,7 @@ class Journal:
     def failed(self, assignment: Assignment, outcome: Failed, error: BaseException | None = None) -> None:
         """A last failure is an error. One that will be tried again is a warning, and expected: no line shows its traceback."""
         job, again = assignment.job, comes_again(assignment, outcome)
+        shown = None if outcome.explained else error
         assignment.told = True
         tell(
             self._find_logger(),
@@ -42,8 +43,8 @@ class Journal:
             job.id,
             job.task,
             _words_for(assignment, outcome, again),
-            _told(outcome),
-            error=None if outcome.explained else error,
+            _told(outcome, below=shown is not None and not again),
+            error=shown,
             extra={
                 "action": "job.failed",
                 "job_id": str(job.id),
@@ -57,14 +58,15 @@ class Journal:
     def call_failed(self, call: Call, members: Sequence[Assignment], outcome: Failed, error: BaseException | None) -> None:
         """One failure of many jobs is one line."""
         again = [comes_again(each, outcome) for each in members]
+        shown = None if outcome.explained else error
         tell(
             self._find_logger(),
             "a call of %s for %d jobs failed, %d of them will be tried again: %s",
             call.job.task,
             len(members),
             sum(again),
-            _told(outcome),
-            error=None if outcome.explained else error,
+            _told(outcome, below=shown is not None and not all(again)),
+            error=shown,
             extra={
                 "action": "batch.failed",
                 "job_ids": [str(each.job.id) for each in members],
@@ -161,7 +163,7 @@ def _words_for(assignment: Assignment, outcome: Failed, again: bool) -> str:
     return failed if attempt >= most else f"{failed}, and none follows"
 
 
-def _told(outcome: Failed) -> str:
-    """``ConnectionError: the server is away``."""
+def _told(outcome: Failed, below: bool) -> str:
+    """``ConnectionError: the server is away``; the class alone where the traceback ``below`` ends with the same words."""
     error = outcome.error
-    return f"{error.type}: {error.message}" if error.message else error.type
+    return error.type if below or not error.message else f"{error.type}: {error.message}"

@@ -12,7 +12,7 @@ import msgspec
 from cherga.client.app import QueueTasks
 from cherga.client.context import Context
 from cherga.client.explainers import explain
-from cherga.rules.codec import check_size, encode, kept_plain
+from cherga.rules.codec import check_size, encode_to_show, kept_plain
 from cherga.rules.decide import Run, decide, succeed
 from cherga.rules.kinds import Changed
 from cherga.words.errors import PayloadTooLarge
@@ -79,10 +79,7 @@ class One:
     def returned(self, assignment: Assignment, value: object) -> Outcome:
         """The value that was returned is the result."""
         try:
-            result = assignment.task.results.pack(value)
-        except Changed as change:  # the work is done: it is kept as plain data
-            self.journal.changed(assignment, change)
-            result = kept_plain(encode(value))
+            result = self._packed(assignment, value)
         except BaseException as error:  # models encode themselves, by code that may raise anything
             return unencodable(error, value)
 
@@ -93,6 +90,13 @@ class One:
                 return unencodable(error, value)
 
         return Succeeded(result)
+
+    def _packed(self, assignment: Assignment, value: object) -> bytes:
+        try:
+            return assignment.task.results.pack(value)
+        except Changed as change:  # the work is done: it is kept as plain data
+            self.journal.changed(assignment, change)
+            return kept_plain(encode_to_show(value))
 
     def raised(self, assignment: Assignment, error: BaseException) -> Outcome:
         """The error that was raised ends the attempt, and is in the log."""

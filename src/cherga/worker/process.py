@@ -268,7 +268,7 @@ def flush_streams() -> None:
 def main(argv: list[str]) -> int:
     """Run one worker process; the exit codes are ``Exit``."""
     # A handler that does nothing, rather than SIG_IGN, which the programs that tasks start would inherit.
-    handle_signals(_leave_to_supervisor, signal.SIGINT, signal.SIGTERM)
+    handle_signals(_leave_to_supervisor, *LEFT_TO_SUPERVISOR)
     reset_signals()
     sys.setswitchinterval(SWITCH_INTERVAL)
     wire, slots = Wire(socket.socket(fileno=int(argv[1]))), int(argv[2])
@@ -297,6 +297,9 @@ def main(argv: list[str]) -> int:
     except Exception:
         logger.exception("the worker process failed", extra={"action": "worker.failed"})
         return Exit.CRASHED
+
+
+LEFT_TO_SUPERVISOR = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def _leave_to_supervisor(number: int, frame: object) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable
 
 from cherga.client.app import QueueTasks
 from cherga.client.proving import prove
 from cherga.words.proof import Finding, Plan
+from cherga.worker.turns import start_thread
 
 logger = logging.getLogger("cherga.worker")
 
@@ -28,11 +28,12 @@ def prove_in_time(app: QueueTasks, plan: Plan, patience: float = PATIENCE) -> tu
         found.extend(prove(app, plan))
 
     # A thread of its own, for nothing can end a call into a driver that waits for a server.
-    thread = threading.Thread(target=look, name="cherga-proof", daemon=True)
-    thread.start()
-    thread.join(patience)
+    if (thread := start_thread(look, "cherga-proof")) is None:
+        look()
+    else:
+        thread.join(patience)
 
-    if thread.is_alive():
+    if thread is not None and thread.is_alive():
         return *found, Finding("proof", f"not all could be looked at within {patience:g} seconds; going on", proven=False)
 
     return tuple(found)

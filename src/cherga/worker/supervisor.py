@@ -36,6 +36,10 @@ from cherga.worker.wire import CancelJob, Hello, LastWord, Lost, Message, NewSes
 
 logger = logging.getLogger("cherga.worker")
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+"""Comes when the terminal is closed, from the kernel and from the shell, and from systemd beside SIGTERM if told so."""
+
 TURN = 0.5
 """Seconds between two looks at what makes no noise: changed files, stalled engines, processes to start again."""
 
@@ -359,24 +363,31 @@ class Supervisor:
         theirs.setblocking(False)
         self._signal_pipe = (ours, theirs)
         signal.set_wakeup_fd(theirs.fileno())
-        handle_signals(_noted, signal.SIGTERM, signal.SIGINT)
+        handle_signals(_noted, *STOPS)
+
+        if signal.getsignal(HANGUP) is not signal.SIG_IGN:  # as under nohup
+            handle_signals(_noted, HANGUP)
 
         self._selector.register(ours, selectors.EVENT_READ, "signal")
 
     def _on_signal(self) -> None:
-        """The first one drains, the second one ends everything now."""
+        """The first one drains, the second one ends everything now; a hang-up drains, however often it comes."""
+        heard = b""
+
         with suppress(BlockingIOError):
-            self._signals += len([n for n in self._signal_pipe[0].recv(64) if n in (signal.SIGTERM, signal.SIGINT)])
+            heard = self._signal_pipe[0].recv(64)
+
+        self._signals += len([number for number in heard if number in STOPS])
 
         if self._signals >= 2:
             logger.warning("stopping now; running jobs are given back", extra={"action": "worker.stop"})
 
             for child in self._children:
                 child.kill()
-        elif self._signals == 1 and not self._stopping:
+        elif (self._signals or HANGUP in heard) and not self._stopping:
             logger.info("draining: up to %g seconds for running jobs", self._grace, extra={"action": "worker.drain"})
 
-        if self._signals:
+        if self._signals or HANGUP in heard:
             self._stop(Exit.OK)
 
     def _stop(self, code: Exit) -> None:

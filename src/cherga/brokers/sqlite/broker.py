@@ -29,6 +29,7 @@ from cherga.doors.broker import JobListener, Listener
 from cherga.rules.settings import BrokerSettings
 from cherga.words.claim import ClaimAnswer, ClaimWish, Promoted
 from cherga.words.clock import SystemClock
+from cherga.words.errors import EnqueueUnknown
 from cherga.words.inspection import Family, JobFilter, TaskCount
 from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
@@ -70,13 +71,18 @@ class SQLiteBroker:
     # --- for those who ask
 
     def push(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
-        """Store each group whole or not at all; callers at the same moment share one transaction."""
+        """Store each group whole or not at all; callers at the same moment share one transaction, and one sync."""
         store = self._store
 
         try:
-            return self._pushes.push(store.turn, groups, SystemClock.monotonic() + self._patience)
+            answers = self._pushes.push(store.turn, groups, SystemClock.monotonic() + self._patience)
         except apsw.Error as error:
             raise explain(error, store.path) from error
+
+        if store.log.can_sync:
+            self._sync(store, groups)
+
+        return answers
 
     def get(self, ids: Sequence[UUID]) -> list[JobRow | None]:
         """The jobs in the order asked for; None for one that is not kept."""
@@ -276,4 +282,16 @@ class SQLiteBroker:
         return self._read(lambda db: bool(db.execute(ANY_READY).get))
 
     def _push_all(self, groups: Sequence[Sequence[NewJob]], deadline: float) -> list[PushAnswer]:
-        return self._write(lambda write: push_groups(write, groups), growing=True, deadline=deadline)
+        """Those whose groups these are sync them, each before its own answer: workers may begin meanwhile."""
+        lasting = not self._store.log.can_sync
+        return self._write(lambda write: push_groups(write, groups), lasting, growing=True, deadline=deadline)
+
+    def _sync(self, store: Store, groups: Sequence[Sequence[NewJob]]) -> None:
+        try:
+            store.log.sync()
+        except OSError as error:
+            raise EnqueueUnknown(
+                f"the log of the queue file {store.path} could not be synced ({error.strerror or error}): the jobs may or may "
+                "not be stored; look at the disk, then enqueue them again with the same ids",
+                next((job.id for group in groups for job in group), None),
+            ) from error

@@ -20,6 +20,11 @@ VERSION = 3
 """The version of the schema; ``upgrade_N.sql`` leads from the one before to N."""
 
 
+PAGE = 2048
+"""Bytes of a page of a new file. A small write puts four or five pages into the log: with larger ones its sync takes longer,
+with smaller ones large writes do."""
+
+
 def set_up(db: apsw.Connection, path: Path, settings: BrokerSettings) -> None:
     """Make the file usable, whoever else is opening it at the same moment; write nothing to a file that is not ours.
 
@@ -34,6 +39,7 @@ def set_up(db: apsw.Connection, path: Path, settings: BrokerSettings) -> None:
     check_rights(path)
 
     if _application(db) == 0:
+        db.pragma("page_size", PAGE)
         _create(db, path, settings.namespace)
     elif _version(db) < VERSION:
         _upgrade(db)

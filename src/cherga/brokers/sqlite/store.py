@@ -9,7 +9,7 @@ from typing import TypeVar
 import apsw
 
 from cherga.brokers.sqlite.address import Address
-from cherga.brokers.sqlite.connection import Patience, Readers, Watch, clean_up_at_end, connect
+from cherga.brokers.sqlite.connection import CHECKPOINT_PAGES, Patience, Readers, Watch, clean_up_at_end, connect
 from cherga.brokers.sqlite.declared import LastRules
 from cherga.brokers.sqlite.doorbell import Doorbell
 from cherga.brokers.sqlite.faults import explain, translated
@@ -18,6 +18,7 @@ from cherga.brokers.sqlite.forks import with_forks_kept_out
 from cherga.brokers.sqlite.lanes import Lanes
 from cherga.brokers.sqlite.lifelines import Lifelines
 from cherga.brokers.sqlite.limits import ring_freed_slots
+from cherga.brokers.sqlite.log import FRAME_HEAD, SYNC, Log
 from cherga.brokers.sqlite.place import Files, check_space, prepare
 from cherga.brokers.sqlite.schema import set_up
 from cherga.brokers.sqlite.turns import Naps, Transaction, find_turn
@@ -58,8 +59,9 @@ class Store:
         """The answer of ``work`` in a write transaction; at its end everything is stored and rung, or, after an error, nothing.
 
         ``lasting``: what is acknowledged survives a power cut, where the URL asks for that. What may be lost in one (a
-        claim, a lease) costs no sync of its own. ``growing``: it needs room for new jobs, else ``BrokerFull``. ``deadline``:
-        until when it waits for others, else ``busy_timeout`` from now. ``work`` may be called again (``Transaction``).
+        claim, a lease) costs no sync of its own; what is to be synced afterwards (``Log.sync``) does not either. ``growing``:
+        it needs room for new jobs, else ``BrokerFull``. ``deadline``: until when it waits for others, else ``busy_timeout``
+        from now. ``work`` may be called again (``Transaction``).
         """
         if deadline is None:
             deadline = SystemClock.monotonic() + self.settings.busy_timeout
@@ -100,6 +102,7 @@ class Store:
                 db.close()
 
             self.turn.close()
+            self.log.close()
 
         self.doorbell.close()
         self._folder.close()
@@ -115,6 +118,11 @@ class Store:
             set_up(self._db, self.path, self.settings)
             self.files = Files(self.path, self._identity)
             self.turn.locks.join(self.path, Naps(SystemClock.monotonic() + self.settings.busy_timeout).nap)
+            self.log = Log(
+                self.files.log,
+                CHECKPOINT_PAGES * (self._db.pragma("page_size") + FRAME_HEAD),
+                SYNC if self.address.durable else None,
+            )
         except BaseException:
             self._db.close()
             raise
@@ -149,11 +157,16 @@ class Store:
     def _carry_out(self, transaction: Transaction, work: Work[T], offset: float, durable: bool) -> tuple[T, Write]:
         db = transaction.db
         transaction.undo_outer()
+        self._mend_log(db)
         self._set_synchronous(transaction, "full" if durable else "normal")
 
         while True:
             try:
                 db.execute("begin immediate")
+
+                if self.log.can_sync:
+                    self.log.make_longer()
+
                 write = self._begin(db, offset)
                 value = work(write)
                 write.flush_counts()
@@ -170,6 +183,12 @@ class Store:
                     raise
 
                 transaction.begin_again()
+
+    def _mend_log(self, db: apsw.Connection) -> None:
+        """After a failed sync there may be a gap in the log on the disk: bring all of it into the file, and begin it anew."""
+        if self.log.doubtful:
+            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+            self.log.doubtful = False
 
     def _connection(self, outer: Transaction | None) -> apsw.Connection:
         if outer is None:

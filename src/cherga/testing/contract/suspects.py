@@ -72,7 +72,7 @@ class Suspects:
         deaths = _deaths_until_found(stage, pill, stage.crash)
         innocent = [stage.row(job) for job in jobs if job is not pill]
         assert stage.row(pill).reason is Reason.POISON
-        assert deaths <= (count - 1).bit_length() + SETTINGS.crash_cap
+        assert deaths <= max(SETTINGS.crash_cap, (count - 1).bit_length() + SETTINGS.crash_cap - 1)
         assert all(row.state in (JobState.SUCCEEDED, JobState.READY) and row.crashes <= 1 for row in innocent)
         stage.broker.settle([settlement(job) for _ in innocent for job in stage.claim(alone=True)])
         assert {row.state for row in map(stage.row, ids(innocent))} <= {JobState.SUCCEEDED}
