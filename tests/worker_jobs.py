@@ -19,7 +19,8 @@ _pause = threading.Event().wait
 
 def note(event: str) -> None:
     """One line in the diary named by the environment: event, job, attempt, pid, monotonic time."""
-    line = f"{event} {ctx.job_id} {ctx.attempt} {os.getpid()} {time.monotonic()}\n"
+    # A line whose writer is killed where a page of the file begins is torn: the next one starts anew all the same.
+    line = f"\n{event} {ctx.job_id} {ctx.attempt} {os.getpid()} {time.monotonic()}\n"
     fd = os.open(os.environ["DIARY"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(fd, line.encode())
     os.close(fd)
