@@ -1,5 +1,7 @@
 """Cherga: background jobs inside your application's own context. Everything public stands here."""
 
+from typing import TYPE_CHECKING
+
 from cherga.client.app import QueueTasks
 from cherga.client.batches import Batch
 from cherga.client.bound import AsyncTask, SyncTask
@@ -138,3 +140,6 @@ __all__ = [
     "shared_task",
     "traced",
 ]
+
+if not TYPE_CHECKING:  # or type checkers would take every name for one that is there
+    from cherga.client.foreign import refuse_name as __getattr__  # noqa: F401 (PEP 562)

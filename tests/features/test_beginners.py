@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from cherga import ChergaError, QueueTasks, chain, ctx, group
+import cherga
+from cherga import ChergaError, Depends, Job, Queue, QueueTasks, chain, ctx, get_current_job, group
 from cherga.testing import wait_until
 from tests.cli_shop import finish, start
 
 
 class User:
     id = 7
+
+
+def needless() -> None: ...
 
 
 def undeclared(x: int) -> int:
@@ -68,7 +72,16 @@ def test_arguments_that_do_not_fit(app: QueueTasks, args: Any, kwargs: Any, word
 
 @pytest.mark.parametrize(
     ("verb", "words"),
-    [("delay", "here it is called enqueue"), ("apply_async", "using(…).enqueue"), ("send", "enqueue"), ("kiq", "aenqueue")],
+    [
+        ("delay", "here it is called enqueue"),
+        ("apply_async", "using(…).enqueue"),
+        ("send", "enqueue"),
+        ("kiq", "aenqueue"),
+        ("apply", "task(…), which calls the function here and now"),
+        ("map", "enqueue_many"),
+        ("retry", "raise RetryLater(seconds), inside the task"),
+        ("request", "ctx, as in ctx.job_id"),
+    ],
 )
 def test_verbs_of_other_systems(app: QueueTasks, verb: str, words: str) -> None:
     assert words in answer(lambda: getattr(app.tasks["mail"], verb)(1))
@@ -82,6 +95,10 @@ def test_verbs_of_other_systems(app: QueueTasks, verb: str, words: str) -> None:
         ("start", "cherga worker -A module:app"),
         ("mail", "the task is app.tasks['mail']"),
         ("send_task", "here it is called add_task"),
+        ("conf", "QueueTasks('name', …), which takes the settings"),
+        ("autodiscover_tasks", "here it is called tasks_from"),
+        ("control", "app.get(id).cancel()"),
+        ("on_after_configure", "app.task(cron=…)"),
     ],
 )
 def test_what_an_application_has_not(app: QueueTasks, attribute: str, words: str) -> None:
@@ -133,10 +150,136 @@ def test_words_of_handles_elsewhere(app: QueueTasks) -> None:
 
     assert "here it is called result" in answer(lambda: job.get())
     assert "here it is called status" in answer(lambda: job.state)
+    assert "here it is called cancel" in answer(lambda: job.terminate())
+    assert "here it is called arguments" in answer(lambda: job.kwargs)
 
 
 def test_waiting_where_no_worker_is(app: QueueTasks) -> None:
     assert "no worker is alive; cherga worker -A module:app" in answer(lambda: app.tasks["mail"].enqueue(1).result(timeout=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Celery", "here it is called QueueTasks"),
+        ("chord", "group(…, then=callback.s())"),
+        ("crontab", "cron='30 7 * * MON', a text"),
+        ("current_task", "here it is called ctx"),
+        ("Worker", "cherga worker -A module:app"),
+    ],
+)
+def test_names_that_other_libraries_have(name: str, words: str) -> None:
+    with pytest.raises(ImportError) as caught:
+        exec(f"from cherga import {name}")
+
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_means_nothing_is_missed_as_in_every_module() -> None:
+    assert not hasattr(cherga, "nothing_of_the_kind")
+
+    with pytest.raises(ImportError, match="cannot import name 'nothing_of_the_kind'"):
+        exec("from cherga import nothing_of_the_kind")
+
+
+def test_flows_written_as_in_celery(app: QueueTasks) -> None:
+    mail: Any = app.tasks["mail"]
+
+    assert answer(lambda: mail.s(1) | mail.s()) == (
+        "expected chain(mail.s(…), mail.s(…)) for one after the other, got <Step mail> | <Step mail>"
+    )
+    assert "| <Chain of 1>" in answer(lambda: mail.s(1) | chain(mail.s()))
+    calls: list[Any] = [chain(mail.s(1)), group(mail.s(1)), mail.s(1), mail.using(run_in=5)]
+
+    for called in calls:
+        assert answer(called) == f"{called!r} cannot be called; store it with its enqueue(…)"
+
+
+def test_a_step_in_place_of_a_task(app: QueueTasks) -> None:
+    step: Any = app.tasks["mail"].s(1)
+    assert answer(lambda: app.add_task(step)) == (
+        "expected a task or its name, got <Step mail>; store it with its own enqueue(…)"
+    )
+
+
+def test_arguments_packed_as_for_apply_async(app: QueueTasks) -> None:
+    said = "give the arguments as they are, as in enqueue(1, name=2)"
+    mail: Any = app.tasks["mail"]
+
+    assert said in answer(lambda: mail.enqueue(args=(1,)))
+    assert said in answer(lambda: mail.enqueue(kwargs={"user_id": 1}))
+    assert said in answer(lambda: app.add_task("mail", args=(1,)))
+
+
+@pytest.mark.parametrize("call", [1, "one", {"user_id": 1}, None])
+def test_many_calls_that_are_no_tuples(app: QueueTasks, call: Any) -> None:
+    words = answer(lambda: app.tasks["mail"].enqueue_many([call]))
+    assert words == f"task mail: expected a tuple of arguments for each job, as in enqueue_many([(1,), (2,)]), got {call!r}"
+
+
+def test_many_calls_may_be_lists(app: QueueTasks) -> None:
+    (job,) = app.tasks["mail"].enqueue_many([[7, "x"]])  # type: ignore[list-item]
+    assert job.arguments == {"user_id": 7, "text": "x"}
+
+
+def test_self_without_echo(app: QueueTasks) -> None:
+    @app.task
+    def note(self: Any, x: int) -> None: ...
+
+    assert answer(lambda: note.enqueue(1)).endswith(  # type: ignore[call-arg]
+        "@app.task(echo=True) has the worker fill it in"
+    )
+
+
+def test_a_queue_as_rq_has_it(app: QueueTasks) -> None:
+    queue: Any = app.queue("letters")
+
+    assert "here it is called enqueue" in answer(lambda: queue.enqueue_call("mail", (1,)))
+    assert "cherga queues empty NAME" in answer(lambda: queue.empty())
+    assert "expected connection to be the application, a QueueTasks, got <" in answer(lambda: Queue("x", connection=object()))  # type: ignore[arg-type]
+    assert "expected connection to be the application" in answer(lambda: Job.fetch("7", connection=object()))  # type: ignore[arg-type]
+
+
+def test_the_kit_of_tests_has_other_words(app: QueueTasks) -> None:
+    with app.testing() as kit:
+        unknown: Any = kit
+        assert "here it is called drain" in answer(lambda: unknown.run())
+
+
+# --- inside a job
+
+
+def test_words_of_other_systems_inside_a_job(app: QueueTasks) -> None:
+    said: list[str] = []
+
+    @app.task(echo=True)
+    def bound(self: Any) -> None:
+        said.extend(map(answer, (lambda: self.retry(countdown=5), lambda: self.request, lambda: ctx.update_state())))  # type: ignore[attr-defined]
+
+    with app.worker():
+        bound.enqueue().result(5)
+
+    assert said[0] == "self.retry is the number of retries; here it is raise RetryLater(seconds)"
+    assert "self.ctx, as in self.ctx.job_id" in said[1]
+    assert "ctx.progress(done, total, note)" in said[2]
+
+
+def test_meta_may_be_set_as_a_whole(app: QueueTasks) -> None:
+    @app.task
+    def count() -> str:
+        ctx.meta = {"seen": 1}
+        job = get_current_job()
+        assert job is not None
+        job.meta = {**job.meta, "known": 2}  # type: ignore[misc]
+        ctx.save_meta()
+        return answer(lambda: setattr(ctx, "meta", 7))
+
+    with app.worker():
+        job = count.enqueue()
+        assert job.result(5) == "expected meta to be a dictionary, got 7"
+
+    assert job.refresh().meta == {"seen": 1, "known": 2}
 
 
 # --- declaring
@@ -155,6 +298,28 @@ def test_two_tasks_of_one_name(app: QueueTasks) -> None:
 
 def test_an_option_that_is_misspelt(app: QueueTasks) -> None:
     assert "did you mean 'retry'?" in answer(lambda: app.task(retrys=3)(undeclared))  # type: ignore[call-overload]
+
+
+def test_a_function_without_a_name(app: QueueTasks) -> None:
+    words = answer(lambda: app.task(lambda: None))
+    assert words.startswith("expected a function with a name, got <lambda>; write app.task('name')(…) (")
+
+
+def test_a_time_zone_without_times(app: QueueTasks) -> None:
+    words = answer(lambda: app.task(timezone="Europe/Kyiv")(needless))
+    assert words.endswith("expected cron or every, for the times at which it runs, got neither")
+
+
+def test_errors_to_retry_without_retries(app: QueueTasks) -> None:
+    words = answer(lambda: app.task(retry_on_exc=[ConnectionError])(undeclared))
+    assert words.endswith("expected retry beside retry_on_exc, for without it nothing is tried again, as in retry=5")
+    assert app.task(retry=0, retry_on_exc=[ConnectionError])(undeclared).policy.retry.max == 0
+
+
+def test_depends_that_is_given_nothing(app: QueueTasks) -> None:
+    def view(db: Any = Depends) -> None: ...
+
+    assert answer(lambda: app.task(view)).endswith("expected db=Depends(function) for the parameter 'db', got Depends alone")
 
 
 def test_depends_of_another_library(app: QueueTasks) -> None:
@@ -188,6 +353,13 @@ def test_a_flask_application_in_place_of_a_name() -> None:
     assert "with Flask write cherga.contrib.flask.Cherga(app)" in answer(lambda: QueueTasks(Flask("site")))  # type: ignore[arg-type]
 
 
+def test_a_url_in_place_of_a_name() -> None:
+    assert answer(lambda: QueueTasks("sqlite:///jobs.db")) == (
+        "expected a name for the application first, got 'sqlite:///jobs.db'; write QueueTasks('shop', 'sqlite:///jobs.db')"
+    )
+    assert "secret" not in answer(lambda: QueueTasks("redis://me:secret@localhost"))
+
+
 def test_two_applications_on_one_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/jobs.db"
 
@@ -202,6 +374,18 @@ def test_two_applications_on_one_file(tmp_path: Path) -> None:
 def test_options_that_an_embedded_worker_has_not(app: QueueTasks) -> None:
     assert "several processes are those of cherga worker --processes N" in answer(lambda: app.worker(processes=2))
     assert "did you mean 'threads'?" in answer(lambda: app.worker(thread=2))
+    assert answer(lambda: app.worker(queues="default")) == "expected queues to be a list of texts, got 'default'"
+
+
+def test_an_embedded_worker_that_is_not_entered(app: QueueTasks) -> None:
+    worker: Any = app.worker()
+
+    async def enter() -> None:
+        async with worker:
+            pass
+
+    assert "with app.worker():, which runs jobs until the block ends" in answer(lambda: worker.start())
+    assert answer(lambda: asyncio.run(enter())) == "expected with app.worker():, in async def code too, got async with"
 
 
 def test_a_task_that_the_worker_does_not_know(app: QueueTasks, caplog: pytest.LogCaptureFixture) -> None:

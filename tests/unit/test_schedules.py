@@ -204,7 +204,7 @@ def test_a_name_that_nobody_has_is_answered_by_the_nearest(app: QueueTasks) -> N
 @pytest.mark.parametrize(
     ("timing", "words"),
     [
-        ({}, "expected cron or every, one of them"),
+        ({}, "expected cron or every, for the times at which it runs, got neither"),
         ({"cron": "0 9 * * *", "every": 60}, "expected cron or every, one of them"),
         ({"cron": "61 * * * *"}, "Bad minute"),
         ({"cron": 5}, "expected cron to be text, got 5"),
@@ -275,7 +275,7 @@ def test_a_wrong_name_and_wrong_arguments_are_refused(app: QueueTasks) -> None:
         ({"cron": "0 0 30 2 *"}, "Bad day-of-month"),
         ({"cron": "0 9 * * *", "timezone": "Europe/Kiyv"}, "did you mean 'Europe/Kyiv'"),
         ({"every": 0}, "expected every to be 0.1 seconds or more"),
-        ({"timezone": "Europe/Kyiv"}, "expected cron or every, one of them"),
+        ({"timezone": "Europe/Kyiv"}, "expected cron or every, for the times at which it runs, got neither"),
         ({"every": 5, "catch_up": "never"}, "expected catch_up to be"),
     ],
 )

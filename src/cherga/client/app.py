@@ -40,7 +40,7 @@ from cherga.client.travelling import Carrier, is_traced, loaded
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.settings import make_settings
-from cherga.rules.urls import as_url, default_url
+from cherga.rules.urls import as_url, default_url, masked
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.errors import BrokerUnavailable, ConfigError, EnqueueRefused
 from cherga.words.job import JobRow
@@ -61,6 +61,11 @@ def _checked_name(name: str) -> str:
     if type(name).__name__ == "Flask":
         raise ConfigError(
             f"expected a name for the application, got {name!r}; with Flask write cherga.contrib.flask.Cherga(app)"
+        )
+
+    if isinstance(name, str) and "://" in name:
+        raise ConfigError(
+            f"expected a name for the application first, got {masked(name)!r}; write QueueTasks('shop', {masked(name)!r})"
         )
 
     return check.name(name, "the application's name")

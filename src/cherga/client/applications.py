@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 from weakref import ReferenceType, ref
 
+from cherga.rules.options import shown
 from cherga.words.errors import ConfigError
 
 _all: list[ReferenceType[Any]] = []
@@ -42,6 +43,17 @@ def existing() -> list[Any]:
 def current_source() -> Any:
     """The application whose job runs here; None outside a job."""
     return _source.get(None)
+
+
+def application_of(connection: Any) -> Any:
+    """The application that RQ's ``connection=`` names; the current one where it is None. Raises ``ConfigError``."""
+    if connection is None:
+        return current_application()
+
+    if not hasattr(connection, "submitter"):
+        raise ConfigError(f"expected connection to be the application, a QueueTasks, got {shown(connection)}")
+
+    return connection
 
 
 def current_application() -> Any:

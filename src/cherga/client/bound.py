@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cherga.client import foreign
 from cherga.client.children import Child
@@ -45,7 +45,7 @@ class BoundTask(foreign.Explaining):
 
     @property
     def retry(self) -> int:
-        return self.task.policy.retry.max
+        return _RetryCount(self.task.policy.retry.max)
 
     @property
     def retry_on_exc(self) -> list[type[BaseException]]:
@@ -96,6 +96,15 @@ class BoundTask(foreign.Explaining):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_name} of job {self._context.job_id}>"
+
+
+class _RetryCount(int):
+    """The number of retries; called, as Celery's ``self.retry`` is, it answers with our word."""
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *args: object, **options: object) -> NoReturn:
+            raise TypeError("self.retry is the number of retries; here it is raise RetryLater(seconds)")
 
 
 def _name_of(task: object) -> str:

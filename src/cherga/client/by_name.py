@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from cherga.client.dotted import DottedTasks
 from cherga.client.flow import NamedTask, Step
+from cherga.client.foreign import Uncalled
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.order import Order, as_published, order_with
@@ -166,6 +167,9 @@ class ByName(ABC):
 def _name_of(task: object) -> str:
     if isinstance(task, Task):
         return task.name
+
+    if isinstance(task, Uncalled):
+        raise ConfigError(f"expected a task or its name, got {task!r}; store it with its own enqueue(…)")
 
     if callable(task):
         raise ConfigError(

@@ -15,13 +15,14 @@ from uuid import UUID
 
 import msgspec
 
+from cherga.client import foreign
 from cherga.client.applications import current_source
 from cherga.client.children import Children
-from cherga.client.public import Listed, public_names
+from cherga.client.public import public_names
 from cherga.client.travelling import TRACEPARENT
 from cherga.client.waiting import on_loop, refuse_on_loop
 from cherga.rules.codec import check_size, decode, encode, encode_to_show
-from cherga.rules.options import Duration, seconds
+from cherga.rules.options import Duration, seconds, shown
 from cherga.rules.reading import read_or
 from cherga.rules.settings import Settings
 from cherga.words.claim import ClaimedJob
@@ -68,7 +69,7 @@ class Host(Protocol):
     async def aplugin_error(self, context: Context, details: dict[str, Any]) -> Any: ...
 
 
-class Context(Listed):
+class Context(foreign.Explaining):
     """One attempt, seen from inside. Safe to use from the threads that the job starts."""
 
     __slots__ = (
@@ -93,6 +94,7 @@ class Context(Listed):
         "wakers",
     )
 
+    _foreign = foreign.CONTEXT
     _internal = (
         "cancel_message cancel_now children events host job latest_meta latest_progress queued reported_at sent_meta "
         "sent_progress take_events take_unsent waiting_children wakers waking"
@@ -265,6 +267,13 @@ class Context(Listed):
             self._meta = kept if isinstance(kept, dict) else {}
 
         return self._meta
+
+    @meta.setter
+    def meta(self, values: dict[str, Any]) -> None:
+        if not isinstance(values, dict):
+            raise TypeError(f"expected meta to be a dictionary, got {shown(values)}")
+
+        self._meta = values
 
     def save_meta(self) -> None:
         """Store ``meta`` as it is now. Raises ``PayloadTooLarge`` when it is over ``max_payload``, and stores nothing."""

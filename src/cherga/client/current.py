@@ -25,6 +25,10 @@ class CurrentJob(Job[Any]):
         """The same dictionary as ``ctx.meta``; store changes with ``save_meta``."""
         return self._context.meta
 
+    @meta.setter
+    def meta(self, values: dict[str, Any]) -> None:
+        self._context.meta = values
+
     def save_meta(self) -> None:
         """Store ``meta`` as it is now: soon, at most ten times a second, and the last value always."""
         self._context.save_meta()

@@ -294,12 +294,21 @@ class Declaring:
 def _declaration(function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> Declaration:
     real = free_function(function.function if isinstance(function, Task) else function, options.get("echo") is True)
     remember_place(real)
-    own_name: str = getattr(real, "__name__", "")
 
     try:
-        return Declaration(real, check.task_name(own_name if name is None else name), origin_of(real), options)
+        return Declaration(real, check.task_name(_own_name(real) if name is None else name), origin_of(real), options)
     except ConfigError as error:
         raise ConfigError(f"{error} ({place_of(real)})") from None
+
+
+def _own_name(function: Callable[..., Any]) -> str:
+    """The name of a function that has one. Raises ``ConfigError`` for a lambda or a partial."""
+    name: str = getattr(function, "__name__", "")
+
+    if not name or name == "<lambda>":
+        raise ConfigError(f"expected a function with a name, got {name or check.shown(function)}; write app.task('name')(…)")
+
+    return name
 
 
 def aliases_of(declaration: Declaration) -> list[str]:
@@ -347,7 +356,12 @@ def _retry(options: TaskOptions) -> Retry:
     if "retry_on_exc" not in options:
         return retry
 
-    return replace(retry, on=exception_kinds(options["retry_on_exc"], "retry_on_exc"))
+    kinds = exception_kinds(options["retry_on_exc"], "retry_on_exc")
+
+    if kinds and "retry" not in options:
+        raise ConfigError("expected retry beside retry_on_exc, for without it nothing is tried again, as in retry=5")
+
+    return replace(retry, on=kinds)
 
 
 __all__ = ["Declaration", "Declaring", "TaskOptions", "aliases_of", "policy_of"]

@@ -94,7 +94,7 @@ def find_needs(function: Callable[..., Any]) -> tuple[Need, ...]:
     hints = hints_of(_of_making(function))
 
     for p in _parameters(function):
-        _check_foreign(p.name, (p.default, *_extras(hints.get(p.name))))
+        _check_meant(p.name, (p.default, *_extras(hints.get(p.name))))
 
     found = ((p.name, _given(p) or _hinted(hints.get(p.name))) for p in _parameters(function))
     return tuple(Need(name, depends) for name, depends in found if depends is not None)
@@ -245,9 +245,12 @@ def _extras(hint: Any) -> tuple[Any, ...]:
     return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
 
 
-def _check_foreign(parameter: str, values: Iterable[Any]) -> None:
-    """Only its own library opens another library's dependency; here it would be passed as it is."""
+def _check_meant(parameter: str, values: Iterable[Any]) -> None:
+    """Refuse what looks like a dependency and is none: it would be passed as it is. Only its own library opens another's."""
     for value in values:
+        if value is Depends:
+            raise ConfigError(f"expected {parameter}=Depends(function) for the parameter {parameter!r}, got Depends alone")
+
         if (library := _library_of(value)) is not None:
             function = getattr(getattr(value, "dependency", None), "__name__", "…")
             raise ConfigError(

@@ -122,7 +122,7 @@ class Plan(Struct, frozen=True):
         return self.last.unique.key if self.last.unique else None
 
 
-class Part(foreign.Explaining, Generic[R]):
+class Part(foreign.Explaining, foreign.Uncalled, Generic[R]):
     """Something that can be a link of a chain or a member of a group."""
 
     _foreign = foreign.FLOW

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from uuid import UUID
 
 from cherga.client import foreign
-from cherga.client.applications import current_application
+from cherga.client.applications import application_of
 from cherga.client.cancelling import cancel, cancel_untold, tell
 from cherga.client.explain import Explanation, explain
 from cherga.client.ids import as_id
@@ -78,7 +78,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         Raises ``JobNotFound`` for an id that is not kept (or is no id at all), ``BrokerUnavailable`` when the broker cannot be
         reached.
         """
-        source: Source = current_application() if connection is None else connection
+        source: Source = application_of(connection)
 
         try:
             known = as_id(id)

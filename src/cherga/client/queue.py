@@ -10,7 +10,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from cherga.client.applications import current_application
+from cherga.client import foreign
+from cherga.client.applications import application_of
 from cherga.client.dotted import DottedTasks, Target
 from cherga.client.handle import Job, Source
 from cherga.client.ids import as_id
@@ -46,7 +47,7 @@ class Application(Source, Protocol):
     def jobs(self, *, queue: str, states: Iterable[JobState], limit: int) -> list[Job[Any]]: ...
 
 
-class Queue:
+class Queue(foreign.Explaining):
     """A named line of jobs, seen from the side that fills it.
 
     ``connection`` is the application, by default the current one. A function may be given as itself, as a declared task, or by
@@ -58,9 +59,11 @@ class Queue:
     is an option.
     """
 
+    _foreign = foreign.QUEUE
+
     def __init__(self, name: str = "default", connection: Application | None = None) -> None:
         self.name = check.name(name, "queue")
-        self.connection: Application = current_application() if connection is None else connection
+        self.connection: Application = application_of(connection)
 
     def enqueue(self, function: Target, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Store a job and return its handle.

@@ -19,6 +19,7 @@ from cherga.client.keys import Call, check_names, check_text, given_text, key_te
 from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.client.origin import place_of
 from cherga.client.returns import results_of
+from cherga.rules import options as check
 from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.elsewhere import JOB, ours
@@ -248,9 +249,18 @@ class Task(Enqueuing[P, R]):
         return home, home.order
 
     def _with_hint(self, error: InvalidArguments, kwargs: dict[str, Any]) -> InvalidArguments:
-        """Options of a job stand in ``using``; among its arguments they are a habit from elsewhere."""
-        strange = [word for name in kwargs if name not in self.signature.names and (word := ours(name, JOB))]
-        return InvalidArguments(f"{error}; options such as {strange[0]} go into using({strange[0]}=…)") if strange else error
+        """The error, and what is meant where the call is made as in another system."""
+        hint = self._meant([name for name in kwargs if name not in self.signature.names])
+        return InvalidArguments(f"{error}; {hint}") if hint else error
+
+    def _meant(self, strange: Sequence[str]) -> str:
+        if "args" in strange or "kwargs" in strange:
+            return "give the arguments as they are, as in enqueue(1, name=2)"
+
+        if options := [word for name in strange if (word := ours(name, JOB))]:
+            return f"options such as {options[0]} go into using({options[0]}=…)"
+
+        return _SELF if self.signature.names[:1] == ("self",) else ""
 
     def _with_keys(self, payload: bytes, order: Order, call: Call) -> NewJob:
         keys = () if order.key is None else (call.make_limit_key(order.key),)
@@ -292,6 +302,9 @@ class Task(Enqueuing[P, R]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+
+_SELF = "its self is a parameter like any other; @app.task(echo=True) has the worker fill it in"
 
 
 class FunctionTask(Task[P, R]):
@@ -339,7 +352,7 @@ class BatchTask(Task[[T], R], Generic[T, R, C]):
         return result
 
 
-class Prepared(Enqueuing[P, R]):
+class Prepared(foreign.Uncalled, Enqueuing[P, R]):
     """A task with options for its next jobs; made by ``using``."""
 
     def __init__(self, task: Task[P, R], steps: tuple[UsingOptions, ...]) -> None:
@@ -350,6 +363,9 @@ class Prepared(Enqueuing[P, R]):
     def using(self, **options: Unpack[UsingOptions]) -> Prepared[P, R]:
         """The same task with these options and further ones."""
         return Prepared(self._task, (*self._steps, options))
+
+    def __repr__(self) -> str:
+        return f"<Task {self._task.name} using {', '.join(name for step in self._steps for name in step) or 'nothing'}>"
 
     def _aim(self) -> tuple[Task[P, R], Order]:
         home = self._task.home()
@@ -370,7 +386,21 @@ def _many(task: Task[P, R], order: Order, calls: Iterable[tuple[Any, ...]]) -> l
     if order.id is not None:
         raise ConfigError("expected no id for enqueue_many: one id names one job")
 
-    return [task.build(order, args, {}) for args in calls]
+    return [task.build(order, _arguments(task, args), {}) for args in calls]
+
+
+def _arguments(task: Task[Any, Any], args: object) -> tuple[Any, ...]:
+    """The arguments of one of many calls. A text or a mapping has parts too, which nobody means."""
+    if type(args) is tuple:
+        return args
+
+    if isinstance(args, Iterable) and not isinstance(args, str | bytes | Mapping):
+        return tuple(args)
+
+    raise InvalidArguments(
+        f"task {task.name}: expected a tuple of arguments for each job, as in enqueue_many([(1,), (2,)]), "
+        f"got {check.shown(args)}"
+    )
 
 
 def _without_self(function: Callable[..., Any], features: Features) -> inspect.Signature:

@@ -40,7 +40,10 @@ class Firing(Struct, frozen=True):
 
 def check_timing(cron: str | None, every: float | None, timezone: str) -> None:
     """Raise ``ConfigError`` that says what is wrong with the timing of a schedule."""
-    if (cron is None) == (every is None):
+    if cron is None and every is None:
+        raise ConfigError("expected cron or every, for the times at which it runs, got neither")
+
+    if cron is not None and every is not None:
         raise ConfigError(f"expected cron or every, one of them, got cron={cron!r} and every={every!r}")
 
     if timezone != UTC_NAME:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from uuid import UUID
 
+from cherga.client import foreign
 from cherga.client.app import QueueTasks
 from cherga.client.depends import Dependency
 from cherga.client.handle import Job
@@ -30,13 +31,15 @@ from cherga.words.job import WAITING_STATES, JobState
 MANY = 1_000_000
 
 
-class Kit:
+class Kit(foreign.Explaining):
     """For as long as the ``with`` block lasts, the application's jobs go to a fresh broker in memory.
 
     They are stored and do not run until ``drain``. With ``inline`` each runs before its enqueue returns; ``"raise"`` also
     raises its failure there, and those of the children that it left behind; for what waited, where the clock is set ahead.
     The end of the block gives back the broker, the clock and the dependencies that were there before.
     """
+
+    _foreign = foreign.KIT
 
     def __init__(self, app: QueueTasks, inline: bool | Literal["raise"] = False) -> None:
         if inline not in (True, False, "raise"):

@@ -11,8 +11,9 @@ import os
 import platform
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
+from cherga.client import foreign
 from cherga.client.app import QueueTasks
 from cherga.rules import options as check
 from cherga.words.clock import SystemClock
@@ -30,8 +31,10 @@ from cherga.worker.slots import SlotTable
 logger = logging.getLogger("cherga.worker")
 
 
-class EmbeddedWorker:
+class EmbeddedWorker(foreign.Explaining):
     """Runs the application's jobs for as long as the ``with`` block lasts; leaving it drains."""
+
+    _foreign = foreign.WORKER
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class EmbeddedWorker:
             name=name or f"{platform.node()}-embedded",
             threads=check.at_least_one(threads, "threads"),
             concurrency=check.at_least_one(concurrency, "concurrency"),
-            queues=tuple(queues),
+            queues=check.texts(queues, "queues"),
         )
 
     def __enter__(self) -> Self:
@@ -71,6 +74,11 @@ class EmbeddedWorker:
         # An error in the block does not wait for jobs: they are given back.
         self._grace = self.app.settings.grace if kind is None else 0.0
         self._ends.close()
+
+    async def __aenter__(self) -> NoReturn:
+        raise TypeError("expected with app.worker():, in async def code too, got async with")
+
+    async def __aexit__(self, *error: object) -> None: ...
 
     def _begin(self, ends: ExitStack) -> None:
         """Make and start the parts, and note how each ends: what was begun ends also when the next one cannot be."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cherga.client.app import QueueTasks
+from cherga.client.foreign import Explaining
 from cherga.rules.options import nearest
 from cherga.words.errors import LoadError
 
@@ -117,6 +118,9 @@ def _from_object(found: Any, target: str) -> QueueTasks:
 
     if (carried := _carried(found)) is not None:
         return carried
+
+    if isinstance(found, Explaining):
+        raise LoadError(f"expected {target!r} to be an application, got {found!r}; name the QueueTasks it belongs to")
 
     if iscoroutinefunction(type(found).__call__):
         raise LoadError(
