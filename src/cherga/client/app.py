@@ -168,6 +168,9 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
             if (holder := self._standings.get(self.aliases.get(name, name))) is not None:
                 holder.admits(name, declaration)
 
+        if (found := self.dotted.give_up(task.function, task.name)) is not None:
+            del self.tasks[found], self._standings[found]
+
         former = self._standings.get(task.name)
         self._standings[task.name] = former.replaced_by(declaration, task) if former else Standing(declaration, task)
         self.tasks[task.name] = task

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cherga.client.dotted import DottedTasks
@@ -16,7 +18,7 @@ from cherga.client.foreign import Uncalled
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.order import Order, as_published, order_with
-from cherga.client.publish import PUBLISHED, find_published
+from cherga.client.publish import KEYED, PUBLISHED, find_published
 from cherga.client.steering import AnyTask
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
@@ -26,6 +28,17 @@ from cherga.rules import options as check
 from cherga.rules.options import Duration
 from cherga.words.errors import ConfigError
 from cherga.words.push import GROUP_TASK, NewJob
+
+logger = logging.getLogger("cherga.client")
+
+
+class Published(Struct, frozen=True):
+    """A task as workers have told of it."""
+
+    name: str
+    order: Order
+    keyed: bool = False
+    """It makes keys of its arguments."""
 
 
 class ByName(ABC):
@@ -119,8 +132,13 @@ class ByName(ABC):
         if (task := self.task_named(name)) is not None:
             return task.build(change(task.order), args, kwargs)
 
-        name, order = self.published(name)
-        return NamedTask(name, self).build(change(order), args, kwargs)
+        told = self._find_published(name)
+
+        if told.keyed and (known := self.dotted.fetch(name)) is not None:
+            task = self.tasks[known]
+            return task.build(change(task.order), args, kwargs)
+
+        return NamedTask(told.name, self).build(change(self._without_keys(told).order), args, kwargs)
 
     def task_named(self, name: str) -> Task[Any, Any] | None:
         """The task that is declared here under this name, an alias, or the dotted name of where it stands."""
@@ -131,13 +149,31 @@ class ByName(ABC):
 
     def published(self, name: str) -> tuple[str, Order]:
         """Name and order of a task that is not declared here, as workers have published them, else the defaults."""
+        told = self._without_keys(self._find_published(name))
+        return told.name, told.order
+
+    def _without_keys(self, told: Published) -> Published:
+        """The same, with a word in the log, once, where jobs lack what only the code of their task can make."""
+        if told.keyed and told.name not in self.dotted.keyless:
+            self.dotted.keyless.add(told.name)
+            logger.warning(
+                "task %s makes unique or limit keys of its arguments, which a sender without its code cannot: its jobs are "
+                "stored without them; import the module that declares it, or list that with tasks_from",
+                told.name,
+                extra={"action": "task.keyless", "task_name": told.name},
+            )
+
+        return told
+
+    def _find_published(self, name: str) -> Published:
         found = find_published(self.broker, name)
 
         if found is None:
-            return name, Order()
+            return Published(name, Order())
 
         facts = msgspec.msgpack.decode(found.data, type=dict[str, Any], strict=False)
-        return found.name, order_with(Order(), found.name, cast(Any, {k: v for k, v in facts.items() if k in PUBLISHED}))
+        order = order_with(Order(), found.name, cast(Any, {k: v for k, v in facts.items() if k in PUBLISHED}))
+        return Published(found.name, order, bool(facts.get(KEYED)))
 
     def draft(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], priority: int | None) -> NewJob:
         """A job by name, to be ``addressed`` before it is stored."""

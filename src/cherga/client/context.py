@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import inspect
 import logging
 import threading
 from collections import deque
@@ -30,7 +29,7 @@ from cherga.words.clock import Clock
 from cherga.words.control import TaskCancelError
 from cherga.words.errors import NoCurrentJob
 from cherga.words.job import Progress
-from cherga.words.later import asyncio
+from cherga.words.later import asyncio, inspect
 from cherga.words.push import JobHead
 from cherga.words.report import EVENTS_KEPT, EventKind
 

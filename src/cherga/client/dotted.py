@@ -6,6 +6,7 @@ cannot add to them.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -19,6 +20,8 @@ from cherga.rules.options import nearest
 from cherga.words.errors import ConfigError, LoadError, UnknownTask
 from cherga.words.later import inspect
 
+logger = logging.getLogger("cherga.client")
+
 Target = str | Callable[..., Any]
 """A task as people name it: its function, the task itself, or a name."""
 
@@ -31,6 +34,10 @@ class DottedTasks:
     ) -> None:
         self.modules: list[str] = []
         self._loaded: set[str] = set()
+        self._found: dict[Callable[..., Any], str] = {}
+        """The functions that were found in listed modules, and no declaration of theirs is known."""
+        self.keyless: set[str] = set()
+        """Tasks of which the log was told that their jobs are stored without keys."""
         self._tasks = tasks
         self._aliases = aliases
         self._declare = declare
@@ -44,11 +51,44 @@ class DottedTasks:
             self.modules.append(module)
 
     def load(self) -> None:
-        """Import the listed modules and declare their public functions. Raises ``LoadError``, or what a declaration raises."""
+        """Import the listed modules and declare their public functions; each task is known by the place where it stands, too.
+
+        Raises ``LoadError``, or what a declaration raises.
+        """
         for name in self.modules:
-            if name not in self._loaded:
-                self._take_in(_import(name))
-                self._loaded.add(name)
+            self._load(name)
+
+        for task in list(self._tasks.values()):
+            if _can_be_named(place := _dotted(task.function)) and place not in self._tasks:
+                self._aliases.setdefault(place, task.name)
+
+    def fetch(self, name: str) -> str | None:
+        """The name of the task that stands there, once its listed module is imported; None where it is not, or cannot be."""
+        module, _, function = name.rpartition(".")
+
+        if module in self.modules and module not in self._loaded and _is_public(function):
+            try:
+                self._load(module)
+            except LoadError as error:
+                logger.warning("%s", error, extra={"action": "task.keyless"})
+
+        return self.declared(name)
+
+    def _load(self, name: str) -> None:
+        if name not in self._loaded:
+            self._take_in(_import(name))
+            self._loaded.add(name)
+
+    def give_up(self, function: Callable[..., Any], name: str) -> str | None:
+        """The name under which this function was found, to be given up: it is declared now, under a name and with options."""
+        found = self._found.get(function)
+
+        if found is None or found == name:
+            return None
+
+        del self._found[function]
+        self._aliases[found] = name
+        return found
 
     def find(self, target: Target) -> str | None:
         """The name that the target's jobs are stored under; None when nothing here says that it is a task.
@@ -86,8 +126,14 @@ class DottedTasks:
         listed = ", ".join(self.modules) or "none"
         return UnknownTask(
             f"unknown task {name!r}: expected a declared task, or a public function of a module listed with app.tasks_from "
-            f"(listed: {listed}){nearest(name, [*self._tasks, *self._aliases])}"
+            f"(listed: {listed}){nearest(name, [*self._tasks, *self._aliases])}{self._forgotten(name)}"
         )
+
+    def _forgotten(self, name: str) -> str:
+        """The line of code that is missing, where it seems to be that."""
+        module, _, function = name.rpartition(".")
+        is_forgotten = module and module not in self.modules and _is_public(function)
+        return f"; call app.tasks_from({module!r}) where the application is made" if is_forgotten else ""
 
     def _name_of(self, target: Any) -> str:
         """The name of a declared task, else where the function stands; in a listed module it is declared then and there."""
@@ -106,7 +152,7 @@ class DottedTasks:
             return declared
 
         if target.__module__ in self.modules and _is_public(target.__qualname__):
-            self._declare(Declaration(target, dotted, origin_of(target)))
+            self._declare_found(target, dotted)
 
         return dotted
 
@@ -117,7 +163,11 @@ class DottedTasks:
             if (known := self._made_of(value)) is not None:
                 self._aliases.setdefault(dotted, known)
             elif not isinstance(value, Task):
-                self._declare(Declaration(value, dotted, origin_of(value)))
+                self._declare_found(value, dotted)
+
+    def _declare_found(self, function: Callable[..., Any], dotted: str) -> None:
+        self._declare(Declaration(function, dotted, origin_of(function)))
+        self._found[function] = dotted
 
 
 def _import(name: str) -> ModuleType:
@@ -140,5 +190,9 @@ def _is_public(name: str) -> bool:
     return name.isidentifier() and not name.startswith("_")
 
 
+def _can_be_named(dotted: str) -> bool:
+    return not dotted.startswith("__main__.") and all(part.isidentifier() for part in dotted.split("."))
+
+
 def _dotted(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{getattr(function, '__qualname__', function.__name__)}"
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"

@@ -21,7 +21,7 @@ from cherga.client.applications import current_application
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import new_id
-from cherga.client.order import FlowOptions, Order, UsingOptions, new_job, order_with, shown, with_head
+from cherga.client.order import FlowOptions, Order, UsingOptions, new_job, order_with, shown, unique_text, with_head
 from cherga.rules import options as check
 from cherga.rules.codec import check_size
 from cherga.rules.elsewhere import JOB, refused
@@ -69,7 +69,7 @@ class NamedTask:
         """The job to push. Raises ``InvalidArguments``."""
         what = f"arguments of task {self.name}"
         payload = check_size(pack_unbound(self.name, args, kwargs), self.sender.max_payload, what)
-        return new_job(self.name, payload, order, None)
+        return new_job(self.name, payload, order, unique_text(order))
 
     build_fed = build
 

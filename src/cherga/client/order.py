@@ -122,6 +122,11 @@ def new_job(task: str, payload: bytes, order: Order, unique: Unique | None, limi
     )
 
 
+def unique_text(order: Order) -> Unique | None:
+    """The unique key of a job whose task's code is not at hand: one that is a text."""
+    return Unique(order.unique, order.hold, order.period, order.conflict) if isinstance(order.unique, str) else None
+
+
 def as_published(job: NewJob, name: str, order: Order) -> NewJob:
     """The job of an undeclared task under the name that its worker has published, and in that order where the sender said
     nothing: what differs from the defaults was said."""
@@ -137,6 +142,7 @@ def as_published(job: NewJob, name: str, order: Order) -> NewJob:
         task=name,
         queue=order.queue if job.queue == usual.queue else job.queue,
         priority=order.priority if job.priority == usual.priority else job.priority,
+        unique=job.unique or unique_text(order),
         head=pack_head(head),
     )
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cherga.client import limits, schedules
+from cherga.client.order import Order
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
 from cherga.rules.settings import Settings
@@ -26,8 +27,10 @@ OLDER_CODE = (
 )
 TASK, ALIAS = "task", "alias"
 """Kinds of definitions. An alias is one more name of a task, or the dotted name of where it stands."""
-PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
+PUBLISHED = ("queue", "priority", "tags", "description", "on_crash", "unique", "unique_while", "unique_for", "on_conflict")
 """The options that senders by name are told of a task."""
+KEYED = "keyed"
+"""The fact that a task makes keys of its arguments, which only its code can do."""
 
 
 class Publisher(Protocol):
@@ -64,8 +67,19 @@ def _task(task: Task[Any, Any], version: int) -> Definition:
     if head.overrides is not None and head.overrides.on_crash is not None:
         facts["on_crash"] = head.overrides.on_crash
 
+    facts |= _unique(task.order)
     data = msgspec.msgpack.encode({key: value for key, value in facts.items() if value is not None})
     return Definition(TASK, task.name, data, version)
+
+
+def _unique(order: Order) -> dict[str, Any]:
+    """The unique key that all jobs of the task share; of keys that are made of arguments only that there are some."""
+    if not isinstance(order.unique, str):
+        return {KEYED: True} if order.unique or order.key is not None else {}
+
+    held = {"unique_for": order.period} if order.period is not None else {"unique_while": order.hold.value}
+    keyed = {KEYED: True} if order.key is not None else {}
+    return {"unique": order.unique, **held, "on_conflict": order.conflict.value, **keyed}
 
 
 def _aliases(app: Publisher, version: int) -> list[Definition]:
