@@ -19,7 +19,7 @@ from uuid import UUID
 
 import pytest
 
-from cherga import QueueTasks, Task
+from cherga import EnqueueRefused, QueueTasks, Task
 from cherga.brokers.sqlite.forks import LONGEST_WAIT
 from cherga.words.clock import SystemClock
 from cherga.words.shared import PauseScope
@@ -87,8 +87,7 @@ def test_an_enqueue_at_any_step_of_another_is_stored_and_so_is_the_other(app: Qu
     assert len(app.jobs(limit=10_000)) == 1 + len({*inner, *outer}) == 1 + 2 * len(outer)
 
 
-def test_two_enqueues_of_which_one_interrupts_the_other_are_one_unique_job(tmp_path: Path) -> None:
-    app = QueueTasks("shop", f"sqlite:///{tmp_path}/jobs.db?durability=process")
+def test_two_enqueues_of_which_one_interrupts_the_other_are_one_unique_job(app: QueueTasks) -> None:
     task = app.task(name="work", unique=True)(lambda n: None)
 
     for step in range(1, count_steps(lambda: task.enqueue(0)), 3):
@@ -100,11 +99,27 @@ def test_two_enqueues_of_which_one_interrupts_the_other_are_one_unique_job(tmp_p
         assert len(ids) == 2
         assert [job.id for job in app.jobs(limit=1)] == [ids[0]] == [ids[1]]
 
-    app.close()
+
+def test_of_two_enqueues_that_interrupt_each_other_one_is_refused_where_the_task_wants_that(app: QueueTasks) -> None:
+    task = app.task(name="work", unique=True, on_conflict="refuse")(lambda n: None)
+    refused: list[int] = []
+    task.enqueue(0)
+
+    def enqueue(number: int) -> None:
+        try:
+            task.enqueue(number)
+        except EnqueueRefused:
+            refused.append(number)
+
+    for step in range(1, count_steps(lambda: task.enqueue(-1)), 3):
+        with at_step(step, partial(enqueue, step)):
+            enqueue(step)
+
+        assert refused.pop() == step
+        assert numbers(app).count(step) == 1
 
 
-def test_any_write_may_be_interrupted_by_an_enqueue(tmp_path: Path) -> None:
-    app = QueueTasks("shop", f"sqlite:///{tmp_path}/jobs.db?durability=process")
+def test_any_write_may_be_interrupted_by_an_enqueue(app: QueueTasks) -> None:
     task = app.task(name="work")(lambda n: None)
     inner: list[UUID] = []
 
@@ -119,7 +134,6 @@ def test_any_write_may_be_interrupted_by_an_enqueue(tmp_path: Path) -> None:
 
     assert len(inner) > 20
     assert all(app.get(id) for id in inner)
-    app.close()
 
 
 def test_two_applications_on_one_file_may_interrupt_each_other(tmp_path: Path) -> None:

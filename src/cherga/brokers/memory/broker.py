@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from cherga.brokers.memory import claiming, declaring, leases, moving, noticing,
 from cherga.brokers.memory.families import look_at
 from cherga.brokers.memory.lanes import lane_of, names_of
 from cherga.brokers.memory.listening import MemoryJobListener, MemoryListener
-from cherga.brokers.memory.pushing import push_group
+from cherga.brokers.memory.pushing import foresee, push_group
 from cherga.brokers.memory.store import Store
 from cherga.doors.broker import Topic
 from cherga.rules.newcomers import first_state, read_times
@@ -30,6 +31,8 @@ from cherga.words.report import Followed, Reading, Report
 from cherga.words.session import Death, SessionInfo, Signals, WorkerInfo
 from cherga.words.settlement import Settled, Settlement
 from cherga.words.shared import Definition, PauseScope, Shared
+
+logger = logging.getLogger("cherga.broker")
 
 _STORES: dict[tuple[str, str], Store] = {}
 _STORES_LOCK = threading.Lock()
@@ -64,10 +67,10 @@ class MemoryBroker:
     def push(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
         """Store the groups. From a signal handler or a ``__del__`` in the middle of another call of this thread they are stored
         as soon as that call is over: what it has half done must not be looked at."""
-        if self._store.holder == get_ident():
+        if self._store.inside.holder == get_ident() and not self._store.inside.planning:
             return [self._push_later(group) for group in groups]
 
-        with self._held() as store:
+        with self._held(planning=True) as store:
             return [push_group(store, group, self._now()) for group in groups]
 
     def get(self, ids: Sequence[UUID]) -> list[JobRow | None]:
@@ -236,34 +239,63 @@ class MemoryBroker:
     # --- inside
 
     @contextmanager
-    def _held(self) -> Iterator[Store]:
+    def _held(self, planning: bool = False) -> Iterator[Store]:
         store = self._store
 
         with store.lock:
-            outer, store.holder = store.holder, get_ident()
+            outer, was_planning, store.inside.planning = store.inside.holder, store.inside.planning, planning
+            store.inside.holder = get_ident()
             store.settings, store.keys.now = self._settings, self._now()
 
             try:
                 yield store
             finally:
-                if outer is None:
-                    self._push_postponed()
-
-                store.holder = outer
+                untold = [] if outer is not None else self._push_postponed()
+                store.inside.holder, store.inside.planning = outer, was_planning
 
             struck = store.bells.take()
 
         for listener in struck:
             listener.wake()
 
+        for each in untold:
+            logger.warning("enqueued in the middle of another call of the same thread: %s", each)
+
     def _push_later(self, group: Sequence[NewJob]) -> PushAnswer:
-        self._store.postponed.append(group)
         now = self._now()
+
+        if (answer := foresee(self._store, group, now)) is not None:
+            return answer
+
+        self._store.inside.postponed.append(group)
         return PushAnswer(tuple(PushedJob(job.id, first_state(job, read_times(job, now), now)) for job in group))
 
-    def _push_postponed(self) -> None:
-        while self._store.postponed:
-            push_group(self._store, self._store.postponed.popleft(), self._now())
+    def _push_postponed(self) -> list[str]:
+        """Push them, and leave. Says where that came out otherwise than their callers were told."""
+        store, untold = self._store, []
+
+        while True:
+            while store.inside.postponed:
+                untold += self._push_one(store.inside.postponed.popleft())
+
+            store.inside.holder = None  # a push that comes from here on is no longer postponed
+
+            if not store.inside.postponed:
+                return untold
+
+            store.inside.holder = get_ident()
+
+    def _push_one(self, group: Sequence[NewJob]) -> list[str]:
+        try:
+            answer = push_group(self._store, group, self._now())
+        except Exception as error:  # whatever it is, this thread has to leave
+            return [f"job {job.id} is not stored: {type(error).__name__}: {error}" for job in group]
+
+        if answer.refused:
+            return [f"job {job.id} is not stored: {answer.refused}" for job in group]
+
+        pairs = zip(group, answer.jobs, strict=True)
+        return [f"job {job.id} is job {each.id}, which holds its key" for job, each in pairs if each.id != job.id]
 
     def _leave(self, listener: MemoryListener) -> None:
         with self._held() as store:

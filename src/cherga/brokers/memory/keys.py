@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from cherga.words.job import WAITING_STATES, JobRow, JobState
-from cherga.words.unique import UniqueWhile
+from cherga.words.unique import Unique, UniqueWhile
 
 
 class Keys:
@@ -27,12 +27,17 @@ class Keys:
     def holder(self, key: str, now: float) -> JobRow | None:
         """The job that holds the key, as it was last where it is not kept any more."""
         row = self._rows.get(self.holders[key], self._gone.get(key)) if key in self.holders else None
+        return None if row is None or not self._holds(row, now) else row
 
-        if row is None or not self._holds(row, now):
-            self._free(key)
-            return None
+    def seen(self, key: str, now: float) -> JobRow | None:
+        """The job that gets the key next, or holds it, as far as that can be told in the middle of a change."""
+        for id in (self.successors.get(key), self.holders.get(key)):
+            row = None if id is None else self._rows.get(id, self._gone.get(key))
 
-        return row
+            if row is not None and (row.state is JobState.BLOCKED or self._holds(row, now)):
+                return row
+
+        return None
 
     def take(self, row: JobRow, now: float) -> None:
         """The job holds its key from now on, unless it is to get it from another one."""
@@ -107,4 +112,8 @@ class Keys:
             case UniqueWhile.QUEUED:
                 return row.state in WAITING_STATES
             case UniqueWhile.PERIOD:
-                return now < self._until.get(row.unique.key, row.enqueued_at + (row.unique.period or 0.0))
+                return now < self._end_of_period(row.unique, row)
+
+    def _end_of_period(self, unique: Unique, row: JobRow) -> float:
+        own = self._until.get(unique.key) if self.holders.get(unique.key) == row.id else None
+        return row.enqueued_at + (unique.period or 0.0) if own is None else own

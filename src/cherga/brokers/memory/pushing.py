@@ -17,7 +17,7 @@ from cherga.brokers.memory.store import Store
 from cherga.rules.edges import satisfied, stricter
 from cherga.rules.newcomers import first_state, make_row, read_times
 from cherga.rules.refusals import circle, rivalry, unknown_parent
-from cherga.rules.unique import Meeting, meet
+from cherga.rules.unique import Meeting, Rival, meet
 from cherga.words.job import WAITING_STATES, JobRow, JobState, Reason
 from cherga.words.push import EdgePolicy, NewJob, PushAnswer, PushedJob
 from cherga.words.unique import Unique
@@ -53,8 +53,35 @@ class _Plan(Struct):
 
 def push_group(store: Store, group: Sequence[NewJob], now: float) -> PushAnswer:
     """Store the group whole or not at all."""
-    plan = _plan(store, group, now)
+    outer = store.inside.keys_to_come, store.inside.planning
 
+    try:
+        return _carry_out(store, _last_plan(store, group, now), group, now)
+    finally:
+        store.inside.pushes += 1
+        store.inside.keys_to_come, store.inside.planning = outer
+
+
+def _last_plan(store: Store, group: Sequence[NewJob], now: float) -> _Plan:
+    """The plan, made again where another push of this thread, as in a signal handler, came in between."""
+    while True:
+        pushes, store.inside.planning = store.inside.pushes, True
+
+        try:
+            plan = _plan(store, group, now)
+        except (RuntimeError, LookupError):  # what it looked at has changed meanwhile
+            if store.inside.pushes == pushes:
+                raise
+
+            continue
+
+        store.inside.keys_to_come, store.inside.planning = plan.keys, False
+
+        if store.inside.pushes == pushes:
+            return plan
+
+
+def _carry_out(store: Store, plan: _Plan, group: Sequence[NewJob], now: float) -> PushAnswer:
     if plan.refused:
         return PushAnswer(refused=plan.refused)
 
@@ -74,6 +101,39 @@ def push_group(store: Store, group: Sequence[NewJob], now: float) -> PushAnswer:
 
     cancel_orphans(store, now)
     return answer
+
+
+def foresee(store: Store, group: Sequence[NewJob], now: float) -> PushAnswer | None:
+    """The answer to a group that comes in the middle of a change by the same thread; None: it is to be stored behind that.
+
+    A job by itself that finds its key held, or its queue full, has its answer now. Nothing is touched.
+    """
+    if len(group) != 1:
+        return None
+
+    (job,) = group
+    rival = _find_rival_amid(store, job.unique.key, now) if job.unique else None
+
+    if rival is None or job.unique is None:
+        waits = first_state(job, read_times(job, now), now) in WAITING_STATES
+        full = refusal(store, group, set()) if waits else None
+        return PushAnswer(refused=full) if full else None
+
+    meeting = meet(job.unique, rival)
+
+    if refused := rivalry(job, job.unique.key, rival, meeting):
+        return PushAnswer(refused=refused)
+
+    answer = PushAnswer((PushedJob(rival.id, rival.state, existing=True),))
+    return answer if meeting is Meeting.ANSWERED else None
+
+
+def _find_rival_amid(store: Store, key: str, now: float) -> Rival | None:
+    if (job := store.inside.keys_to_come.get(key)) and job.unique:
+        return Rival(job.id, job.task, JobState.READY, job.unique.hold)
+
+    row = store.keys.seen(key, now)
+    return Rival(row.id, row.task, row.state, row.unique.hold) if row is not None and row.unique else None
 
 
 def _plan(store: Store, group: Sequence[NewJob], now: float) -> _Plan:

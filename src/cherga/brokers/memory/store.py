@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 from uuid import UUID
@@ -57,15 +57,28 @@ class Noticeboard(Struct):
     tellers: dict[int, str] = {}
 
 
+class Inside:
+    """The thread that holds the lock, and what it pushes from a signal handler or a ``__del__`` in the middle of a call."""
+
+    def __init__(self) -> None:
+        self.holder: int | None = None
+        """The thread."""
+        self.postponed: deque[Sequence[NewJob]] = deque()
+        """Groups to push before it leaves."""
+        self.planning = False
+        """It looks, for a push, and has changed nothing yet: another push may come first."""
+        self.pushes = 0
+        """The number of pushes so far."""
+        self.keys_to_come: Mapping[str, NewJob] = {}
+        """The unique keys of the push under way, and the jobs that will hold them."""
+
+
 class Store:
     """Everything one memory broker keeps. Its methods are called with ``lock`` held."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.holder: int | None = None
-        """The thread inside."""
-        self.postponed: deque[Sequence[NewJob]] = deque()
-        """Groups to push before that thread leaves."""
+        self.inside = Inside()
         self.settings = BrokerSettings()
         """The settings of the broker that holds the lock."""
         self.bells = Bells()
