@@ -57,6 +57,26 @@ class TestOpening:
         finally:
             os.umask(before)
 
+    def test_what_has_to_be_there_already_is_not_made(self, tmp_path: Path) -> None:
+        file = tmp_path / "jobs.db"
+        broker = SQLiteBroker(url(file), BrokerSettings())
+
+        with pytest.raises(BrokerUnusable, match=r"jobs\.db is gone .*; stop, put it back, and start again"):
+            broker.open(create=False)
+
+        assert list(tmp_path.iterdir()) == []
+
+        with opened(file):
+            broker.open(create=False)
+            broker.close()
+
+    def test_the_url_of_an_open_broker_holds_in_every_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        broker = SQLiteBroker("sqlite:///a%3F b.db?durability=process", BrokerSettings())
+
+        assert broker.url == f"sqlite:///{tmp_path}/a%3F b.db?durability=process"
+        assert SQLiteBroker(broker.url, BrokerSettings()).url == broker.url
+
     def test_an_empty_file_becomes_a_queue_file(self, tmp_path: Path) -> None:
         file = tmp_path / "jobs.db"
         file.touch()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
 
-from cherga import JobState, Reason
+from cherga import JobState, QueueTasks, Reason
 from cherga.testing import wait_until
 from tests.workers import PATH, Worker, Workplace
 
@@ -214,6 +215,50 @@ def test_what_outlasts_the_grace_time_is_given_back_and_the_exit_code_says_so(
 
     assert worker.wait() == 7
     assert (job.refresh().status, job.attempt, job.interruptions, job.crashes) == (JobState.READY, 0, 1, 0)
+
+
+ELSEWHERE = """
+import os
+
+os.chdir(os.environ["ELSEWHERE"])
+
+from cherga import QueueTasks
+
+app = QueueTasks("wanders", "sqlite:///its%20own.db", lease=2, heartbeat=0.2, sweep=0.2)
+
+
+@app.task
+def look() -> str:
+    return os.getcwd()
+"""
+
+
+def lease_of(client: QueueTasks) -> float:
+    """Seconds until the lease of the only session ends."""
+    (worker,) = client.broker.workers()
+    return worker.expires_in
+
+
+def test_a_worker_whose_application_changes_its_folder_has_one_queue_file(place: Workplace, tmp_path: Path) -> None:
+    (tmp_path / "wanders.py").write_text(ELSEWHERE)
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    worker = place.worker(
+        app="wanders:app", ELSEWHERE=str(elsewhere), PYTHONPATH=os.pathsep.join((str(tmp_path), PATH))
+    ).ready()
+    client = QueueTasks("wanders", elsewhere / "its own.db")
+
+    try:
+        assert client.add_task("look").result(20) == str(elsewhere)
+        renewals = (later > earlier for earlier, later in pairwise(lease_of(client) for _ in count()))
+        wait_until(lambda: next(renewals), "the lease is renewed", 20)
+    finally:
+        client.close()
+
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert "taken for dead" not in worker.log
+    assert f"sqlite:///{elsewhere}/its own.db" in " ".join(worker.log.split("\n"))
 
 
 def hang_up(worker: Worker) -> None:

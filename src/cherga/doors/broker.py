@@ -92,11 +92,14 @@ class Broker(Protocol):
 
     @property
     def url(self) -> str:
-        """The place where the jobs are, without a password."""
+        """The place where the jobs are, for other processes of this machine too, whichever folder they are in; no password."""
         ...
 
-    def open(self) -> None:
-        """Make ready for use: connect, check or create the schema. Opening twice is one opening."""
+    def open(self, create: bool = True) -> None:
+        """Make ready for use: connect, check or create the schema. Opening twice is one opening.
+
+        ``create``: False where what it opens must be there already, else ``BrokerUnusable``.
+        """
         ...
 
     def close(self) -> None:

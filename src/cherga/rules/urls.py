@@ -27,7 +27,7 @@ def default_url(name: str) -> str:
 def as_url(broker: str | os.PathLike[str]) -> str:
     """The URL of a broker that is named by it, or by the path of its queue file. Raises ``ConfigError``."""
     if isinstance(broker, os.PathLike):
-        return _file_url(os.fspath(broker))
+        return file_url(os.fspath(broker))
 
     if not isinstance(broker, str) or ":" not in broker:
         raise ConfigError(f"expected a broker URL such as {_example(broker)!r}, or a Path, got {broker!r}")
@@ -35,13 +35,14 @@ def as_url(broker: str | os.PathLike[str]) -> str:
     return broker
 
 
-def _file_url(path: str) -> str:
+def file_url(path: str) -> str:
+    """The URL of a queue file."""
     return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F').replace('#', '%23')}"
 
 
 def _example(broker: object) -> str:
     """What was meant, where that is told by its ending."""
-    return _file_url(broker) if isinstance(broker, str) and broker.endswith(ENDINGS) else "sqlite:///jobs.db"
+    return file_url(broker) if isinstance(broker, str) and broker.endswith(ENDINGS) else "sqlite:///jobs.db"
 
 
 def masked(url: str) -> str:

@@ -77,7 +77,7 @@ class WorkerProcess:
             Hello(
                 application=app.name,
                 tasks=len(app.tasks),
-                broker_url=app.broker_url,
+                broker_url=app.broker.url,
                 settings=app.settings.broker,
                 session=self._engine.session.id,
                 grace=self._grace,

@@ -409,7 +409,7 @@ class Supervisor:
 
         try:
             broker = connect(hello.broker_url, hello.settings)
-            broker.open()
+            broker.open(create=False)  # the worker process has it open
         except (ChergaError, OSError) as error:
             logger.error("%s", error)
             self._stop(Exit.BROKER)

@@ -56,7 +56,7 @@ class MemoryBroker:
         """The URL it was made with."""
         return self._url
 
-    def open(self) -> None:
+    def open(self, create: bool = True) -> None:
         """There is nothing to open."""
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
-from cherga.rules.urls import masked
+from cherga.rules.urls import file_url, masked
 from cherga.words.errors import ConfigError
 
 FORM = "sqlite:///relative.db or sqlite:////absolute/path.db"
@@ -19,6 +19,8 @@ class Address(Struct, frozen=True, kw_only=True):
     url: str
     path: Path
     """Absolute, fixed when the URL was read: a later change of directory does not matter."""
+    lasting_url: str
+    """The same URL with that path."""
     durable: bool = True
     """True when a write that was acknowledged survives a power cut, and not only the end of the process."""
     watermark: int | None = None
@@ -42,7 +44,9 @@ def read_address(url: str) -> Address:
             f"expected only durability and watermark after the ? of {masked(url)!r}; got {', '.join(sorted(options))}"
         )
 
-    return Address(url=url, path=Path.cwd() / path, durable=durable, watermark=watermark)
+    whole = Path.cwd() / path
+    lasting = file_url(str(whole)) + (f"?{parts.query}" if parts.query else "")
+    return Address(url=url, path=whole, lasting_url=lasting, durable=durable, watermark=watermark)
 
 
 def _read_durability(value: str, url: str) -> bool:

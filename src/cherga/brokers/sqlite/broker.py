@@ -58,11 +58,11 @@ class SQLiteBroker:
     @property
     def url(self) -> str:
         """The place where the jobs are."""
-        return self._address.url
+        return self._address.lasting_url
 
-    def open(self) -> None:
+    def open(self, create: bool = True) -> None:
         """Open the file, or make it; a second time does nothing."""
-        self._door.open()
+        self._door.open(create)
 
     def close(self) -> None:
         """Close the file and let go of the sessions registered here."""

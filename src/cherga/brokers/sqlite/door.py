@@ -32,13 +32,13 @@ class Door:
 
         return store if store.pid == os.getpid() else self.open()
 
-    def open(self) -> Store:
+    def open(self, create: bool = True) -> Store:
         """Open it unless it is open."""
         with self._lock():
             if self._is_ours():
                 return self._opened()
 
-            store = Store(self._address, self._settings)
+            store = Store(self._address, self._settings, create)
 
             if self._is_ours():  # a signal handler has opened it meanwhile, on this thread
                 store.close()

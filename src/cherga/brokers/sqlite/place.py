@@ -28,8 +28,8 @@ Identity = tuple[int, int]
 """Device and inode: what tells one file from another that came to stand at its place."""
 
 
-def prepare(path: Path) -> Identity:
-    """Make sure that a private file stands at ``path`` and return its identity.
+def prepare(path: Path, create: bool = True) -> Identity:
+    """Make sure that a private file stands at ``path`` and return its identity. Raises ``BrokerUnusable``.
 
     The file is opened here only when this call makes it: closing any descriptor of a database drops every lock that the
     process holds on it (POSIX record locks), so an existing one is looked at with ``stat`` alone.
@@ -37,6 +37,13 @@ def prepare(path: Path) -> Identity:
     _check_folder(path)
     _check_network(path)
 
+    if create:
+        _make(path)
+
+    return _identify(str(path))
+
+
+def _make(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
     except FileExistsError:
@@ -45,8 +52,6 @@ def prepare(path: Path) -> Identity:
         raise BrokerUnusable(
             f"cannot create the queue file {path}: {error.strerror}; check the rights on {path.parent}"
         ) from error
-
-    return _identify(str(path))
 
 
 class Files:

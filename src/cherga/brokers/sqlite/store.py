@@ -33,12 +33,12 @@ Work = Callable[[Write], T]
 class Store:
     """Everything that one process holds of one file. Of no use in a forked child, which opens its own."""
 
-    def __init__(self, address: Address, settings: BrokerSettings) -> None:
+    def __init__(self, address: Address, settings: BrokerSettings, create: bool = True) -> None:
         self.address = address
         self.path = address.path
         self.settings = settings
         self.pid = os.getpid()
-        self._identity = prepare(self.path)
+        self._identity = prepare(self.path, create)
         self.turn = find_turn(self._identity)
         self.lanes = Lanes()
         self.rules = LastRules()
