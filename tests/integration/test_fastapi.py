@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import fastapi
@@ -114,20 +113,6 @@ def test_a_dependency_that_fastapi_opens_for_requests_is_opened_for_jobs_too() -
         assert json.load(answer) == job.result(10) == "used a connection"
 
     assert closed == [True, True]
-
-
-def test_lifespans_of_included_routers_run_and_give_their_values() -> None:
-    @asynccontextmanager
-    async def lifespan(app: Any) -> Any:
-        yield {"model": "loaded"}
-
-    shop = Shop()
-    shop.app.include_router(fastapi.APIRouter(lifespan=lifespan))
-
-    with serve(shop.app):
-        assert shop.cherga.lifespan_state == {"model": "loaded"}
-
-    shop.cherga.close()
 
 
 def test_an_application_of_starlettes_is_refused() -> None:
