@@ -421,7 +421,7 @@ class TestPlans:
 def plan_of(db: apsw.Connection, where: JobFilter, before: int | None = None) -> str:
     """How SQLite looks for one page of jobs."""
     lists = Explained(db)
-    look.find(lists, where, 20, before)  # type: ignore[arg-type]
+    look.find(lists, where, 20, before, 0.0)  # type: ignore[arg-type]
     return lists.plan
 
 

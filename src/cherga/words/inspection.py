@@ -19,6 +19,8 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     parent: UUID | None = None
     awaited_by: UUID | None = None
     """The jobs that this one waits for; a group's also when they have ended."""
+    holds: str | None = None
+    """The unique key that it holds now."""
     limit: str | None = None
     """The name of a limit that the job counts for: its queue's, its task's, or one of its limit keys."""
     unfinished: bool = False

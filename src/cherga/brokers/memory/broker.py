@@ -328,6 +328,10 @@ def _follow(store: Store, reading: Reading, limit: int) -> Followed | None:
 
 def _candidates(store: Store, where: JobFilter) -> Iterable[JobRow]:
     """The rows to look through: all, or where it is asked for relatives, these."""
+    if where.holds is not None:
+        holder = store.keys.holder(where.holds, store.keys.now)
+        return [] if holder is None or holder.id not in store.rows else [store.rows[holder.id]]
+
     if where.awaited_by is not None:
         relatives = store.kinship.awaited_by(where.awaited_by)
     elif where.parent is not None:

@@ -235,7 +235,8 @@ class SQLiteBroker:
 
     def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
         """One page of jobs, newest first."""
-        return self._read(lambda db: look.find(db, where, limit, before))
+        now = SystemClock.now() + self.time_offset
+        return self._read(lambda db: look.find(db, where, limit, before, now))
 
     def counts(self) -> list[TaskCount]:
         """The number of jobs in each state."""

@@ -55,6 +55,8 @@ select value from json_each(iif(json_valid(limits), limits, '[]')))
 
 _AWAITED_BY = "j.sequence in (select parent from edges where child = (select sequence from jobs where id = ?))"
 
+_HOLDS = "j.sequence = (select sequence from uniques where key = ? and coalesce(expires, 9e999) > ?)"
+
 _write_json = msgspec.json.Encoder().encode
 
 
@@ -72,9 +74,9 @@ def get(db: apsw.Connection, ids: Sequence[UUID]) -> list[JobRow | None]:
     return [found.get(id) for id in ids]
 
 
-def find(db: apsw.Connection, where: JobFilter, limit: int, before: int | None) -> list[JobRow]:
+def find(db: apsw.Connection, where: JobFilter, limit: int, before: int | None, now: float) -> list[JobRow]:
     """One page, newest first."""
-    clauses, bindings = _restrict(where, before)
+    clauses, bindings = _restrict(where, before, now)
     restriction = " and ".join(clauses) or "true"
     return select_rows(db, f"where {restriction} order by j.sequence desc limit ?", (*bindings, limit))
 
@@ -134,7 +136,7 @@ def list_paused(db: apsw.Connection) -> list[PauseScope]:
     return read_scopes(scope for (scope,) in rows)
 
 
-def _restrict(where: JobFilter, before: int | None) -> tuple[list[str], list[Any]]:
+def _restrict(where: JobFilter, before: int | None, now: float) -> tuple[list[str], list[Any]]:
     clauses: list[str] = []
     bindings: list[Any] = []
 
@@ -153,6 +155,10 @@ def _restrict(where: JobFilter, before: int | None) -> tuple[list[str], list[Any
     if where.awaited_by is not None:
         clauses.append(_AWAITED_BY)
         bindings.append(where.awaited_by.bytes)
+
+    if where.holds is not None:
+        clauses.append(_HOLDS)
+        bindings += (where.holds, now)
 
     if where.unfinished:
         clauses.append(f"j.state <= {RUNNING}")  # word for word as in the index

@@ -8,6 +8,7 @@ import pytest
 
 from cherga.testing.contract.stage import SETTINGS, Stage, after, ids, new_job, new_jobs, settlement, together
 from cherga.words.claim import ClaimedJob
+from cherga.words.inspection import JobFilter
 from cherga.words.job import JobState
 from cherga.words.push import NewJob, PushAnswer
 from cherga.words.settlement import Charge
@@ -35,6 +36,22 @@ class Uniqueness:
         before = stage.row(holder)
         stage.push(new_job(unique=KEY, payload=b"second", priority=9))
         assert stage.row(holder) == before
+
+    def test_the_holder_is_found_by_its_key_while_it_holds_it(self, stage: Stage) -> None:
+        holding = JobFilter(holds=KEY.key)
+        assert stage.broker.find(holding) == []
+        holder = stage.pushed(unique=KEY)
+        stage.push(new_job(unique=Unique("another")), new_job())
+        assert ids(stage.broker.find(holding)) == [holder.id]
+        stage.write(stage.claim(limit=1)[0])
+        assert stage.broker.find(holding) == []
+
+    def test_the_holder_for_a_period_is_found_until_that_is_over(self, stage: Stage) -> None:
+        holder = stage.started(unique=Unique(KEY.key, UniqueWhile.PERIOD, 10.0))
+        stage.write(holder)
+        assert ids(stage.broker.find(JobFilter(holds=KEY.key))) == [holder.id]
+        stage.pass_time(11)
+        assert stage.broker.find(JobFilter(holds=KEY.key)) == []
 
     def test_a_repeated_id_is_not_its_own_rival(self, stage: Stage) -> None:
         holder = stage.pushed(unique=Unique(KEY.key, conflict=OnConflict.REFUSE))
