@@ -65,4 +65,4 @@ class Tasks:
 
 
 def states(jobs: list[Job[Any]]) -> list[JobState]:
-    return [job.refresh().status for job in jobs]
+    return [job.refresh().row.state for job in jobs]

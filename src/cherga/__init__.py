@@ -28,6 +28,7 @@ from cherga.rules.retry import Backoff, Retry
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.version import __version__
 from cherga.words.control import PluginError, RetryLater, Snooze, TaskCancelError
+from cherga.words.departure import HandleState
 from cherga.words.errors import (
     BrokerError,
     BrokerFull,
@@ -43,6 +44,7 @@ from cherga.words.errors import (
     InvalidState,
     JobCancelled,
     JobFailed,
+    JobHeld,
     JobNotFound,
     LoadError,
     MissingExtra,
@@ -85,12 +87,14 @@ __all__ = [
     "Explanation",
     "Group",
     "GroupJob",
+    "HandleState",
     "InvalidArguments",
     "InvalidState",
     "Job",
     "JobCancelled",
     "JobError",
     "JobFailed",
+    "JobHeld",
     "JobNotFound",
     "JobState",
     "LiveUpdate",

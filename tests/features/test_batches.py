@@ -75,7 +75,7 @@ def many(task: Any, count: int) -> list[Job[Any]]:
 
 
 def states(jobs: list[Job[Any]]) -> list[JobState]:
-    return [job.refresh().status for job in jobs]
+    return [job.refresh().row.state for job in jobs]
 
 
 def all_ended(jobs: list[Job[Any]]) -> None:

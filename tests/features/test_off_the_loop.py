@@ -119,6 +119,7 @@ EXERCISES: dict[str, Exercise] = {
     "ByName.aadd_task": lambda app: app.aadd_task("work", 1, timeout=WAIT),
     "ByName.aadd_task, unknown": lambda app: app.aadd_task("nobody-knows", 1, priority=3),
     "QueueTasks.asend": lambda app: app.asend([use(app).prepare((1,))]),
+    "QueueTasks.astore_held": lambda app: app.astore_held([[use(app).prepare((1,))]]),
     "QueueTasks.astore": lambda app: app.astore([use(app).prepare((1,))]),
     "ByName.aaddressed": lambda app: app.aaddressed([app.draft("nobody-knows", (), {}, None)]),
     "Looking.aget": after(pending, lambda job: job._source.aget(job.id)),

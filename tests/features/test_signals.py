@@ -142,7 +142,7 @@ def test_an_end_is_told_once_it_is_stored(app: QueueTasks) -> None:
         assert event.job_id is not None
         job = app.get(event.job_id)
         assert job is not None
-        states.append(job.status)
+        states.append(job.row.state)
 
     @app.task
     def task() -> None: ...

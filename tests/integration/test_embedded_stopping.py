@@ -450,7 +450,7 @@ def test_a_thread_that_outlives_its_attempt_keeps_its_job_until_all_is_closed(ne
 
     @app.on.worker_stopped
     def look(event: object) -> None:
-        seen.append(job.refresh().status)
+        seen.append(job.refresh().row.state)
 
     with app.worker() as worker:
         job = deaf.enqueue()

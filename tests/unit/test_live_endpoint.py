@@ -159,8 +159,13 @@ class Unreachable:
     def broker(self) -> Any:
         raise BrokerUnavailable("nobody answers")
 
+    handle_state = None
+
     def handle(self, row: Any) -> Any:
         raise BrokerUnavailable("nobody answers")
+
+    def held(self, id: UUID) -> None:
+        """Nothing is held here."""
 
     def results_of(self, task: str) -> Any:
         raise BrokerUnavailable("nobody answers")

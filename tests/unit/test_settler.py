@@ -52,7 +52,7 @@ class Desk:
         return Context(job, self._clock, self.settler)
 
     def states(self) -> set[JobState]:
-        return {job.status for job in self.app.jobs()}
+        return {job.row.state for job in self.app.jobs()}
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from cherga.client.by_name import ByName
 from cherga.client.children import Parent, adopted
 from cherga.client.context import current_parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, aliases_of, policy_of
+from cherga.client.departure import Departure, Unit, find_keys, has_keys, hold_jobs, refuse_wish
 from cherga.client.dotted import DottedTasks
 from cherga.client.explainers import Explainer, without_flask
 from cherga.client.handle import Job
@@ -42,6 +43,7 @@ from cherga.rules import options as check
 from cherga.rules.settings import make_settings
 from cherga.rules.urls import as_url, default_url, masked
 from cherga.words.clock import Clock, SystemClock
+from cherga.words.departure import When, Wish
 from cherga.words.errors import BrokerUnavailable, ConfigError, EnqueueRefused
 from cherga.words.job import JobRow
 from cherga.words.limits import LimitRule
@@ -81,10 +83,11 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
     _foreign = foreign.APPLICATION
     _internal = (
-        "aaddressed addressed adopt after_send aliases around_job asend astore build_named carriers clock declared_limits "
-        "dotted draft enqueue_middlewares explainers given_settings group_handle handle hold_open lifespan lookout max_payload "
-        "middlewares pause_scope prepare proofs publish published read_result results_of resumed_by send standing_in store "
-        "submitter surroundings task_named undeclared"
+        "aaddressed addressed adopt after_send aliases around_job asend astore astore_held build_named carriers clock "
+        "declared_limits departure dotted draft enqueue_middlewares explainers given_settings group_handle handle "
+        "handle_state held hold_open lifespan lookout max_payload middlewares pause_scope prepare proofs publish "
+        "published read_result results_of resumed_by send standing_in store store_held submitter surroundings task_named "
+        "undeclared"
     )
 
     def __init__(self, name: str = "cherga", broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
@@ -113,6 +116,8 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self.clock: Clock = SystemClock()
         self.job_logger = logging.getLogger("cherga.job")
         """The logger of failures and ends of jobs; an application may put its own here."""
+        self.departure: Departure | None = None
+        """Says which enqueues are held until a transaction commits; None: none is."""
         self.after_send: AfterSend | None = None
         """The observer of jobs once they are stored, in tests."""
         self.lifespan: Callable[[], Lifespan] | None = None
@@ -230,23 +235,66 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         """A queue with RQ's verbs: ``app.queue("mail").enqueue("app.tasks.send", 7)``."""
         return Queue(name, self)
 
-    def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
-        """Push jobs, all or none, and return their handles."""
-        return self.store(self._outgoing(jobs)) if jobs else []
+    def send(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]:
+        """Push jobs, all or none, and return their handles. Those that belong to a transaction are held until it commits."""
+        if not jobs:
+            return []
 
-    async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
+        if (self.departure is None and wish is None) or (unit := self._unit(wish)) is None:
+            return self.store(self._outgoing(jobs))
+
+        going = self._outgoing(jobs)
+        keys = find_keys(self.broker, unit, going) if has_keys(going) else None
+        return hold_jobs(self, unit, going, keys)
+
+    async def asend(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]:
         """The async twin of ``send``, coalesced with what other coroutines send meanwhile."""
-        return await self.astore(self._outgoing(jobs)) if jobs else []
+        if not jobs:
+            return []
+
+        if (self.departure is None and wish is None) or (unit := self._unit(wish)) is None:
+            return await self.astore(self._outgoing(jobs))
+
+        going = self._outgoing(jobs)
+        keys = await self.submitter.call(lambda: find_keys(self.broker, unit, going)) if has_keys(going) else None
+        return hold_jobs(self, unit, going, keys)
+
+    def _unit(self, wish: Wish | None) -> Unit | None:
+        """The unit of work that an enqueue belongs to; None: it leaves at once."""
+        if self.departure is not None:
+            return self.departure.find_unit(wish)
+
+        return None if wish is None or (wish.when is When.NOW and wish.session is None) else refuse_wish(self.name)
 
     def store(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
         """Push jobs that the enqueue middleware has seen. ``EnqueueUnknown`` when no answer came in time."""
-        answer = self._push_in_time(jobs)
+        (answer,) = self._push_in_time((jobs,))
         handles = self._handles(jobs, answer, self._known_before(answer))
 
         if self.after_send is not None:
             self.after_send.sent(handles)
 
         return handles
+
+    def store_held(self, groups: Sequence[Sequence[NewJob]]) -> list[list[Job[Any]] | EnqueueRefused]:
+        """Push these groups in one round trip: the handles of each, or why it was refused. Raises as ``store`` does."""
+        return self._stored(groups, *self._push_held(groups))
+
+    async def astore_held(self, groups: Sequence[Sequence[NewJob]]) -> list[list[Job[Any]] | EnqueueRefused]:
+        """The async twin of ``store_held``."""
+        return self._stored(groups, *await self.submitter.call(self._push_held, groups))
+
+    def _push_held(self, groups: Sequence[Sequence[NewJob]]) -> tuple[list[PushAnswer], list[dict[UUID, JobRow]]]:
+        answers = self._push_in_time(groups)
+        return answers, [self._known_before(answer) for answer in answers]
+
+    def _stored(
+        self, groups: Sequence[Sequence[NewJob]], answers: Sequence[PushAnswer], known: Sequence[dict[UUID, JobRow]]
+    ) -> list[list[Job[Any]] | EnqueueRefused]:
+        return [
+            EnqueueRefused(answer.refused) if answer.refused is not None else self._handles(group, answer, rows)
+            for group, answer, rows in zip(groups, answers, known, strict=True)
+        ]
 
     async def astore(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
         """The async twin of ``store``."""
@@ -258,18 +306,16 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
         return handles
 
-    def _push_in_time(self, jobs: Sequence[NewJob]) -> PushAnswer:
+    def _push_in_time(self, groups: Sequence[Sequence[NewJob]]) -> list[PushAnswer]:
         broker, began = self.broker, SystemClock.monotonic()
 
         try:
-            (answer,) = broker.push((jobs,))
+            return broker.push(groups)
         except BrokerUnavailable as error:
             if SystemClock.monotonic() - began < self.settings.enqueue_timeout:
                 raise
 
-            raise unanswered(jobs, self.settings.enqueue_timeout) from error
-
-        return answer
+            raise unanswered(groups[0], self.settings.enqueue_timeout) from error
 
     def _outgoing(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
         """The jobs with the parent inside which they are enqueued, and as the enqueue middleware wants them stored."""

@@ -26,6 +26,7 @@ from cherga.client.waiting import refuse_on_loop
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
 from cherga.rules.options import Duration
+from cherga.words.departure import Wish
 from cherga.words.errors import ConfigError
 from cherga.words.push import GROUP_TASK, NewJob
 
@@ -55,11 +56,11 @@ class ByName(ABC):
         """The broker, opened at the first use."""
 
     @abstractmethod
-    def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
+    def send(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]:
         """Push jobs, all or none."""
 
     @abstractmethod
-    async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
+    async def asend(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]:
         """The async twin of ``send``."""
 
     @abstractmethod

@@ -11,6 +11,7 @@ from cherga.doors.broker import FullBroker
 from cherga.rules.limits import limit_names
 from cherga.rules.obstacles import JOBS_NAMED, Facts, Obstacle, find_obstacles, tell_when
 from cherga.words.clock import Clock
+from cherga.words.departure import HandleState
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobRow, JobState
 from cherga.words.limits import LimitUse
@@ -33,7 +34,7 @@ class Explanation(Struct, frozen=True):
 
     job: UUID
     task: str
-    state: JobState
+    state: JobState | HandleState
     runs_when: str
     """One sentence: what it takes until it runs, or that it does, or how it ended."""
     obstacles: tuple[Obstacle, ...] = ()

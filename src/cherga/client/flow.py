@@ -21,11 +21,12 @@ from cherga.client.applications import current_application
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import new_id
-from cherga.client.order import FlowOptions, Order, UsingOptions, new_job, order_with, shown, unique_text, with_head
+from cherga.client.order import FlowOptions, Order, UsingOptions, new_job, order_with, shown, unique_text, wish_in, with_head
 from cherga.rules import options as check
 from cherga.rules.codec import check_size
 from cherga.rules.elsewhere import JOB, refused
 from cherga.rules.signature import pack_unbound
+from cherga.words.departure import Wish
 from cherga.words.errors import ConfigError
 from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, NewJob
 
@@ -38,8 +39,8 @@ NOTHING = b"\x80"
 class FlowSender(Protocol):
     """The parts of an application that a flow needs."""
 
-    def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
-    async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
+    def send(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]: ...
+    async def asend(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]: ...
     def addressed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]: ...
     async def aaddressed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]: ...
     @property
@@ -126,7 +127,7 @@ class Part(foreign.Explaining, foreign.Uncalled, Generic[R]):
     """Something that can be a link of a chain or a member of a group."""
 
     _foreign = foreign.FLOW
-    _internal = "handle plan sender senders"
+    _internal = "handle plan sender senders wish"
     _options: FlowOptions = {}
 
     def plan(self, place: Place) -> Plan:
@@ -136,7 +137,8 @@ class Part(foreign.Explaining, foreign.Uncalled, Generic[R]):
     def using(self, **options: Unpack[FlowOptions]) -> Self:
         """The same with these options for all its jobs: ``queue``, ``priority``, ``owner``, ``tags``, ``headers``, ``expires``,
         ``result_ttl`` and ``failure_ttl``. ``run_in`` and ``run_at`` are about its first jobs, ``description`` is about the job
-        that stands for the whole. Options of a step, or of a flow inside, take precedence. Raises ``ConfigError``.
+        that stands for the whole, ``when`` and ``session`` about its enqueue. Options of a step, or of a flow inside, take
+        precedence. Raises ``ConfigError``.
         """
         if unknown := sorted(set(options) - set(FlowOptions.__annotations__)):
             raise _unfit_option(unknown[0])
@@ -151,6 +153,11 @@ class Part(foreign.Explaining, foreign.Uncalled, Generic[R]):
         mine = dict(self._options)
         description = cast("str | None", mine.pop("description", place.description))
         return replace(place, options=cast(FlowOptions, {**place.options, **mine}), description=description)
+
+    @property
+    def wish(self) -> Wish | None:
+        """The departure that its options ask for: it leaves as a whole."""
+        return wish_in(self._options)
 
     def senders(self) -> Iterator[FlowSender]:
         """The applications of its tasks."""
@@ -182,12 +189,12 @@ class Part(foreign.Explaining, foreign.Uncalled, Generic[R]):
     def enqueue(self) -> Job[R]:
         """Store all jobs in one write; the handle is that of the last one. Raises as ``Task.enqueue`` does."""
         plan, sender = self._whole(), self.sender()
-        return self.handle(plan, sender.send(sender.addressed(plan.jobs)))
+        return self.handle(plan, sender.send(sender.addressed(plan.jobs), self.wish))
 
     async def aenqueue(self) -> Job[R]:
         """The async twin of ``enqueue``."""
         plan, sender = self._whole(), self.sender()
-        return self.handle(plan, await sender.asend(await sender.aaddressed(plan.jobs)))
+        return self.handle(plan, await sender.asend(await sender.aaddressed(plan.jobs), self.wish))
 
 
 class Step(Part[R]):
@@ -215,6 +222,11 @@ class Step(Part[R]):
         job = (self.task.build_fed if fed else self.task.build)(order, self.args, self.kwargs)
         job = replace(job, parent=place.group)
         return Plan([job], job, named=self.order.id is not None)
+
+    @property
+    def wish(self) -> Wish | None:
+        """Its own, else that of its flow."""
+        return self.order.wish or super().wish
 
     def senders(self) -> Iterator[FlowSender]:
         yield self.task.sender
@@ -284,12 +296,12 @@ class Group(Part[list[R]]):
     def enqueue(self) -> GroupJob[R]:
         """Store all jobs in one write, and return the one handle on them. Raises as ``Task.enqueue`` does."""
         plan, sender = self._whole(), self.sender()
-        return self.handle(plan, sender.send(sender.addressed(plan.jobs)))
+        return self.handle(plan, sender.send(sender.addressed(plan.jobs), self.wish))
 
     async def aenqueue(self) -> GroupJob[R]:
         """The async twin of ``enqueue``."""
         plan, sender = self._whole(), self.sender()
-        return self.handle(plan, await sender.asend(await sender.aaddressed(plan.jobs)))
+        return self.handle(plan, await sender.asend(await sender.aaddressed(plan.jobs), self.wish))
 
     def senders(self) -> Iterator[FlowSender]:
         return chained.from_iterable(part.senders() for part in (*self.parts, *_given(self.then)))
@@ -376,6 +388,12 @@ def _parts(parts: Any, what: str) -> list[Part[Any]]:
 def _part(part: Any, what: str) -> Part[Any]:
     if not isinstance(part, Part):
         raise _unfit(part, what)
+
+    if part.wish is not None:
+        raise ConfigError(
+            f"expected when= and session= of the whole {what}, which leaves at one time, got them of {part!r}: say "
+            f"{what}(…).using(when=…)"
+        )
 
     return part
 

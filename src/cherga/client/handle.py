@@ -24,6 +24,7 @@ from cherga.doors.broker import FullBroker
 from cherga.rules.options import Duration, seconds, short_text
 from cherga.rules.results import Results
 from cherga.words.clock import Clock
+from cherga.words.departure import HandleState
 from cherga.words.errors import ChergaError, JobCancelled, JobFailed, JobNotFound, NoCurrentJob, ResultExpired, ResultTimeout
 from cherga.words.inspection import Family
 from cherga.words.job import JobError, JobRow, JobState, Progress, Reason
@@ -53,7 +54,10 @@ class Source(Protocol):
     def lookout(self) -> Lookout: ...
     @property
     def on(self) -> Signals: ...
+    @property
+    def handle_state(self) -> HandleState | None: ...
     def handle(self, row: JobRow) -> Job[Any]: ...
+    def held(self, id: UUID) -> Job[Any] | None: ...
     def results_of(self, task: str) -> Results: ...
     def stream(self, id: UUID, after: int) -> Values: ...
 
@@ -63,7 +67,7 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
     __slots__ = ("_source", "existing")
     _foreign = foreign.JOB
-    _internal = "row"
+    _internal = "become expect_stored row serve_by"
 
     def __init__(self, row: JobRow | AsPushed, source: Source, existing: bool = False) -> None:
         super().__init__(row)
@@ -85,6 +89,9 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
         except (ValueError, TypeError, AttributeError):
             raise JobNotFound(f"no job {id!r} is kept: expected an id to be a UUID") from None
 
+        if (held := source.held(known)) is not None:
+            return held
+
         (row,) = source.broker.get([known])
 
         if row is None:
@@ -92,13 +99,32 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
 
         return source.handle(row)
 
+    @property
+    def status(self) -> JobState | HandleState:
+        """The state at the last look; ``refresh`` looks again. ``held`` while the job waits for its transaction to commit."""
+        return self._source.handle_state or self.row.state
+
+    def serve_by(self, source: Source) -> None:
+        """Ask this in place of the application."""
+        self._source = source
+
+    def expect_stored(self) -> None:
+        """Raise ``JobHeld`` while the job waits for its transaction to commit, ``JobNotFound`` when that did not."""
+        if self._source.handle_state is not None:
+            self._source.lookout  # noqa: B018 # which says so
+
+    def become(self, other: Job[Any]) -> None:
+        """Be a handle on what that one is on, from now on."""
+        self._source, self.existing = other._source, other.existing
+        self._show(other._shown)
+
     # --- under the names that people know from RQ
 
     def get_id(self) -> str:
         """The id as text."""
         return str(self.id)
 
-    def get_status(self) -> JobState:
+    def get_status(self) -> JobState | HandleState:
         """The state, read live."""
         return self.refresh().status
 
@@ -213,6 +239,10 @@ class Job(Snapshot, foreign.Explaining, Generic[R_co]):
     def explain(self) -> Explanation:
         """Read the job again and say why it is not running: what stands in its way, and what helps. Raises ``JobNotFound``."""
         self.refresh()
+
+        if (state := self._source.handle_state) is not None:
+            return Explanation(self.id, self.task_name, state, "it leaves for the broker when its transaction has committed")
+
         error = self.error
         words = None if error is None else f"{error.type}: {error.message}"
         return explain(self._source, self.row, worker_of(self.row.session), words)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from cherga.client.handle import Job
 from cherga.rules.settings import Settings
+from cherga.words.departure import Wish
 from cherga.words.errors import ConfigError
 from cherga.words.push import NewJob
 
@@ -16,10 +17,10 @@ class Nobody:
 
     max_payload = Settings().max_payload
 
-    def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
+    def send(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]:
         _refuse(jobs)
 
-    async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
+    async def asend(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]:
         _refuse(jobs)
 
 

@@ -207,9 +207,9 @@ def _update(sight: Sight, source: Source) -> LiveUpdate:
     return LiveUpdate(
         job_id=job.id,
         position=max(last, sight.after),
-        state=job.status,
-        final=job.status.final,
-        stopping=sight.job.cancel_requested and not job.status.final,
+        state=job.row.state,
+        final=job.row.state.final,
+        stopping=sight.job.cancel_requested and not job.row.state.final,
         reason=job.reason,
         progress=sight.of_group if of_group else job.progress,
         of_group=of_group,

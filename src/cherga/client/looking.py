@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from cherga.client.departure import Departure
 from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
@@ -33,6 +34,9 @@ class Looking(ABC):
     lookout: Lookout
     clock: Clock
     on: Signals
+    departure: Departure | None
+    handle_state = None
+    """What an application reads is stored: the state is that of the job."""
 
     @property
     @abstractmethod
@@ -41,13 +45,21 @@ class Looking(ABC):
 
     def get(self, id: UUID | str) -> Job[Any] | None:
         """The job of that id, None when it is not kept. Raises ``ValueError`` for a text that is no UUID."""
-        (row,) = self.broker.get([as_id(id)])
+        known = as_id(id)
 
+        if (held := self.held(known)) is not None:
+            return held
+
+        (row,) = self.broker.get([known])
         return None if row is None else self.handle(row)
 
     async def aget(self, id: UUID | str) -> Job[Any] | None:
         """The async twin of ``get``."""
-        return await self.submitter.call(self.get, id)
+        return self.held(as_id(id)) or await self.submitter.call(self.get, id)
+
+    def held(self, id: UUID) -> Job[Any] | None:
+        """The handle of a job that the caller's own unit of work holds."""
+        return None if self.departure is None else self.departure.find(id)
 
     def jobs(
         self,
@@ -73,7 +85,12 @@ class Looking(ABC):
         return await self.submitter.call(self.jobs, **where)
 
     def watch(self, id: UUID | str, after: int = 0) -> Watch:
-        """The job's live updates, for ``for`` and ``async for``; ends when the job is final."""
+        """The job's live updates, for ``for`` and ``async for``; ends when the job is final. Raises ``JobHeld`` for one whose
+        transaction has not committed yet.
+        """
+        if (held := self.held(as_id(id))) is not None:
+            held.expect_stored()
+
         return Watch(self, id, after)
 
     def stream(self, id: UUID | str, after: int = 0) -> Stream:
@@ -82,7 +99,11 @@ class Looking(ABC):
 
     def group_handle(self, job: Job[Any], callback: Job[Any] | None) -> GroupJob[Any]:
         """The handle on a group, from the job that waits for its members."""
-        return GroupJob(job.row, self, callback)
+        if isinstance(job, GroupJob):
+            job.callback = callback
+            return job
+
+        return GroupJob(job.row, self, callback)  # another job has its id
 
     def handle(self, row: JobRow | AsPushed, existing: bool = False) -> Job[Any]:
         """The handle on a stored job."""

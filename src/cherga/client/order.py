@@ -16,7 +16,8 @@ from cherga.client.ids import as_id, new_id
 from cherga.client.keys import LimitKey, UniqueKey, check_limit_key, check_unique_key, unique_fields
 from cherga.rules import options as check
 from cherga.rules.elsewhere import JOB, refused
-from cherga.rules.options import Duration
+from cherga.rules.options import Duration, nearest
+from cherga.words.departure import When, Wish
 from cherga.words.errors import ConfigError, InvalidArguments
 from cherga.words.push import Edge, EdgePolicy, JobHead, NewJob, OnCrash, Overrides
 from cherga.words.unique import OnConflict, Unique, UniqueWhile
@@ -55,6 +56,8 @@ class UsingOptions(TypedDict, total=False):
     result_ttl: Duration
     failure_ttl: Duration
     on_crash: str
+    when: str
+    session: Any
 
 
 class FlowOptions(TypedDict, total=False):
@@ -71,6 +74,8 @@ class FlowOptions(TypedDict, total=False):
     headers: Mapping[str, str]
     result_ttl: Duration
     failure_ttl: Duration
+    when: str
+    session: Any
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -92,6 +97,8 @@ class Order(Struct, frozen=True, kw_only=True):
     key: LimitKey | None = None
     head: JobHead = _EMPTY_HEAD
     packed_head: bytes | None = None
+    wish: Wish | None = None
+    """The departure that ``using`` asks for."""
     given: frozenset[str] = frozenset()
     """The options that ``using`` has set; what is said of a whole flow gives way to them."""
 
@@ -248,8 +255,30 @@ def _order_fields(given: UsingOptions) -> dict[str, Any]:
     if "key" in given:
         fields["key"] = None if given["key"] is None else check_limit_key(given["key"])
 
+    if (wish := wish_in(given)) is not None:
+        fields["wish"] = wish
+
     fields |= unique_fields(given)
     return fields | _start_fields(given) | _expiry_fields(given)
+
+
+def wish_in(given: Mapping[str, Any]) -> Wish | None:
+    """The departure that these options ask for. Raises ``ConfigError``."""
+    if "when" not in given and "session" not in given:
+        return None
+
+    return Wish(check_when(given["when"]) if "when" in given else None, given.get("session"))
+
+
+def check_when(value: Any) -> When:
+    """``"now"``, ``"commit"`` or ``"outbox"``."""
+    try:
+        return When(value)
+    except ValueError:
+        known = [each.value for each in When]
+        raise ConfigError(
+            f"expected when to be one of {', '.join(map(repr, known))}, got {check.shown(value)}{nearest(str(value), known)}"
+        ) from None
 
 
 def _id(value: UUID | str) -> UUID:

@@ -15,6 +15,7 @@ from cherga.rules.newcomers import make_row, read_times
 from cherga.rules.progress import read_progress
 from cherga.rules.reading import read_or
 from cherga.words.clock import moment
+from cherga.words.departure import HandleState
 from cherga.words.job import Attempt, JobError, JobRow, JobState, Progress, Reason
 from cherga.words.push import JobHead, NewJob
 
@@ -85,8 +86,8 @@ class Snapshot:
         return self.row.priority
 
     @property
-    def status(self) -> JobState:
-        """The state at the last look; ``refresh`` looks again."""
+    def status(self) -> JobState | HandleState:
+        """The state at the last look; ``refresh`` looks again. ``held`` while the job waits for its transaction to commit."""
         return self.row.state
 
     @property

@@ -17,6 +17,7 @@ from cherga.rules.elsewhere import QUEUE, refused
 from cherga.rules.pausing import same_words, write_arguments
 from cherga.rules.settings import Settings
 from cherga.words.clock import Clock
+from cherga.words.departure import Wish
 from cherga.words.errors import ConfigError
 from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob
@@ -42,7 +43,7 @@ class Steering(ABC):
         """The broker, opened at the first use."""
 
     @abstractmethod
-    def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]:
+    def send(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]:
         """Push jobs, all or none."""
 
     @abstractmethod

@@ -24,6 +24,7 @@ from cherga.rules.codec import check_size
 from cherga.rules.decide import Policy
 from cherga.rules.elsewhere import JOB, ours
 from cherga.rules.signature import Signature
+from cherga.words.departure import Wish
 from cherga.words.errors import ConfigError, InvalidArguments
 from cherga.words.later import inspect
 from cherga.words.limits import LimitRule
@@ -45,8 +46,8 @@ class Sender(Protocol):
 
     max_payload: int
 
-    def send(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
-    async def asend(self, jobs: Sequence[NewJob]) -> list[Job[Any]]: ...
+    def send(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]: ...
+    async def asend(self, jobs: Sequence[NewJob], wish: Wish | None = None) -> list[Job[Any]]: ...
 
 
 class Enqueuing(foreign.Explaining, ABC, Generic[P, R]):
@@ -68,22 +69,22 @@ class Enqueuing(foreign.Explaining, ABC, Generic[P, R]):
         Raises ``InvalidArguments``, ``EnqueueRefused``, ``EnqueueUnknown``, or a ``BrokerError``.
         """
         task, order = self._aim()
-        return task.sender.send((task.build(order, args, kwargs),))[0]
+        return task.sender.send((task.build(order, args, kwargs),), order.wish)[0]
 
     async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """The async twin of ``enqueue``."""
         task, order = self._aim()
-        return (await task.sender.asend((task.build(order, args, kwargs),)))[0]
+        return (await task.sender.asend((task.build(order, args, kwargs),), order.wish))[0]
 
     def enqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
         """Store one job for each tuple of arguments, all or none, in one round trip."""
         task, order = self._aim()
-        return task.sender.send(_many(task, order, calls))
+        return task.sender.send(_many(task, order, calls), order.wish)
 
     async def aenqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
         """The async twin of ``enqueue_many``."""
         task, order = self._aim()
-        return await task.sender.asend(_many(task, order, calls))
+        return await task.sender.asend(_many(task, order, calls), order.wish)
 
     # A step is given all arguments, or all but the first, which a chain fills in.
     @overload

@@ -24,6 +24,8 @@ WORDS = {
     "succeeded": "Done",
     "failed": "Failed",
     "cancelled": "Cancelled",
+    "held": "Waiting",
+    "dropped": "Dropped",
     "unknown": "Cannot be shown just now",
     "cancel": "Cancel",
 }

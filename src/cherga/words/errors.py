@@ -24,6 +24,7 @@ ChergaError
 │   └── StateConflict          others changed a shared value at every try
 ├── WouldDeadlock              a wait that could never end, or would hold up every async job
 └── ResultError
+    ├── JobHeld                the job waits for its transaction; commit first
     ├── ResultTimeout          the job did not finish in time
     ├── ResultExpired          the job succeeded, its result is no longer kept
     ├── JobFailed              the job has failed; carries the remote traceback
@@ -144,6 +145,10 @@ class ResultTimeout(ResultError):
 
 class ResultExpired(ResultError):
     """The job succeeded, but its result is no longer kept."""
+
+
+class JobHeld(ResultError):
+    """The job waits for the transaction in which it was enqueued, so its result cannot come; commit first."""
 
 
 class JobFailed(ResultError):

@@ -72,7 +72,7 @@ def move_matching(app: QueueTasks, out: Output, wish: Wish, where: JobFilter, ye
     if impossible := where.states - wish.possible:
         raise click.UsageError(f"expected --state to be {_names(wish.possible, 'or')}, got {_names(impossible)}")
 
-    found = {job.id: job.status for job in newest_first(app, where)}
+    found = {job.id: job.row.state for job in newest_first(app, where)}
 
     if not found:
         _tell(out, wish, Moved([], [], []), "no jobs match")

@@ -23,7 +23,7 @@ STYLES = {
 
 def state_cell(job: Job[Any]) -> Cell:
     """The state of the job."""
-    return Cell(job.status.value, style=STYLES[job.status])
+    return Cell(job.status.value, style=STYLES[job.row.state])
 
 
 def call_cell(job: Job[Any]) -> Cell:
