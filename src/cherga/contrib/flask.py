@@ -18,6 +18,7 @@ from cherga.client.handle import Job
 from cherga.contrib.flask_config import check_files, queue_file, read_config
 from cherga.contrib.flask_context import Journey
 from cherga.contrib.flask_proof import FlaskProof
+from cherga.contrib.flask_transactions import FlaskDeparture
 from cherga.web.helpers import Helpers, PageJobs
 from cherga.web.live import LiveEndpoint
 from cherga.web.markup import VERSION
@@ -33,8 +34,10 @@ class Cherga(QueueTasks):
     """The tasks of a Flask application.
 
     Make it at module level, declare tasks with it, and bind it with ``init_app`` when the application is made. Keywords are
-    defaults; ``app.config["CHERGA"]`` wins over them. It serves one application at a time: a second ``init_app``, as in
-    test suites, moves it to that application, whose broker is opened anew.
+    defaults; ``app.config["CHERGA"]`` wins over them. An enqueue while ``db.session`` has an open transaction leaves when that
+    commits: ``sqlalchemy`` is the ``db`` (by default Flask-SQLAlchemy's where the application has it; False for none), ``when``
+    is ``commit``, ``now`` or ``outbox``. It serves one application at a time: a second ``init_app``, as in test suites, moves
+    it to that application, whose broker is opened anew.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class Cherga(QueueTasks):
         live: Mapping[str, Any] | None = None,
         base_url: str | None = None,
         carry: Sequence[str] = (),
+        sqlalchemy: Any = None,
+        when: str | None = None,
         **settings: Any,
     ) -> None:
         if app is not None and not isinstance(app, Flask):
@@ -54,8 +59,9 @@ class Cherga(QueueTasks):
         super().__init__(name, broker_url, **settings)
         self.flask_app: Flask | None = None
         """The application that was bound last."""
-        self._given = {"name": name, "broker_url": broker_url, "live": live, "base_url": base_url, "carry": carry}
+        self._given = {"name": name, "broker_url": broker_url, "live": live, "base_url": base_url, "carry": carry, "when": when}
         self._given |= settings
+        self._sqlalchemy = sqlalchemy
         self._journey: Journey | None = None
         self.carriers.append(self._pack)
         self.around_job.append(self._enter_app)
@@ -88,6 +94,11 @@ class Cherga(QueueTasks):
         endpoint = LiveEndpoint(self, config.live, lambda: _secrets(app, config.live), place)
         self._helpers = Helpers(self, endpoint)
         _add_live(app, self._helpers, LivePages(endpoint))
+
+        if isinstance(self.departure, FlaskDeparture):
+            self.departure.disconnect()
+
+        self.departure = FlaskDeparture(self, app, self._sqlalchemy, config.when)
 
     def page_jobs(self, **where: Any) -> PageJobs:
         """The jobs that match, as ``jobs`` finds them, for a page that goes on without them.

@@ -12,12 +12,14 @@ from flask import Flask
 from msgspec import Struct
 
 from cherga.client.app import BROKER_URL
+from cherga.client.order import check_when
 from cherga.rules.elsewhere import APPLICATION, refused
 from cherga.rules.options import shown
 from cherga.rules.settings import BrokerSettings, Settings
 from cherga.rules.urls import as_url, default_url
 from cherga.web.settings import LiveSettings
 from cherga.web.settings import read as read_live
+from cherga.words.departure import When
 from cherga.words.errors import ConfigError
 
 KEY = "CHERGA"
@@ -39,6 +41,7 @@ class FlaskConfig(Struct, frozen=True, kw_only=True):
     live: LiveSettings
     base_url: str | None
     carry: tuple[str, ...]
+    when: When
     settings: dict[str, Any]
 
 
@@ -46,7 +49,7 @@ def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
     """The keywords of ``Cherga(...)`` with what the configuration says over them. Raises ``ConfigError`` that names the key."""
     given = _fold(own, app.config.get(KEY) or {}, where=KEY)
 
-    if unknown := sorted(given.keys() - {"name", "broker_url", "live", "base_url", "carry", *_TYPES}):
+    if unknown := sorted(given.keys() - {"name", "broker_url", "live", "base_url", "carry", "when", *_TYPES}):
         raise refused(unknown[0], APPLICATION, "setting", f" in {KEY}")
 
     name = str(given.pop("name", "cherga"))
@@ -57,6 +60,7 @@ def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
         live=read_live(_fold(given.pop("live", None) or {}, where=LIVE), LIVE),
         base_url=_read_base_url(given.pop("base_url", None)),
         carry=_read_carry(given.pop("carry", None) or ()),
+        when=_read_when(given.pop("when", None)),
         settings={name: _fit(value, _TYPES[name], name) for name, value in given.items()},
     )
 
@@ -119,6 +123,13 @@ def _read_carry(given: Any) -> tuple[str, ...]:
         raise ConfigError(f"expected {KEY}.carry to be a list of names that values of g have, got {shown(given)}")
 
     return tuple(names)
+
+
+def _read_when(given: Any) -> When:
+    try:
+        return When.COMMIT if given is None else check_when(given)
+    except ConfigError as error:
+        raise ConfigError(f"the setting when in {KEY} is wrong: {error}") from None
 
 
 def _fit(value: Any, kind: Any, name: str) -> Any:
