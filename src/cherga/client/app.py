@@ -45,7 +45,7 @@ from cherga.rules.urls import as_url, default_url, masked
 from cherga.words.clock import Clock, SystemClock
 from cherga.words.departure import When, Wish
 from cherga.words.errors import BrokerUnavailable, ConfigError, EnqueueRefused
-from cherga.words.job import JobRow
+from cherga.words.job import FINAL_STATES, JobRow
 from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob, PushAnswer
 
@@ -343,7 +343,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
         now = self.clock.now()
         return [
-            self.handle(known.get(pushed.id) or AsPushed(job, pushed.id, pushed.state, now), pushed.existing)
+            self.handle((known and known.get(pushed.id)) or AsPushed(job, pushed.id, pushed.state, now), pushed.existing)
             for job, pushed in zip(jobs, answer.jobs, strict=True)
         ]
 
@@ -357,9 +357,10 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     @property
     def broker(self) -> FullBroker:
         """The broker, opened at the first use. Raises ``ConfigError`` or ``BrokerError`` when it cannot be."""
-        if self._broker is None:
-            self._open()
+        if (broker := self._broker) is not None:
+            return broker
 
+        self._open()
         return cast(FullBroker, self._broker)
 
     def _open(self) -> None:
@@ -466,4 +467,4 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
 def _stale(answer: PushAnswer) -> list[UUID]:
     """Ids of jobs that were there before this push, or that it ended at once."""
-    return [job.id for job in answer.jobs if job.existing or job.state.final]
+    return [job.id for job in answer.jobs if job.existing or job.state in FINAL_STATES]

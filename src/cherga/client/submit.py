@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
+from weakref import WeakSet
 
 from cherga.words.clock import SystemClock
 from cherga.words.errors import BrokerUnavailable, EnqueueUnknown
@@ -27,12 +28,11 @@ MOST_GROUPS = 250
 class Asked:
     """The jobs that one coroutine pushes, and the future of its loop in which it waits for the answer."""
 
-    __slots__ = ("future", "group", "loop", "withdrawn")
+    __slots__ = ("future", "group", "withdrawn")
 
-    def __init__(self, group: Sequence[NewJob]) -> None:
+    def __init__(self, group: Sequence[NewJob], future: asyncio.Future[Outcome]) -> None:
         self.group = group
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Outcome] = self.loop.create_future()
+        self.future = future
         self.withdrawn = False
         """True when its caller has gone away."""
 
@@ -41,20 +41,49 @@ class Asked:
         """True when anybody still waits for it."""
         return not (self.withdrawn or self.future.done())
 
-    def answer(self, outcome: Outcome) -> None:
-        """Say what came of it; on its loop."""
-        if self.open:
-            self.future.set_result(outcome)
 
-    async def wait(self, timeout: float) -> Outcome:
-        """The answer; ``TimeoutError`` as a value when there is none within ``timeout`` seconds."""
-        timer = self.loop.call_later(timeout, self.answer, TimeoutError())
+class Gathered:
+    """Pushes that are asked for in one turn of a loop: handed over, answered and, when it takes too long, given up together."""
 
-        try:
-            return await self.future
-        finally:
-            self.withdrawn = True
-            timer.cancel()
+    __slots__ = ("_timer", "asked", "began", "loop", "timeout")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, asked: list[Asked]) -> None:
+        self.loop = loop
+        self.timeout = timeout
+        self.began = SystemClock.monotonic()
+        self.asked = asked
+        self._timer = loop.call_later(timeout, self.answer, ())
+
+    def parted(self) -> list[Gathered]:
+        """The same in portions."""
+        if len(self.asked) <= MOST_GROUPS:
+            return [self]
+
+        self._timer.cancel()
+        starts = range(0, len(self.asked), MOST_GROUPS)
+        return [Gathered(self.loop, self.timeout, self.asked[first : first + MOST_GROUPS]) for first in starts]
+
+    def answer(self, answered: Sequence[tuple[Asked, Outcome]]) -> None:
+        """Say what came of them, and that it is not known of all others; on their loop."""
+        self._timer.cancel()
+
+        for asked, outcome in answered:
+            if asked.open:
+                asked.future.set_result(outcome)
+
+        for asked in self.asked if len(answered) < len(self.asked) else ():
+            if asked.open:
+                asked.future.set_result(TimeoutError())
+
+    def unanswered(self, group: Sequence[NewJob], outcome: Exception) -> Exception:
+        """The error of one of them, whose outcome this is."""
+        late = isinstance(outcome, BrokerUnavailable) and SystemClock.monotonic() - self.began >= self.timeout
+
+        if late or isinstance(outcome, TimeoutError):
+            return unanswered(group, self.timeout)
+
+        # It is told to all whose groups were pushed together.
+        return EnqueueUnknown(str(outcome), group[0].id) if isinstance(outcome, EnqueueUnknown) else outcome
 
 
 class Submitter:
@@ -62,10 +91,15 @@ class Submitter:
 
     def __init__(self, push: Push) -> None:
         self._push = push
+        self.begin()
+        _submitters.add(self)
+
+    def begin(self) -> None:
+        """Know of no threads, and of nobody who asks."""
         self._lock = threading.Lock()
-        self._pid = 0
-        self._gathered: dict[asyncio.AbstractEventLoop, list[Asked]] = {}
-        """Pushes that are asked for in this turn of each loop: the thread is woken once for all of it."""
+        self._running = False
+        self._gathered: dict[asyncio.AbstractEventLoop, Gathered] = {}
+        """What is asked for in this turn of each loop: the thread is woken once for all of it."""
 
     async def push(self, group: Sequence[NewJob], timeout: float) -> PushAnswer:
         """Push a group together with whatever else is waiting, in one round trip.
@@ -73,45 +107,48 @@ class Submitter:
         Raises ``EnqueueUnknown`` when no answer came within ``timeout`` seconds. What still waits when its caller goes away is
         never stored.
         """
-        self._start()
-        asked = Asked(group)
-        began = SystemClock.monotonic()
-        self._gather(asked)
-        outcome = await asked.wait(timeout)
+        loop = asyncio.get_running_loop()
+        asked = Asked(group, loop.create_future())
+        gathered = self._gather(asked, loop, timeout)
+
+        try:
+            outcome = await asked.future
+        finally:
+            asked.withdrawn = True
 
         if isinstance(outcome, PushAnswer):
             return outcome
 
-        if isinstance(outcome, TimeoutError) or (
-            isinstance(outcome, BrokerUnavailable) and SystemClock.monotonic() - began >= timeout
-        ):
-            raise unanswered(group, timeout) from outcome
+        error = gathered.unanswered(group, outcome)
+        raise error from (None if error is outcome else outcome)
 
-        if isinstance(outcome, EnqueueUnknown):  # it is told to all whose groups were pushed together
-            raise EnqueueUnknown(str(outcome), group[0].id) from outcome
+    def _gather(self, asked: Asked, loop: asyncio.AbstractEventLoop, timeout: float) -> Gathered:
+        gathered = self._gathered.get(loop)
 
-        raise outcome
+        if gathered is None:
+            gathered = self._gathered[loop] = Gathered(loop, timeout, [asked])
+            loop.call_soon(self._hand_over, loop)
+            self._forget_closed()
+        else:
+            gathered.asked.append(asked)
 
-    def _gather(self, asked: Asked) -> None:
-        gathered = self._gathered.get(asked.loop)
+        return gathered
 
-        if gathered is not None:
-            gathered.append(asked)
-            return
-
-        self._gathered[asked.loop] = [asked]
-        asked.loop.call_soon(self._hand_over, asked.loop)
-
+    def _forget_closed(self) -> None:
         for loop in list(self._gathered):
             if loop.is_closed():  # before it came to hand over
                 self._gathered.pop(loop, None)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._start()  # again, if it was closed since
-        gathered = self._gathered.pop(loop, [])
+        gathered = self._gathered.pop(loop, None)
 
-        for first in range(0, len(gathered), MOST_GROUPS):
-            self._inbox.put(gathered[first : first + MOST_GROUPS])
+        if gathered is None:  # forked in between: it was the parent's
+            return
+
+        self._start()
+
+        for portion in gathered.parted():
+            self._inbox.put(portion)
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         """Run a short broker call off the event loop."""
@@ -121,58 +158,43 @@ class Submitter:
     def close(self) -> None:
         """End the threads; the next use starts them again."""
         with self._lock:
-            if self._pid != os.getpid():
-                return
-
-            self._pid = 0
-            self._inbox.put(None)
-            self._calls.shutdown(wait=False, cancel_futures=True)
+            if self._running:
+                self._running = False
+                self._inbox.put(None)
+                self._calls.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
-        if self._pid == os.getpid():
+        if self._running:
             return
 
         with self._lock:
-            if self._pid == os.getpid():
-                return
+            if not self._running:
+                self._inbox: SimpleQueue[Gathered | None] = SimpleQueue()
+                self._calls = futures.ThreadPoolExecutor(4, "cherga-call")
+                threading.Thread(target=self._run, args=(self._inbox,), name="cherga-submit", daemon=True).start()
+                self._running = True
 
-            if self._pid:  # forked: what was gathered is the parent's
-                self._gathered = {}
+    def _run(self, inbox: SimpleQueue[Gathered | None]) -> None:
+        while (gathered := inbox.get()) is not None:
+            self._submit(_with_waiting(gathered, inbox))
 
-            self._inbox: SimpleQueue[list[Asked] | None] = SimpleQueue()
-            self._calls = futures.ThreadPoolExecutor(4, "cherga-call")
-            threading.Thread(target=self._run, args=(self._inbox,), name="cherga-submit", daemon=True).start()
-            self._pid = os.getpid()
+    def _submit(self, portions: Sequence[Gathered]) -> None:
+        wanted = [[asked for asked in gathered.asked if asked.open] for gathered in portions]
+        outcomes = iter(self._outcomes([asked.group for some in wanted for asked in some]))
 
-    def _run(self, inbox: SimpleQueue[list[Asked] | None]) -> None:
-        while (batch := inbox.get()) is not None:
-            self._submit(_with_waiting(batch, inbox))
+        for gathered, some in zip(portions, wanted, strict=True):
+            answered = list(zip(some, outcomes, strict=False))
 
-    def _submit(self, batch: Sequence[Asked]) -> None:
-        wanted = [asked for asked in batch if asked.open]
-        outcomes: Sequence[Outcome]
+            with suppress(RuntimeError):  # the loop is closed meanwhile
+                gathered.loop.call_soon_threadsafe(gathered.answer, answered)
 
+    def _outcomes(self, groups: Sequence[Sequence[NewJob]]) -> Sequence[Outcome]:
         try:
-            outcomes = self._push([asked.group for asked in wanted]) if wanted else ()
+            return self._push(groups) if groups else ()
         except Exception as error:
-            outcomes = [error] * len(wanted)
+            return [error] * len(groups)
         except BaseException as error:  # what wants to end this thread must end neither it nor the loops of its callers
-            ended = BrokerUnavailable(f"the enqueue was ended by {type(error).__name__}; try again")
-            outcomes = [ended] * len(wanted)
-
-        _tell(list(zip(wanted, outcomes, strict=True)))
-
-
-def _tell(answered: Sequence[tuple[Asked, Outcome]]) -> None:
-    """Wake each loop once, for all its callers."""
-    for loop in {asked.loop for asked, _ in answered}:
-        with suppress(RuntimeError):  # closed meanwhile
-            loop.call_soon_threadsafe(_answer, [each for each in answered if each[0].loop is loop])
-
-
-def _answer(answered: Sequence[tuple[Asked, Outcome]]) -> None:
-    for asked, outcome in answered:
-        asked.answer(outcome)
+            return [BrokerUnavailable(f"the enqueue was ended by {type(error).__name__}; try again")] * len(groups)
 
 
 def unanswered(jobs: Sequence[NewJob], timeout: float) -> EnqueueUnknown:
@@ -183,9 +205,11 @@ def unanswered(jobs: Sequence[NewJob], timeout: float) -> EnqueueUnknown:
     )
 
 
-def _with_waiting(batch: list[Asked], inbox: SimpleQueue[list[Asked] | None]) -> list[Asked]:
-    """The batch together with what else has arrived meanwhile."""
-    while len(batch) < MOST_GROUPS:
+def _with_waiting(gathered: Gathered, inbox: SimpleQueue[Gathered | None]) -> list[Gathered]:
+    """These together with what else has arrived meanwhile."""
+    portions, groups = [gathered], len(gathered.asked)
+
+    while groups < MOST_GROUPS:
         try:
             more = inbox.get_nowait()
         except Empty:
@@ -195,6 +219,19 @@ def _with_waiting(batch: list[Asked], inbox: SimpleQueue[list[Asked] | None]) ->
             inbox.put(None)
             break
 
-        batch += more
+        portions.append(more)
+        groups += len(more.asked)
 
-    return batch
+    return portions
+
+
+_submitters: WeakSet[Submitter] = WeakSet()
+
+
+def _begin_anew() -> None:
+    for submitter in list(_submitters):
+        submitter.begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

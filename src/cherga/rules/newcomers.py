@@ -17,8 +17,14 @@ class Times(Struct, frozen=True):
     expires_at: float | None
 
 
+NO_TIMES = Times(None, None)
+
+
 def read_times(job: NewJob, now: float) -> Times:
     """The times of a job that is pushed at ``now``. What counts from the push goes before a fixed time."""
+    if job.delay is None and job.expires_in is None:
+        return NO_TIMES if job.run_at is None and job.expires_at is None else Times(job.run_at, job.expires_at)
+
     return Times(
         job.run_at if job.delay is None else now + job.delay,
         job.expires_at if job.expires_in is None else now + job.expires_in,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 
 from cherga.brokers.sqlite.turns import Turn
 from cherga.words.errors import BrokerError, BrokerUnavailable
@@ -63,22 +62,31 @@ class Coalescer:
         if own.open:
             self._push([own, *self._others(own)], deadline)
 
-    def _others(self, own: Order) -> Iterator[Order]:
-        with suppress(IndexError):
-            while True:
-                order = self._line.popleft()
+    def _others(self, own: Order) -> list[Order]:
+        line, others = self._line, list[Order]()
 
-                if order.open and order is not own:
-                    yield order
+        while True:
+            try:
+                order = line.popleft()
+            except IndexError:
+                return others
+
+            if order.open and order is not own:
+                others.append(order)
 
     def _push(self, orders: Sequence[Order], deadline: float) -> None:
+        groups = orders[0].groups if len(orders) == 1 else [group for order in orders for group in order.groups]
+
         try:
-            answers = iter(self._push_all([group for order in orders for group in order.groups], deadline))
+            answers = self._push_all(groups, deadline)
         except Exception as error:
             self._fail(orders, error, deadline)
         else:
+            given = 0
+
             for order in orders:
-                order.answers = [next(answers) for _ in order.groups]
+                order.answers = answers[given : given + len(order.groups)]
+                given += len(order.groups)
 
     def _fail(self, orders: Sequence[Order], error: Exception, deadline: float) -> None:
         """A fault of the broker itself holds for all; any other is the fault of one order, whose caller alone gets it.

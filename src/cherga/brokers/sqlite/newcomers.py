@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -11,10 +10,10 @@ import msgspec
 
 from cherga.brokers.sqlite.keeping import time_kept
 from cherga.brokers.sqlite.notices import note_stillborn
-from cherga.brokers.sqlite.rows import CANCELLED, READY, SCHEDULED, SUCCEEDED, pack_ties, read_head
+from cherga.brokers.sqlite.rows import CANCELLED, CODES, READY, SCHEDULED, SUCCEEDED, pack_ties, read_head
 from cherga.brokers.sqlite.write import Write
 from cherga.doors.broker import Topic
-from cherga.rules.newcomers import Times
+from cherga.rules.newcomers import Times, first_state, read_times
 from cherga.words.job import Reason
 from cherga.words.push import NewJob
 
@@ -61,6 +60,17 @@ def make_row(write: Write, job: NewJob, sequence: int, state: int, times: Times,
     )
 
 
+def make_rows(write: Write, jobs: Sequence[NewJob]) -> list[Row]:
+    """The rows of new jobs that wait for nobody."""
+    now, rows = write.now, list[Row]()
+
+    for sequence, job in enumerate(jobs, write.take_numbers(len(jobs))):
+        times = read_times(job, now)
+        rows.append(make_row(write, job, sequence, CODES[first_state(job, times, now)], times))
+
+    return rows
+
+
 def insert(write: Write, rows: Sequence[Row]) -> bool:
     """Store rows whose id is not kept yet, count and ring them; True when that was all of them."""
     changed = write.run_chunks(_INSERT, _ROW, _UNLESS_KEPT, (), rows)
@@ -103,12 +113,15 @@ def _close(write: Write, job: NewJob, sequence: int, to: int, reason: str | None
 
 
 def _note(write: Write, rows: Sequence[Row]) -> None:
-    for (lane, state), number in Counter([(row[LANE], row[STATE]) for row in rows]).items():
-        write.count(lane, state, number)
+    for row in rows:
+        write.count(row[LANE], row[STATE], 1)
 
-        if state == READY:
-            write.bells.topics.add(Topic.READY)
-        elif state == SCHEDULED:
-            write.bells.topics.add(Topic.DUE)
+    states = {row[STATE] for row in rows}
+
+    if READY in states:
+        write.bells.topics.add(Topic.READY)
+
+    if SCHEDULED in states:
+        write.bells.topics.add(Topic.DUE)
 
     write.bells.jobs += [row[ID] for row in rows]

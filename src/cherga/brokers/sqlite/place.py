@@ -6,12 +6,15 @@ import os
 import shlex
 import stat
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 from cherga.words.clock import SystemClock
 from cherga.words.errors import BrokerFull, BrokerUnusable
 
 SPACE_AT_LEAST = 64 << 20
+LOOK_FOR_SPACE = 0.05
+"""Seconds between two looks at the space that is free."""
 
 NETWORK_FILE_SYSTEMS = frozenset(
     """
@@ -61,7 +64,7 @@ class Files:
     def __init__(self, path: Path, identity: Identity) -> None:
         """``identity``: of the file itself, from before it was opened."""
         self._opened = [(str(path), identity), *((name, _identify(name)) for name in companions(path))]
-        self._folders = {str(path.parent), os.path.dirname(os.path.realpath(path))}
+        self._folders = tuple({str(path.parent), os.path.dirname(os.path.realpath(path))})
         self.log = companions(path)[0]
         """The name of the write-ahead log."""
         self._quiet: list[int] = []
@@ -151,20 +154,37 @@ def _identify(name: str) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def check_space(path: Path, log: str, watermark: int | None) -> None:
-    """Raise ``BrokerFull`` when too little space is free to take new jobs; ``log``: the name of the write-ahead log."""
-    if watermark == 0 or not hasattr(os, "statvfs"):
-        return
+class Space:
+    """Room on the disk beside the file, which is looked at twenty times a second at most."""
 
-    needed = required_space(log) if watermark is None else watermark
-    disk = os.statvfs(path)
-    free = disk.f_bavail * disk.f_frsize
+    def __init__(self, path: Path, log: str, watermark: int | None) -> None:
+        """``log``: the name of the write-ahead log; ``watermark``: as in the URL."""
+        self._path = path
+        self._log = log
+        self._watermark = watermark
+        self._looked = -inf
 
-    if free < needed:
-        raise BrokerFull(
-            f"expected {needed >> 20} MB free beside {path}, found {free >> 20} MB: no new jobs until there is room; "
-            "running ones can still be completed"
-        )
+    def check(self) -> None:
+        """Raise ``BrokerFull`` when too little space is free to take new jobs."""
+        now = SystemClock.monotonic()
+
+        if now - self._looked >= LOOK_FOR_SPACE:
+            self._look()
+            self._looked = now
+
+    def _look(self) -> None:
+        if self._watermark == 0 or not hasattr(os, "statvfs"):
+            return
+
+        needed = required_space(self._log) if self._watermark is None else self._watermark
+        disk = os.statvfs(self._path)
+        free = disk.f_bavail * disk.f_frsize
+
+        if free < needed:
+            raise BrokerFull(
+                f"expected {needed >> 20} MB free beside {self._path}, found {free >> 20} MB: no new jobs until there is room; "
+                "running ones can still be completed"
+            )
 
 
 def required_space(log: str) -> int:

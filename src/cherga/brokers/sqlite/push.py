@@ -13,12 +13,11 @@ from cherga.brokers.sqlite.newcomers import (
     close_stillborn,
     find_kept,
     insert,
-    make_row,
+    make_rows,
 )
 from cherga.brokers.sqlite.room import Room
-from cherga.brokers.sqlite.rows import CANCELLED, CODES, STATES
+from cherga.brokers.sqlite.rows import CANCELLED, STATES
 from cherga.brokers.sqlite.write import Write
-from cherga.rules.newcomers import first_state, read_times
 from cherga.words.job import Reason
 from cherga.words.push import GROUP_TASK, NewJob, PushAnswer, PushedJob
 
@@ -27,12 +26,15 @@ Group = Sequence[NewJob]
 
 def push_groups(write: Write, groups: Sequence[Group]) -> list[PushAnswer]:
     """Store each group whole or not at all, and answer for each in order."""
-    room = Room(write) if groups else None
+    if not groups:
+        return []
 
-    if room is not None and room.is_limited([job for group in groups for job in group]):
+    room = Room(write)
+
+    if room.is_limited(groups):
         return [answer for group in groups for answer in _push_run(write, [group], room)]
 
-    return _push_run(write, groups)
+    return _push_plain(write, groups) if all(map(_is_plain, groups)) else _push_run(write, groups)
 
 
 def _push_run(write: Write, groups: Sequence[Group], room: Room | None = None) -> list[PushAnswer]:
@@ -46,27 +48,26 @@ def _push_run(write: Write, groups: Sequence[Group], room: Room | None = None) -
 
 
 def _is_plain(group: Group) -> bool:
-    return not any(job.unique is not None or job.edges or job.task == GROUP_TASK for job in group)
+    for job in group:  # not any(…), which takes three times as long for the one job of most groups
+        if job.unique is not None or job.edges or job.task == GROUP_TASK:
+            return False
+
+    return True
 
 
 def _push_plain(write: Write, groups: Sequence[Group]) -> list[PushAnswer]:
-    jobs = [job for group in groups for job in group]
+    if len(groups) == 1:
+        return [PushAnswer(tuple(_store(write, groups[0])))]
 
-    if not jobs:
-        return [PushAnswer() for _ in groups]
-
-    pushed = iter(_store(write, jobs))
+    pushed = iter(_store(write, [job for group in groups for job in group]))
     return [PushAnswer(tuple([next(pushed) for _ in group])) for group in groups]
 
 
 def _store(write: Write, jobs: Sequence[NewJob]) -> list[PushedJob]:
-    first = write.take_numbers(len(jobs))
-    now = write.now
-    rows: list[Row] = []
+    if not jobs:
+        return []
 
-    for sequence, job in enumerate(jobs, first):
-        times = read_times(job, now)
-        rows.append(make_row(write, job, sequence, CODES[first_state(job, times, now)], times))
+    rows = make_rows(write, jobs)
 
     if not insert(write, rows):
         return _answer_kept(write, jobs, rows)

@@ -54,9 +54,9 @@ class Room:
         self._counts: dict[str, int] = {}
         self._oldest: dict[str, list[int]] = {}
 
-    def is_limited(self, group: Sequence[NewJob]) -> bool:
-        """True when any of the group's queues holds only so many."""
-        return self._rules.lengths and any(self._cap(job.queue) is not None for job in group)
+    def is_limited(self, groups: Sequence[Sequence[NewJob]]) -> bool:
+        """True when any of the groups' queues holds only so many."""
+        return self._rules.lengths and any(self._cap(job.queue) is not None for group in groups for job in group)
 
     def make(self, queues: Sequence[str], spared: Collection[int]) -> str | None:
         """Find room for one job more in each of these queues, the ``spared`` jobs staying; else say why there is none."""

@@ -19,7 +19,7 @@ from cherga.brokers.sqlite.lanes import Lanes
 from cherga.brokers.sqlite.lifelines import Lifelines
 from cherga.brokers.sqlite.limits import ring_freed_slots
 from cherga.brokers.sqlite.log import FRAME_HEAD, SYNC, Log
-from cherga.brokers.sqlite.place import Files, check_space, prepare
+from cherga.brokers.sqlite.place import Files, Space, prepare
 from cherga.brokers.sqlite.schema import set_up
 from cherga.brokers.sqlite.turns import Naps, Transaction, find_turn
 from cherga.brokers.sqlite.write import Write
@@ -117,6 +117,7 @@ class Store:
         try:
             set_up(self._db, self.path, self.settings)
             self.files = Files(self.path, self._identity)
+            self._space = Space(self.path, self.files.log, self.address.watermark)
             self.turn.locks.join(self.path, Naps(SystemClock.monotonic() + self.settings.busy_timeout).nap)
             self.log = Log(
                 self.files.log,
@@ -139,7 +140,7 @@ class Store:
             self.files.check()
 
             if growing:
-                check_space(self.path, self.files.log, self.address.watermark)
+                self._space.check()
 
             transaction = turn.under_way = Transaction(self._connection(outer), outer)
             self._patience.deadline = deadline
