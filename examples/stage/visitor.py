@@ -6,11 +6,12 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookiejar import CookieJar
 from typing import Any
+from uuid import uuid4
 
 PATIENCE = 30.0
 
@@ -80,6 +81,16 @@ class Visitor:
         token = {"csrf_token": tokens[0]["value"]} if tokens else {}
 
         return self._read(self._request(path, data=urllib.parse.urlencode({**token, **fields}).encode()))
+
+    def upload(self, path: str, field: str, files: Mapping[str, bytes]) -> Page:
+        """Send files, by their names, in a form of many parts."""
+        boundary = uuid4().hex
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="%s"\r\n\r\n'
+        parts = [(head % name).encode() + content + b"\r\n" for name, content in files.items()]
+        request = self._request(path, data=b"".join(parts) + f"--{boundary}--\r\n".encode())
+        request.add_header("Content-Type", f"multipart/form-data; boundary={boundary}")
+
+        return self._read(request)
 
     def log_in(self, username: str, password: str) -> Page:
         self.get("/login")

@@ -1,0 +1,1 @@
+"""A library of photos and sound notes: what the server, the tasks and the factory are made of."""
