@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 from functools import cache
+from math import inf
 
 HEAVY = ("apsw", "click", "cronsim", "django", "flask", "psycopg", "redis", "rich", "sqlalchemy", "sqlite3", "zoneinfo")
 LATER = ("asyncio", "concurrent.futures", "difflib", "hashlib", "pathlib", "shlex", "socket", "ssl", "subprocess")
-ROUNDS = 3
+ROUNDS = 12
+"""At most: other programs of the machine make some rounds dear."""
 
 
 def test_no_terminal_no_framework_and_no_driver_is_loaded() -> None:
@@ -57,8 +59,14 @@ def test_neither_worker_nor_command_line_is_loaded() -> None:
 
 def test_the_import_costs_hardly_more_than_asyncio_and_msgspec() -> None:
     """Beside asyncio and what it needs itself, loaded in the same round; the best round of several counts."""
-    own = min(import_seconds("cherga") for _ in range(ROUNDS))
-    needed = min(import_seconds("asyncio, msgspec, logging, inspect") for _ in range(ROUNDS))
+    own = needed = inf
+
+    for _ in range(ROUNDS):
+        own = min(own, import_seconds("cherga"))
+        needed = min(needed, import_seconds("asyncio, msgspec, logging, inspect"))
+
+        if own < 1.4 * needed:
+            break
 
     assert own < 1.4 * needed
 

@@ -63,7 +63,8 @@ def _is_known(app: Provable, task: str) -> bool:
 def _told(waiting: Mapping[str, int]) -> Iterator[Finding]:
     for task, count in sorted(waiting.items())[:MOST_NAMED]:
         jobs = f"{count:,} job waits" if count == 1 else f"{count:,} jobs wait"
-        yield Finding("tasks", f"{jobs} for the task {task!r}, which no worker knows; {remedy(task)}", proven=False)
+        text = f"{jobs} for the task {task!r}, which no worker knows; {remedy(task)}"
+        yield Finding("tasks", text, proven=False, unknown_task=task)
 
     if (more := len(waiting) - MOST_NAMED) > 0:
         yield Finding("tasks", f"jobs of {more} more tasks wait that no worker knows; see cherga jobs list", proven=False)

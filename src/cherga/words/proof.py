@@ -25,3 +25,5 @@ class Finding(Struct, frozen=True):
     name: str
     text: str
     proven: bool = True
+    unknown_task: str = ""
+    """The task that it is about, where nobody declared it."""

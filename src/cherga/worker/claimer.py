@@ -89,7 +89,8 @@ class Claimer:
         """Suspects have just run here: others have their turn before further ones."""
         self._clock = plan.clock
         self.breakage = Breakage(plan.clock)
-        self._told: set[str] = set()
+        self.told: set[str] = set()
+        """Unknown tasks that were named in the log."""
         self.taken = 0
         """Jobs claimed so far."""
         self._turned = threading.Condition()
@@ -331,8 +332,8 @@ class Claimer:
     def _tell_unknown(self, answer: ClaimAnswer) -> None:
         known = frozenset[str]().union(*(lane.names() for lane in self.lanes))
 
-        for name in answer.unknown - known - self._told:
-            self._told.add(name)
+        for name in answer.unknown - known - self.told:
+            self.told.add(name)
             logger.warning(
                 "jobs of task %r are ready, but this worker has no task of that name; it leaves them alone",
                 name,

@@ -111,7 +111,9 @@ class EmbeddedWorker(foreign.Explaining):
 
     def prove(self) -> None:
         """Say what speaks against the start."""
-        tell(prove_in_time(self.app, Plan(threads=self.options.threads, concurrency=self.options.concurrency)))
+        findings = prove_in_time(self.app, Plan(threads=self.options.threads, concurrency=self.options.concurrency))
+        tell(findings)
+        self.engine.note_told(findings)
 
     def make_caretaker(self) -> Caretaker:
         """The caretaker of one block."""

@@ -10,7 +10,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from msgspec import Struct
@@ -26,6 +26,7 @@ from cherga.words.errors import ConfigError
 from cherga.words.inspection import TaskCount
 from cherga.words.job import JobState
 from cherga.words.outcomes import Interrupted
+from cherga.words.proof import Finding
 from cherga.words.report import Report
 from cherga.words.session import Cancel, SessionInfo
 from cherga.words.settlement import Settlement
@@ -139,6 +140,10 @@ class Engine:
             lifespan = self.app.lifespan()
             self._loop.wait_for(lifespan.start())
             self._lifespan = lifespan
+
+    def note_told(self, findings: Iterable[Finding]) -> None:
+        """What the proof has said is not said again."""
+        self._claimer.told.update(finding.unknown_task for finding in findings if finding.unknown_task)
 
     def register(self) -> None:
         """Begin the session; from here on its lease has to be renewed."""

@@ -72,6 +72,7 @@ class WorkerProcess:
         self._title = WorkerTitle(app.name, self._name, self._engine.executor.running.__len__)
         self._engine.begin_life()
         findings = self._prove(app)
+        self._engine.note_told(findings)
         self._engine.register()
         self._wire.send(
             Hello(
