@@ -155,7 +155,7 @@ def test_words_of_handles_elsewhere(app: QueueTasks) -> None:
 
 
 def test_waiting_where_no_worker_is(app: QueueTasks) -> None:
-    assert "no worker is alive; cherga worker -A module:app" in answer(lambda: app.tasks["mail"].enqueue(1).result(timeout=0))
+    assert "no worker is alive; with app.worker():" in answer(lambda: app.tasks["mail"].enqueue(1).result(timeout=0))
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ def test_the_async_twin_says_the_same(app: QueueTasks) -> None:
     async def ask() -> str:
         return str(await job.aexplain())
 
+    help = "with app.worker():" if app.broker_url == "memory://" else "cherga worker -A module:app"
     assert asyncio.run(ask()).splitlines()[1:] == [f"- {one.text}" for one in job.explain().obstacles if one.kind is K.TIME] + [
-        "- no worker is alive; cherga worker -A module:app"
+        f"- no worker is alive; {help}"
     ]

@@ -82,3 +82,16 @@ def test_worker_processes_are_told_what_flask_was_told() -> None:
 def test_a_factory_that_no_other_process_can_import_is_refused_with_the_other_way() -> None:
     with pytest.raises(LoadError, match="use cherga -A package:create_app instead"):
         find_target(ScriptInfo(create_app=lambda: Flask("shop")))
+
+
+@pytest.mark.parametrize(("made", "target"), [("create_app()", "kiosk:create_app"), ("app = create_app()", "kiosk:app")])
+def test_whoever_waits_without_a_worker_is_told_the_flask_application_or_its_factory(
+    tmp_path: Path, made: str, target: str
+) -> None:
+    site = SHOP.replace('Flask(f"shop in {town}", instance_path=INSTANCE)', "Flask(__name__)")
+    (tmp_path / "kiosk").mkdir()
+    (tmp_path / "kiosk" / "__init__.py").write_text(f"{site}\n\n{made}\n", encoding="utf-8")
+    program = "import kiosk; print(kiosk.greet.enqueue('Ada').explain().obstacles[0])"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert ran.stdout.strip() == f"no worker is alive; cherga worker -A {target}", ran.stderr

@@ -154,6 +154,7 @@ class Unreachable:
         self.submitter = app.submitter
         self.lookout = app.lookout
         self.on = app.on
+        self.home = app.home
 
     @property
     def broker(self) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cherga import ConfigError, QueueTasks, UnknownBroker
-from cherga.rules.urls import default_url, masked
+from cherga.rules.urls import default_url, located, masked
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,12 @@ def test_a_text_that_is_a_files_path_is_answered_with_its_url(path: str, url: st
 def test_what_is_neither_a_url_nor_a_path_is_refused(url: Any) -> None:
     with pytest.raises(ConfigError, match=r"expected a broker URL such as 'sqlite:///jobs\.db', or a Path, got"):
         QueueTasks("shop", url)
+
+
+def test_a_place_is_shown_with_its_whole_path_and_without_its_password() -> None:
+    here = Path.cwd()
+
+    assert located("sqlite:///jobs.db?durability=process") == f"sqlite:///{here}/jobs.db?durability=process"
+    assert located("sqlite:////var/jobs.db") == "sqlite:////var/jobs.db"
+    assert located("memory://") == "memory://"
+    assert located("redis://me:secret@box/0") == "redis://me:***@box/0"

@@ -40,7 +40,7 @@ def workers(app: QueueTasks, out: Output) -> None:
             columns=COLUMNS,
             rows=[_row(worker, now) for worker in alive],
             data=[worker_record(worker) for worker in alive],
-            empty="no worker is alive; start one: cherga worker -A module:app",
+            empty=f"no worker is alive for {app.home.place}; start one: {app.home.command}",
         )
     )
 

@@ -22,6 +22,7 @@ from cherga.client.departure import Departure, Unit, find_keys, has_keys, hold_j
 from cherga.client.dotted import DottedTasks
 from cherga.client.explainers import Explainer, without_flask
 from cherga.client.handle import Job
+from cherga.client.home import home_of, importable_name
 from cherga.client.lifespan import Lifespan
 from cherga.client.looking import Looking
 from cherga.client.lookout import Lookout
@@ -40,6 +41,7 @@ from cherga.client.task import Task
 from cherga.client.travelling import Carrier, is_traced, loaded
 from cherga.doors.broker import FullBroker
 from cherga.rules import options as check
+from cherga.rules.obstacles import Home
 from cherga.rules.settings import make_settings
 from cherga.rules.urls import as_url, default_url, masked
 from cherga.words.clock import Clock, SystemClock
@@ -85,7 +87,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     _internal = (
         "aaddressed addressed adopt after_send aliases around_job asend astore astore_held build_named carriers clock "
         "declared_limits departure dotted draft enqueue_middlewares explainers given_settings group_handle handle "
-        "handle_state held hold_open lifespan lookout max_payload middlewares pause_scope prepare proofs publish "
+        "handle_state held hold_open home lifespan loaded_as lookout max_payload middlewares pause_scope prepare proofs publish "
         "published read_result results_of resumed_by send standing_in store store_held submitter surroundings task_named "
         "undeclared"
     )
@@ -125,10 +127,12 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self._lock = threading.RLock()
         self._broker: FullBroker | None = None
         self._stand_in: FullBroker | None = None
+        self.loaded_as: str | None = None
+        """The words with which a command named the application."""
         self._workers = 0
         self._set_up(name, broker_url, settings)
         self.submitter = Submitter(lambda groups: self.broker.push(groups))
-        self.lookout = Lookout(lambda: self.broker, lambda: self.clock)
+        self.lookout = Lookout(lambda: self.broker, lambda: self.clock, lambda: self.home)
         enter(self)
 
     def configure(self, name: str | None = None, broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
@@ -158,6 +162,15 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         for standing in self._standings.values():
             standing.renewed = True
             standing.task.policy = policy_of(cast(TaskOptions, standing.declaration.options), self.settings)
+
+    @property
+    def home(self) -> Home:
+        """The place of its jobs, and how a worker for them is started."""
+        return home_of(self.broker_url, self.loaded_as or self._target())
+
+    def _target(self) -> str | None:
+        """The application as ``-A`` names it, as far as can be told from the modules of its tasks."""
+        return importable_name((self,), [task.__module__ for task in self.tasks.values()])
 
     name = "cherga"
     """The application's name, and the broker's namespace."""

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from cherga.doors.broker import FullBroker
 from cherga.rules.limits import limit_names
-from cherga.rules.obstacles import JOBS_NAMED, Facts, Obstacle, find_obstacles, tell_when
+from cherga.rules.obstacles import JOBS_NAMED, Facts, Home, Obstacle, find_obstacles, tell_when
 from cherga.words.clock import Clock
 from cherga.words.departure import HandleState
 from cherga.words.inspection import JobFilter
@@ -27,6 +27,8 @@ class ExplainSource(Protocol):
     def broker(self) -> FullBroker: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def home(self) -> Home: ...
 
 
 class Explanation(Struct, frozen=True):
@@ -46,12 +48,12 @@ class Explanation(Struct, frozen=True):
 
 def explain(source: ExplainSource, row: JobRow, worker: str, error: str | None) -> Explanation:
     """The explanation for a job that was just read."""
-    facts = collect(source.broker, source.clock.now(), row)
+    facts = collect(source.broker, source.clock.now(), row, source.home)
     obstacles = find_obstacles(facts)
     return Explanation(row.id, row.task, row.state, tell_when(facts, obstacles, worker, error), obstacles)
 
 
-def collect(broker: FullBroker, now: float, row: JobRow) -> Facts:
+def collect(broker: FullBroker, now: float, row: JobRow, home: Home) -> Facts:
     """Ask the broker for what may stand in the way of a job in this state, and for nothing else."""
     if row.state.final:
         return Facts(row=row, now=now)
@@ -66,6 +68,7 @@ def collect(broker: FullBroker, now: float, row: JobRow) -> Facts:
     return Facts(
         row=row,
         now=now,
+        home=home,
         workers=workers,
         paused=broker.paused(),
         limits=limits,

@@ -21,6 +21,7 @@ from cherga.client.submit import Submitter
 from cherga.client.waiters import LONGEST_LOOK, LoopWaiter, ThreadWaiter, Waiter
 from cherga.client.waiting import OUTSIDE, on_loop, refuse_on_loop, waiting_for
 from cherga.doors.broker import FullBroker
+from cherga.rules.obstacles import Home
 from cherga.rules.options import Duration, seconds, short_text
 from cherga.rules.results import Results
 from cherga.words.clock import Clock
@@ -52,6 +53,8 @@ class Source(Protocol):
     def submitter(self) -> Submitter: ...
     @property
     def lookout(self) -> Lookout: ...
+    @property
+    def home(self) -> Home: ...
     @property
     def on(self) -> Signals: ...
     @property

@@ -18,6 +18,7 @@ from cherga.client.snapshot import AsPushed
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
+from cherga.rules.obstacles import Home
 from cherga.rules.results import UNKNOWN, Results
 from cherga.words.clock import Clock
 from cherga.words.inspection import JobFilter
@@ -42,6 +43,11 @@ class Looking(ABC):
     @abstractmethod
     def broker(self) -> FullBroker:
         """The broker, opened at the first use."""
+
+    @property
+    @abstractmethod
+    def home(self) -> Home:
+        """The place of its jobs, and how a worker for them is started."""
 
     def get(self, id: UUID | str) -> Job[Any] | None:
         """The job of that id, None when it is not kept. Raises ``ValueError`` for a text that is no UUID."""

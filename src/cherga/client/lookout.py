@@ -18,7 +18,7 @@ from weakref import WeakSet
 from cherga.client.relatives import total_progress_of
 from cherga.client.waiters import EVENTS, LONGEST_LOOK, Sight, Waiter
 from cherga.doors.broker import FullBroker, JobListener
-from cherga.rules.obstacles import unserved
+from cherga.rules.obstacles import Home, unserved
 from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError, BrokerUnavailable, JobNotFound
 from cherga.words.job import JobRow
@@ -46,9 +46,10 @@ UNSERVED_AFTER = 2.0
 class Lookout:
     """Looks after the jobs that anybody waits for here. In a forked child it begins anew."""
 
-    def __init__(self, broker: Callable[[], FullBroker], clock: Callable[[], Clock]) -> None:
+    def __init__(self, broker: Callable[[], FullBroker], clock: Callable[[], Clock], home: Callable[[], Home] = Home) -> None:
         self._broker = broker
         self._clock = clock
+        self._home = home
         self.begin()
         _lookouts.add(self)
 
@@ -114,7 +115,7 @@ class Lookout:
             broker, ended = self._broker(), threading.Event()
             stack.callback(ended.set)
             listener = stack.enter_context(broker.listen_to_jobs())
-            watch = self._watch = _Watch(broker, listener, self._clock(), self._asked, self._left, ended)
+            watch = self._watch = _Watch(broker, listener, self._clock(), self._home, self._asked, self._left, ended)
 
             try:
                 watch.run()
@@ -149,6 +150,7 @@ class _Watch:
         broker: FullBroker,
         listener: JobListener,
         clock: Clock,
+        home: Callable[[], Home],
         asked: deque[Waiter],
         left: deque[Waiter],
         ended: threading.Event,
@@ -158,6 +160,7 @@ class _Watch:
         self._broker = broker
         self._listener = listener
         self._clock = clock
+        self._home = home
         self._asked = asked
         self._left = left
         self._over = False
@@ -334,17 +337,18 @@ class _Watch:
             return
 
         reasons: dict[tuple[str, str], str] = {}
+        home = self._home()
 
         for waiter, row in waiting:
             place = (row.queue, row.task)
 
             if place not in reasons:
-                reasons[place] = unserved(row, workers, now)
+                reasons[place] = unserved(row, workers, now, home)
 
             waiter.warn(reasons[place])
 
         for (queue, task), reason in reasons.items():
-            self._log(f"a job of task {task} in queue {queue} is waited for: {reason}" if reason else "")
+            self._log(f"a job of task {task} in queue {queue} of {home.place} is waited for: {reason}" if reason else "")
 
     def _log(self, words: str) -> None:
         if words and words not in self._told:

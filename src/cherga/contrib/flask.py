@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from cherga.client.app import QueueTasks
 from cherga.client.context import current_parent
 from cherga.client.handle import Job
+from cherga.client.home import importable_name
 from cherga.contrib.flask_config import check_files, queue_file, read_config
 from cherga.contrib.flask_context import Journey
 from cherga.contrib.flask_proof import FlaskProof
@@ -136,6 +138,17 @@ class Cherga(QueueTasks):
             _make_folder(app.instance_path)
 
         super()._open()
+
+    def _target(self) -> str | None:
+        """The Flask application, or the factory in its module: a worker has to have both parts."""
+        app = self.flask_app
+
+        if app is None:
+            return super()._target()
+
+        module = sys.modules.get(app.import_name)
+        factory = f"{app.import_name}:create_app" if hasattr(module, "create_app") else None
+        return importable_name((app,), [app.import_name]) or factory or super()._target()
 
     def _bound_app(self) -> Flask:
         if self.flask_app is None:

@@ -76,11 +76,25 @@ class Obstacle(Struct, frozen=True):
         return self.text + (f"; {self.remedy}" if self.remedy else "")
 
 
+class Home(Struct, frozen=True):
+    """The place of the jobs, and the words that start a worker there."""
+
+    place: str = ""
+    """The broker's URL, fit to be shown."""
+    command: str = "cherga worker -A module:app"
+
+    def command_for(self, queue: str) -> str:
+        """The words that start a worker for this queue."""
+        with_block, opened, _ = self.command.partition("()")
+        return f"{with_block}(queues=[{queue!r}]):" if opened else f"{self.command} -q {queue}"
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """The facts about a job and its surroundings at one moment."""
 
     row: JobRow
     now: float
+    home: Home = Home()
     workers: Sequence[WorkerInfo] = ()
     paused: Sequence[PauseScope] = ()
     limits: Sequence[LimitUse] = ()
@@ -106,9 +120,9 @@ def find_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 UNSERVED = frozenset({ObstacleKind.NO_WORKER, ObstacleKind.QUEUE, ObstacleKind.TASK})
 
 
-def unserved(row: JobRow, workers: Sequence[WorkerInfo], now: float) -> str:
+def unserved(row: JobRow, workers: Sequence[WorkerInfo], now: float, home: Home) -> str:
     """The reason why no worker that is alive would run this waiting job, and what helps; nothing where one would."""
-    found = find_obstacles(Facts(row=row, now=now, workers=workers))
+    found = find_obstacles(Facts(row=row, now=now, home=home, workers=workers))
     return next((str(obstacle) for obstacle in found if obstacle.kind in UNSERVED), "")
 
 
@@ -163,8 +177,7 @@ def _workers(facts: Facts) -> Iterator[Obstacle]:
         return
 
     if not facts.workers:
-        command = "cherga worker -A module:app"
-        yield Obstacle(ObstacleKind.NO_WORKER, "no worker is alive", "a worker is alive", remedy=command)
+        yield Obstacle(ObstacleKind.NO_WORKER, "no worker is alive", "a worker is alive", remedy=facts.home.command)
     elif not (listening := _listening(facts)):
         yield _queue_without_worker(facts)
     elif not any(_knows(worker, facts.row.task) for worker in listening):
@@ -175,7 +188,7 @@ def _queue_without_worker(facts: Facts) -> Obstacle:
     queue = facts.row.queue
     queues = sorted({name for worker in facts.workers for name in worker.session.queues})
     text = f"no worker listens to queue {queue}, only to {', '.join(queues)}"
-    command = f"cherga worker -A module:app -q {queue}"
+    command = facts.home.command_for(queue)
     return Obstacle(ObstacleKind.QUEUE, text, f"a worker listens to queue {queue}", remedy=command)
 
 

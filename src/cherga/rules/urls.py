@@ -48,3 +48,10 @@ def _example(broker: object) -> str:
 def masked(url: str) -> str:
     """The URL with ``***`` in place of passwords: behind the user's name, and in options such as ``sslpassword``."""
     return _WORD.sub(rf"\g<name>{_MASK}", _USER.sub(rf"\g<user>:{_MASK}@", url))
+
+
+def located(url: str) -> str:
+    """The URL as ``masked`` shows it, a queue file with its whole path: so that two can be told to be the same, or not."""
+    start = "sqlite:///"
+    path, mark, options = url.removeprefix(start).partition("?")
+    return masked(f"{start}{os.path.abspath(path)}{mark}{options}" if url.startswith(start) and path else url)

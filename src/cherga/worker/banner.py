@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cherga.rules.urls import masked
+from cherga.rules.urls import located
 from cherga.version import __version__
 from cherga.worker.logs import Facts, count_of
 from cherga.worker.options import WorkerOptions
@@ -18,7 +18,7 @@ def banner(options: WorkerOptions, hello: Hello) -> dict[str, Any]:
         "version": __version__,
         "application": hello.application,
         "target": options.app,
-        "broker": masked(hello.broker_url),
+        "broker": located(hello.broker_url),
         "tasks": hello.tasks,
         "queues": list(options.queues),
         "processes": options.processes,
@@ -36,7 +36,7 @@ def _facts(options: WorkerOptions, hello: Hello) -> Facts:
     return Facts(
         {
             "application": f"{hello.application}, {_origin(options.app)}",
-            "broker": masked(hello.broker_url),
+            "broker": located(hello.broker_url),
             **_proven(hello),
             "tasks": hello.tasks,
             "queues": _queues(options),

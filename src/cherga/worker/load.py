@@ -22,6 +22,12 @@ def load_app(target: str) -> QueueTasks:
     without required arguments that returns either; without an attribute the module's only ``QueueTasks`` is taken.
     ``flask:TARGET`` asks Flask to load ``TARGET``. Raises ``LoadError`` with one clear line; the cause is chained.
     """
+    app = _find_app(target)
+    app.loaded_as = target
+    return app
+
+
+def _find_app(target: str) -> QueueTasks:
     if target.startswith("flask:"):
         return _from_object(_load_flask(target.removeprefix("flask:")), target)
 
