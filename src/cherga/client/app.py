@@ -87,10 +87,13 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
     _internal = (
         "aaddressed addressed adopt after_send aliases around_job asend astore astore_held build_named carriers clock "
         "declared_limits departure dotted draft enqueue_middlewares explainers given_settings group_handle handle "
-        "handle_state held hold_open home lifespan loaded_as lookout max_payload middlewares pause_scope prepare proofs publish "
-        "published read_result results_of resumed_by send standing_in store store_held submitter surroundings task_named "
-        "undeclared"
+        "handle_state held hold_open home lifespan loaded_as lookout max_payload middlewares pause_scope prepare proofs "
+        "publish published read_result results_of resumed_by send standing_in store store_held submitter surroundings "
+        "task_named undeclared"
     )
+
+    loaded_as: str | None = None
+    """The words with which a command named the application."""
 
     def __init__(self, name: str = "cherga", broker_url: str | os.PathLike[str] | None = None, **settings: Any) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
@@ -127,8 +130,6 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self._lock = threading.RLock()
         self._broker: FullBroker | None = None
         self._stand_in: FullBroker | None = None
-        self.loaded_as: str | None = None
-        """The words with which a command named the application."""
         self._workers = 0
         self._set_up(name, broker_url, settings)
         self.submitter = Submitter(lambda groups: self.broker.push(groups))

@@ -23,6 +23,7 @@ from cherga.client.snapshot import AsPushed
 from cherga.client.submit import Submitter
 from cherga.doors.broker import FullBroker
 from cherga.rules.newcomers import first_state, read_times
+from cherga.rules.obstacles import Home
 from cherga.rules.results import Results
 from cherga.words.clock import Clock
 from cherga.words.departure import HandleState, Wish
@@ -174,6 +175,10 @@ class Hold:
     @property
     def on(self) -> Signals:
         return self.app.on
+
+    @property
+    def home(self) -> Home:
+        return self.app.home
 
     def handle(self, row: JobRow | AsPushed) -> Job[Any]:
         return self.app.handle(row)
