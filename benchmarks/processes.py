@@ -73,5 +73,10 @@ def resident_megabytes(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
+def environment() -> dict[str, str]:
+    """The one of this process, but modules are compiled once and kept, as those of an installed package are."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def _environment(database: Path, durability: str = "full") -> dict[str, str]:
-    return {**os.environ, "CHERGA_BROKER_URL": url(database, durability)}
+    return {**environment(), "CHERGA_BROKER_URL": url(database, durability)}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
 import time
 
-from benchmarks.processes import client, worker
+from benchmarks.processes import client, environment, worker
 from benchmarks.run import Run, at_most
 
 STARTS = 15
@@ -31,10 +30,8 @@ def measure(run: Run) -> None:
 
 
 def _interpreter(code: str) -> float:
-    # Modules are compiled once and kept, as those of an installed package are.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment())
     return (time.perf_counter() - start) * 1e3
 
 

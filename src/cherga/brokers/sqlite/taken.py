@@ -20,28 +20,27 @@ from cherga.words.claim import ClaimedJob
 from cherga.words.job import Reason
 
 LARGE = 4096
-"""Bytes of payload, head and meta together above which they are read apart from the other jobs."""
+"""Bytes of payload, head or meta above which it is read apart from the other jobs."""
 
 TOKENS_REMEMBERED = 200_000
 """Plain claims remembered at most; what is forgotten is settled one by one."""
 
-_SIZE = "length(j.payload) + ifnull(length(j.head), 0) + ifnull(length(j.meta), 0)"
-
+# What a job does not have takes no step of its own here. 0: there is none; 1: it is large.
 _READ = f"""
 select json_group_array(json_array(
     hex(j.id), j.sequence, j.token, j.lane, -j.rank, j.attempt, j.claims, j.crashes, j.interruptions, j.enqueued_at,
-    j.started_at, j.owner, j.traits, hex(j.ties),
-    {_SIZE} > {LARGE},
-    iif({_SIZE} > {LARGE}, '', hex(j.payload)),
-    iif({_SIZE} > {LARGE}, '', hex(j.head)),
-    iif({_SIZE} > {LARGE}, '', hex(j.meta))
+    j.owner, j.traits,
+    iif(j.ties is null, '', hex(j.ties)),
+    iif(length(j.payload) <= {LARGE}, hex(j.payload), 1),
+    iif(length(j.head) <= {LARGE}, hex(j.head), j.head is not null),
+    iif(length(j.meta) <= {LARGE}, hex(j.meta), j.meta is not null)
 ))
 from json_each(?) as chosen cross join jobs as j on j.sequence = chosen.value
 """
 
 
 class Taken(Struct, frozen=True, array_like=True, gc=False):
-    """One element of what ``_READ`` gives. Blobs are in hexadecimal; payload, head and meta are empty when ``large``."""
+    """One element of what ``_READ`` gives. Blobs are in hexadecimal."""
 
     id: UUID
     sequence: int
@@ -53,14 +52,12 @@ class Taken(Struct, frozen=True, array_like=True, gc=False):
     crashes: int
     interruptions: int
     enqueued_at: float
-    started_at: float
     owner: str | None
     traits: int
     ties: str
-    large: int
-    payload: str
-    head: str
-    meta: str
+    payload: str | int
+    head: str | int
+    meta: str | int
 
 
 _read = msgspec.json.Decoder(list[Taken]).decode
@@ -120,7 +117,7 @@ def _read_together(write: Write, sequences: Sequence[int]) -> tuple[list[Taken],
 
 def _to_claimed(write: Write, one: Taken) -> ClaimedJob:
     lane = write.lanes.at(one.lane)
-    payload, head, meta = _read_apart(write, one.sequence) if one.large else _unpack(one)
+    head = _unpack(write, one, "head", one.head) if one.head else None
 
     if head is not None:
         check_head(head)
@@ -132,29 +129,26 @@ def _to_claimed(write: Write, one: Taken) -> ClaimedJob:
         lane.task,
         lane.queue,
         one.priority,
-        payload,
+        _unpack(write, one, "payload", one.payload) or b"",
         head,
         one.attempt,
         one.claims,
         one.crashes,
         one.interruptions,
         one.enqueued_at,
-        one.started_at,
+        write.now,
         one.owner,
         _unique_key(one.ties) if one.ties else None,
-        meta,
+        _unpack(write, one, "meta", one.meta) if one.meta else None,
     )
 
 
-def _unpack(one: Taken) -> tuple[bytes, bytes | None, bytes | None]:
-    """Payload, head and meta."""
-    head = bytes.fromhex(one.head) if one.head else None
-    return bytes.fromhex(one.payload), head, bytes.fromhex(one.meta) if one.meta else None
+def _unpack(write: Write, one: Taken, column: str, packed: str | int) -> bytes | None:
+    """The bytes of this column; None where it is empty."""
+    if isinstance(packed, str):
+        return bytes.fromhex(packed)
 
-
-def _read_apart(write: Write, sequence: int) -> tuple[bytes, bytes | None, bytes | None]:
-    payload, head, meta = write.row("select payload, head, meta from jobs where sequence = ?", (sequence,))
-    return payload, head or None, meta or None
+    return write.value(f"select {column} from jobs where sequence = ?", (one.sequence,)) or None
 
 
 def _unique_key(packed: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import apsw
@@ -86,7 +87,7 @@ class Write:
 
         while start < len(rows):
             size = next(chunk for chunk in CHUNKS if chunk <= len(rows) - start)
-            bindings = [*first, *(value for values in rows[start : start + size] for value in values)]
+            bindings = [*first, *chain.from_iterable(rows[start : start + size])]
             self.db.execute(_repeat(head, row, tail, size), bindings)
             changed += self.db.changes()
             start += size

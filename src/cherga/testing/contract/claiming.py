@@ -7,6 +7,7 @@ from functools import partial
 from itertools import pairwise
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from cherga.doors.broker import FullBroker
@@ -14,6 +15,7 @@ from cherga.testing.contract.stage import TASKS, Stage, ids, new_job, new_jobs, 
 from cherga.words.claim import ClaimWish
 from cherga.words.clock import SystemClock
 from cherga.words.job import JobState
+from cherga.words.push import JobHead
 from cherga.words.session import Death
 from cherga.words.settlement import Charge
 from cherga.words.shared import PauseScope
@@ -110,6 +112,19 @@ class Claiming:
     def test_meta_goes_along_to_the_next_attempt(self, stage: Stage) -> None:
         stage.write(stage.started(), JobState.READY, meta=b"\x81\xa1k\x01")
         assert stage.claim_one().meta == b"\x81\xa1k\x01"
+
+    @pytest.mark.parametrize(
+        ("payload", "described", "meta"), [(1, 0, 0), (4096, 1, 4096), (4097, 5000, 4097), (1, 5000, 1), (9, 0, 9999)]
+    )
+    def test_a_job_of_any_size_comes_as_it_was_stored(self, stage: Stage, payload: int, described: int, meta: int) -> None:
+        head = msgspec.msgpack.encode(JobHead(description="d" * described)) if described else None
+        first = stage.started(payload=b"p" * payload, head=head)
+        stage.write(first, JobState.READY, meta=b"m" * meta or None)
+        beside = stage.pushed()
+        job, other = stage.claim()
+        assert (job.payload, job.head, job.meta) == (b"p" * payload, head, b"m" * meta or None)
+        assert (job.id, other.id, other.payload, other.head, other.meta) == (first.id, beside.id, b"\x90", None, None)
+        assert (stage.row(job).started_at, stage.row(job).enqueued_at) == (job.started_at, job.enqueued_at)
 
     def test_a_job_is_handed_out_once(self, stage: Stage) -> None:
         stage.push_each(*new_jobs(10))
