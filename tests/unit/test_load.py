@@ -35,6 +35,12 @@ def write(tmp_path: Path) -> Iterator[Write]:
 
 
 ONE = "queue = QueueTasks('shop', 'memory://')\n"
+FLASK = """
+import flask
+app = flask.Flask("shop")
+def create_app():
+    return app
+"""
 CARRIER = "class Site:\n    extensions = {'cherga': QueueTasks('shop', 'memory://')}\n"
 
 
@@ -51,6 +57,7 @@ CARRIER = "class Site:\n    extensions = {'cherga': QueueTasks('shop', 'memory:/
         (CARRIER + "def create_app():\n    return Site()\n", ":create_app"),
         (CARRIER + "def create_app():\n    return Site()\n", ""),
         (CARRIER + "app = Site()\n", ""),
+        (CARRIER + "app = Site()\ndef create_app():\n    raise RuntimeError('a second application')\n", ""),
     ],
 )
 def test_an_application_is_found(write: Write, text: str, attribute: str) -> None:
@@ -76,22 +83,43 @@ def test_a_module_in_a_package_is_found(write: Write) -> None:
             "lost_shop",
             "it needs a module named 'not_installed_anywhere', which is not installed",
         ),
-        ("1 / 0", "lost_shop", "importing 'lost_shop' failed: ZeroDivisionError: division by zero"),
+        ("1 / 0", "lost_shop", "lost_shop.py:2: ZeroDivisionError: division by zero"),
         ("def broken(", "lost_shop", "importing 'lost_shop' failed: SyntaxError"),
         ("raise SystemExit('no')", "lost_shop", "importing 'lost_shop' ended the interpreter (SystemExit: no)"),
         ("", "lost_shop", "expected one QueueTasks in module 'lost_shop', found none; name it: lost_shop:NAME"),
-        (ONE + "other = QueueTasks('b', 'memory://')", "lost_shop", "expected one QueueTasks in module 'lost_shop', found 2"),
+        (
+            ONE + "other = QueueTasks('b', 'memory://')",
+            "lost_shop",
+            "expected one QueueTasks in module 'lost_shop', found 2 (queue, other); name",
+        ),
         ("queue = 7", "lost_shop:queue", "expected 'lost_shop:queue' to be a QueueTasks, a factory of one, or an application"),
         ("def make():\n    return 7", "lost_shop:make", "got a int"),
-        ("def make(config):\n    return 7", "lost_shop:make", "the factory 'lost_shop:make' failed: TypeError"),
-        ("def make():\n    1 / 0", "lost_shop:make", "the factory 'lost_shop:make' failed: ZeroDivisionError"),
+        (
+            "def make(config, *, town, port=1):\n    return 7",
+            "lost_shop:make",
+            "expected the factory 'lost_shop:make' to need no arguments, but it needs config, town; give them defaults",
+        ),
+        ("def make():\n    1 / 0", "lost_shop:make", "the factory 'lost_shop:make' failed at "),
+        ("def make():\n    1 / 0", "lost_shop:make", "lost_shop.py:3: ZeroDivisionError: division by zero"),
+        ("def make(): ...", "lost_shop:make", "to return an application, got None; does it end with return app?"),
+        (FLASK, "lost_shop", "expected the Flask application 'lost_shop' to have a Cherga, but it has none; make one"),
+        (FLASK, "lost_shop:create_app", "expected the Flask application 'lost_shop:create_app' to have a Cherga"),
+        (FLASK, "lost_shop.py:app", "expected the Flask application 'lost_shop.py:app' to have a Cherga"),
+        (
+            "from lost_shop import later\nlater = 1",
+            "lost_shop",
+            "modules import each other: import tasks inside the factory, or let the worker do it with cherga.tasks_from(",
+        ),
         ("def make():\n    raise SystemExit('no')", "lost_shop:make", "lost_shop:make"),
         ("", "", "importing '' failed"),
         ("", ":queue", "importing '' failed"),
     ],
 )
-def test_an_application_that_cannot_be_loaded_is_one_clear_line(write: Write, text: str, target: str, words: str) -> None:
+def test_an_application_that_cannot_be_loaded_is_one_clear_line(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, target: str, words: str
+) -> None:
     write("lost_shop", text)
+    monkeypatch.chdir(tmp_path)
 
     with pytest.raises(LoadError) as caught:
         load_app(target)

@@ -17,7 +17,9 @@ from cherga.client.app import QueueTasks
 from cherga.client.context import current_parent
 from cherga.client.handle import Job
 from cherga.client.home import importable_name
-from cherga.contrib.flask_config import check_files, queue_file, read_config
+from cherga.client.role import Role, current_role
+from cherga.contrib.flask_births import note
+from cherga.contrib.flask_config import FlaskConfig, check_files, queue_file, read_config
 from cherga.contrib.flask_context import Journey
 from cherga.contrib.flask_proof import FlaskProof
 from cherga.contrib.flask_transactions import FlaskDeparture
@@ -28,6 +30,9 @@ from cherga.web.pages import ROUTES, LivePages
 from cherga.web.settings import LiveSettings
 from cherga.web.wsgi import InFront, read_visit
 from cherga.words.errors import BrokerUnusable, ConfigError
+from cherga.words.proof import Finding
+
+logger = logging.getLogger("cherga.flask")
 
 EXTENSION = "cherga"
 
@@ -78,29 +83,52 @@ class Cherga(QueueTasks):
     def init_app(self, app: Flask) -> None:
         """Bind this to the application, read its configuration, and add the live endpoint and the template functions.
 
-        Nothing is opened yet. Raises ``ConfigError`` that names what is wrong.
+        Nothing is opened yet. While a worker runs in this process, its jobs keep the application that they have, and
+        another one is only served. Raises ``ConfigError`` that names what is wrong.
         """
         if EXTENSION in app.extensions:
             raise ConfigError(f"expected one Cherga for the application {app.name}, but init_app was called already")
 
         config = read_config(app, self._given)
         check_files(app, config.broker_url)
+        moves = not self._workers
+        self._tell_birth(note(app, self, config.name, config.broker_url, moves))
+
+        if moves:
+            self._move_to(app, config)
+
+        app.extensions[EXTENSION] = self
+        place = 'app.config["SECRET_KEY"] (or CHERGA.live.secret)'
+        endpoint = LiveEndpoint(self, config.live, lambda: _secrets(app, config.live), place)
+        helpers = Helpers(self, endpoint)
+        _add_live(app, helpers, LivePages(endpoint))
+
+        if moves:
+            self._helpers = helpers
+
+    def _move_to(self, app: Flask, config: FlaskConfig) -> None:
+        """Jobs are those of this application from now on."""
         journey = Journey(app, config.base_url, config.carry)
         self.close()
         self._set_up(config.name, config.broker_url, dict(config.settings))
         self.flask_app, self._journey = app, journey
         # The logger that app.logger is; asking for that here would give it a handler before the application sets up its own.
         self.job_logger = logging.getLogger(app.name)
-        app.extensions[EXTENSION] = self
-        place = 'app.config["SECRET_KEY"] (or CHERGA.live.secret)'
-        endpoint = LiveEndpoint(self, config.live, lambda: _secrets(app, config.live), place)
-        self._helpers = Helpers(self, endpoint)
-        _add_live(app, self._helpers, LivePages(endpoint))
 
         if isinstance(self.departure, FlaskDeparture):
             self.departure.disconnect()
 
         self.departure = FlaskDeparture(self, app, self._sqlalchemy, config.when)
+
+    def _tell_birth(self, said: str | None) -> None:
+        """At once; while a worker loads its application, with what else it has found before its first claim."""
+        if said is None:
+            return
+
+        if current_role() is Role.WORKER and not self._workers:
+            self.proofs.append(lambda plan: [Finding("application", said, proven=False)])
+        else:
+            logger.warning("%s", said, extra={"action": "application.again"})
 
     def page_jobs(self, **where: Any) -> PageJobs:
         """The jobs that match, as ``jobs`` finds them, for a page that goes on without them.

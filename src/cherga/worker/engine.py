@@ -96,7 +96,10 @@ class Engine:
         app.dotted.load()
 
         if not app.tasks:
-            raise ConfigError(f"the application {app.name!r} has no tasks; declare one with @app.task, and import its module")
+            raise ConfigError(
+                f"the application {app.name!r} has no tasks; declare one with @app.task, and import its module where the "
+                'application is made, or list that with tasks_from("package.tasks")'
+            )
 
         self.app = app
         self.options = options

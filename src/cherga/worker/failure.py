@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 
 from cherga.client.waiting import Stopped
 from cherga.rules.options import Duration, seconds
+from cherga.rules.own_code import own_frames
 from cherga.rules.tracebacks import (
     MESSAGE_LIMIT,
     TRACEBACK_LIMIT,
@@ -35,7 +35,6 @@ UNRUN = (
 )
 
 _OURS = str(Path(__file__).parent.parent)
-_PACKAGES = f"{os.sep}site-packages{os.sep}"
 
 
 def outcome_of(error: BaseException, worth: Callable[[BaseException], bool]) -> Outcome:
@@ -102,7 +101,8 @@ def describe(error: BaseException, with_traceback: bool = True) -> JobError:
 
 def explained(error: BaseException, why: str) -> JobError:
     """The error in the words of an explanation, with the place in the task's code, and without what lies below that."""
-    frames = [frame for frame in extract_tb(_user_frames(error_trace(error))) if _PACKAGES not in frame.filename]
+    below = extract_tb(_user_frames(error_trace(error)))
+    frames = own_frames(below) or list(below)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     trace = attempt(lambda: "".join(["Traceback (most recent call last):\n", *format_list(frames)]), "its traceback")
     text = f"{name_of(error)}: {text_of(error)}\n"

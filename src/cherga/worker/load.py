@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from cherga.client.app import QueueTasks
 from cherga.client.foreign import Explaining
 from cherga.rules.options import nearest
+from cherga.rules.own_code import own_frames
 from cherga.words.errors import LoadError
+
+CIRCLE = (
+    "; modules import each other: import tasks inside the factory, or let the worker do it with "
+    'cherga.tasks_from("package.tasks")'
+)
 
 
 def load_app(target: str) -> QueueTasks:
@@ -86,7 +93,7 @@ def _import(name: str, target: str, folder: Path) -> Any:
 
         raise LoadError(f"importing {name!r} failed: it needs a module named {error.name!r}, which is not installed") from error
     except Exception as error:
-        raise LoadError(f"importing {name!r} failed: {type(error).__name__}: {error}") from error
+        raise LoadError(f"importing {name!r} failed{_place_of(error)}: {_told(error)}") from error
     except SystemExit as error:
         raise LoadError(f"importing {name!r} ended the interpreter (SystemExit: {error})") from error
 
@@ -110,11 +117,14 @@ def _only_app(module: Any, target: str) -> Any:
     if len(found) == 1:
         return next(iter(found.values()))
 
-    for name in ("create_app", "app"):
-        if not found and hasattr(module, name):
-            return getattr(module, name)
+    # An application that the module has made goes before its factory, which would make a second one.
+    made = getattr(module, "app", None)
 
-    count = "none" if not found else len(found)
+    if not found and (application := made if _carried(made) else getattr(module, "create_app", made)) is not None:
+        return application
+
+    names = [name for name, value in vars(module).items() if isinstance(value, QueueTasks)]
+    count = f"{len(found)} ({', '.join(names)})" if found else "none"
     raise LoadError(f"expected one QueueTasks in module {target!r}, found {count}; name it: {target}:NAME")
 
 
@@ -134,7 +144,7 @@ def _from_object(found: Any, target: str) -> QueueTasks:
             "Cherga(app) with the Cherga of cherga.contrib.fastapi or cherga.contrib.starlette"
         )
 
-    if callable(found):
+    if callable(found) and not _is_flask(found):
         made = _call(found, target)
 
         if isinstance(made, QueueTasks):
@@ -143,7 +153,16 @@ def _from_object(found: Any, target: str) -> QueueTasks:
         if (carried := _carried(made)) is not None:
             return carried
 
+        if made is None:
+            raise LoadError(f"expected the factory {target!r} to return an application, got None; does it end with return app?")
+
         found = made
+
+    if _is_flask(found):
+        raise LoadError(
+            f"expected the Flask application {target!r} to have a Cherga, but it has none; make one with cherga = "
+            "cherga.contrib.flask.Cherga(), and call cherga.init_app(app) where the application is made"
+        )
 
     raise LoadError(
         f"expected {target!r} to be a QueueTasks, a factory of one, or an application initialised with Cherga's "
@@ -159,11 +178,42 @@ def _carried(application: Any) -> QueueTasks | None:
     return carried if isinstance(carried, QueueTasks) else getattr(carried, "cherga", None)
 
 
+def _is_flask(application: Any) -> bool:
+    return isinstance(getattr(application, "extensions", None), dict) and hasattr(application, "app_context")
+
+
 def _call(factory: Any, target: str) -> Any:
+    if needed := _needed(factory):
+        raise LoadError(
+            f"expected the factory {target!r} to need no arguments, but it needs {', '.join(needed)}; give them defaults, or "
+            "name a function without parameters that calls it"
+        )
+
     try:
         return factory()
     except (Exception, SystemExit) as error:
-        raise LoadError(f"the factory {target!r} failed: {type(error).__name__}: {error}") from error
+        raise LoadError(f"the factory {target!r} failed{_place_of(error)}: {_told(error)}") from error
+
+
+def _needed(factory: Any) -> list[str]:
+    """Parameters without a default, as far as they can be known."""
+    try:
+        parameters = signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return []
+
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _place_of(error: BaseException) -> str:
+    """The innermost line of the application's own code."""
+    own = own_frames(extract_tb(error.__traceback__))
+    return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+
+
+def _told(error: BaseException) -> str:
+    hint = CIRCLE if isinstance(error, ImportError) and "circular import" in str(error) else ""
+    return f"{type(error).__name__}: {error}{hint}"
 
 
 def _load_flask(target: str) -> Any:
