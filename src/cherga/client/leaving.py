@@ -100,6 +100,14 @@ class Leaving:
         """Push what is late now, and not some time later."""
         self._hurry.set()
 
+    def give_up(self) -> list[Hold]:
+        """Try no more; the enqueues that the broker has not taken."""
+        with self._lock:
+            batches, self._late = self._late, []
+
+        self.hurry()
+        return [hold for batch in batches for hold in batch.holds]
+
     @property
     def late(self) -> list[Hold]:
         """The enqueues that the broker has not taken yet."""
@@ -164,11 +172,11 @@ class Leaving:
             logger.warning("jobs that were late have been stored: %s", _ids(holds), extra={"action": "departure.late"})
 
     def _tell_lost(self) -> None:
-        if lost := [hold for hold in self.late if hold.waits]:
+        if lost := [hold for hold in self.late if hold.waits and not hold.outbox]:
             logger.critical(
-                "this process ends with jobs that the broker has not taken, though their transactions have committed: %s%s",
+                "this process ends with jobs that the broker has not taken, though their transactions have committed: %s; "
+                "enqueue them again (when='outbox' would have kept them)",
                 _ids(lost),
-                "" if all(hold.outbox for hold in lost) else "; enqueue them again (when='outbox' would have kept them)",
                 extra={"action": "departure.lost"},
             )
 
