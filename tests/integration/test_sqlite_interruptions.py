@@ -21,9 +21,12 @@ import pytest
 
 from cherga import EnqueueRefused, QueueTasks, Task
 from cherga.brokers.sqlite.forks import LONGEST_WAIT
+from cherga.brokers.sqlite.push import push_groups
+from cherga.brokers.sqlite.write import Write
 from cherga.words.clock import SystemClock
+from cherga.words.inspection import JobFilter
 from cherga.words.shared import PauseScope
-from tests.sqlite_files import raw
+from tests.sqlite_files import new_job, opened, raw
 
 Work = Task[[Any], None]
 
@@ -117,6 +120,23 @@ def test_of_two_enqueues_that_interrupt_each_other_one_is_refused_where_the_task
 
         assert refused.pop() == step
         assert numbers(app).count(step) == 1
+
+
+def test_a_job_that_interrupts_the_first_of_its_task_keeps_its_task_when_that_one_is_never_stored(tmp_path: Path) -> None:
+    inner, pushed = new_job(task="fresh"), list[UUID]()
+
+    def push_and_fail(write: Write) -> None:
+        if pushed:  # it begins again
+            raise LookupError
+
+        push_groups(write, [[new_job(task="fresh")]])
+        pushed.extend(job.id for job in broker.push([[inner]])[0].jobs)
+
+    with opened(tmp_path / "jobs.db", durability="process") as broker:
+        with pytest.raises(LookupError):
+            broker._write(push_and_fail)
+
+        assert [(row.id, row.task) for row in broker.find(JobFilter())] == [(inner.id, "fresh")]
 
 
 def test_any_write_may_be_interrupted_by_an_enqueue(app: QueueTasks) -> None:

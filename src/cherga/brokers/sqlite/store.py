@@ -158,6 +158,10 @@ class Store:
     def _carry_out(self, transaction: Transaction, work: Work[T], offset: float, durable: bool) -> tuple[T, Write]:
         db = transaction.db
         transaction.undo_outer()
+
+        if transaction.outer is not None:
+            self.lanes.forget()  # those that it had made are undone with it
+
         self._mend_log(db)
         self._set_synchronous(transaction, "full" if durable else "normal")
 
