@@ -16,6 +16,9 @@ import pytest
 
 from cherga.brokers.sqlite import SQLiteBroker, look
 from cherga.rules.settings import BrokerSettings
+from cherga.testing import wait_until
+from cherga.words.claim import ClaimWish
+from cherga.words.errors import BrokerUnavailable
 from cherga.words.inspection import JobFilter
 from cherga.words.job import Attempt, JobState, Reason
 from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, JobHead, NewJob
@@ -23,7 +26,7 @@ from cherga.words.session import Death
 from cherga.words.settlement import Charge, Settled, Settlement
 from cherga.words.shared import PauseScope
 from cherga.words.unique import OnConflict, Unique, UniqueWhile
-from tests.sqlite_files import claim, new_job, opened, push_each, raw, success
+from tests.sqlite_files import TASKS, claim, new_job, opened, push_each, raw, success
 
 
 class TestClosedLanes:
@@ -41,6 +44,40 @@ class TestClosedLanes:
         push_each(broker, 10)
         profiles = trace(broker, apsw.SQLITE_TRACE_PROFILE, lambda: claim(broker, limit=10))
         return sum(profile["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"] for profile in profiles)
+
+    @pytest.mark.parametrize("wish", [{"tasks": frozenset({"other"})}, {"queues": ("other",)}], ids=["task", "queue"])
+    def test_a_claim_waits_for_no_writer_while_no_job_is_ready_for_it(self, tmp_path: Path, wish: dict[str, Any]) -> None:
+        with opened(tmp_path / "jobs.db", BrokerSettings(busy_timeout=0.05)) as broker:
+            push_each(broker, 3)
+            known = ClaimWish(**{"session": "ours.1", "limit": 5, "tasks": TASKS, **wish})
+
+            with raw(tmp_path / "jobs.db") as db:
+                db.execute("begin immediate")
+                answer = broker.claim(known)
+                assert answer.jobs == []
+                assert answer.unknown == ({"export"} if "tasks" in wish else set())
+
+                with pytest.raises(BrokerUnavailable):
+                    broker.claim(ClaimWish(session="ours.1", limit=5, tasks=TASKS))
+
+    @pytest.mark.parametrize("obstacle", ["a pause", "a limit key", "a suspect"])
+    def test_where_more_than_lanes_has_a_say_it_looks_at_all(self, tmp_path: Path, obstacle: str) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 1)
+            claim(broker)
+            push_each(broker, 1)
+            other = ClaimWish(session="ours.1", limit=5, tasks=frozenset({"other"}))
+            assert not trace(broker, apsw.SQLITE_TRACE_STMT, lambda: broker.claim(other))
+
+            if obstacle == "a pause":
+                broker.pause(PauseScope("elsewhere"), True)
+            elif obstacle == "a limit key":
+                push_each(broker, 1, limit_keys=("key:k|1",))
+            else:
+                claim(broker)
+                broker.reap([Death("ours.1")])
+
+            assert trace(broker, apsw.SQLITE_TRACE_STMT, lambda: broker.claim(other))
 
     def test_expired_jobs_are_passed_over(self, tmp_path: Path) -> None:
         with opened(tmp_path / "jobs.db") as broker:
@@ -112,9 +149,12 @@ class TestManyThreads:
             jobs = [new_job() for _ in range(200)]
 
             with ThreadPoolExecutor(16) as pool:
-                answers = list(pool.map(lambda job: broker.push([[job]]), jobs))
+                with broker._store.turn.lock:
+                    answers = [pool.submit(broker.push, [[job]]) for job in jobs]
+                    wait_until(lambda: len(broker._pushes._line) == 16, "all threads wait for their turn")
 
-            assert [answer.jobs[0].id for (answer,) in answers] == [job.id for job in jobs]
+                assert [answer.result(30)[0].jobs[0].id for answer in answers] == [job.id for job in jobs]
+
             commits = {row.enqueued_at for row in broker.find(JobFilter(), limit=200)}
             assert len(commits) < 200
 

@@ -12,7 +12,7 @@ import apsw
 from cherga.brokers.sqlite import declare, leases, live, look, moves, notices, reap, tidy
 from cherga.brokers.sqlite.address import read_address
 from cherga.brokers.sqlite.backup import back_up
-from cherga.brokers.sqlite.claim import ANY_READY, NOTHING, claim
+from cherga.brokers.sqlite.claim import claim, nothing_for
 from cherga.brokers.sqlite.coalesce import Coalescer
 from cherga.brokers.sqlite.door import Door
 from cherga.brokers.sqlite.doorbell import PollingListener
@@ -128,11 +128,16 @@ class SQLiteBroker:
             return store.lifelines.black_box(session, size)
 
     def claim(self, wish: ClaimWish) -> ClaimAnswer:
-        """Take up to ``limit`` ready jobs for a registered session. An idle claim writes nothing."""
-        if not self._busy and not self._any_ready():
-            return NOTHING
+        """Take up to ``limit`` ready jobs for a registered session. A claim with nothing to take waits for no writer."""
+        store = self._store
 
-        plain = self._store.plain
+        if not self._busy:
+            nothing = self._read(lambda db: nothing_for(db, store.lanes, wish))
+
+            if nothing is not None:
+                return nothing
+
+        plain = store.plain
         answer = self._write(lambda write: claim(write, wish, plain), lasting=False)
         self._busy = len(answer.jobs) == wish.limit
         return answer
@@ -278,9 +283,6 @@ class SQLiteBroker:
         self, work: Callable[[Write], T], lasting: bool = True, growing: bool = False, deadline: float | None = None
     ) -> T:
         return self._store.write(work, self.time_offset, lasting, growing, deadline)
-
-    def _any_ready(self) -> bool:
-        return self._read(lambda db: bool(db.execute(ANY_READY).get))
 
     def _push_all(self, groups: Sequence[Sequence[NewJob]], deadline: float) -> list[PushAnswer]:
         """Those whose groups these are sync them, each before its own answer: workers may begin meanwhile."""

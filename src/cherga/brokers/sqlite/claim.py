@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import apsw
 import msgspec
 from msgspec import Struct
 
 from cherga.brokers.sqlite.choosing import Choice, PlainChoice, choose
 from cherga.brokers.sqlite.declared import STORED_RULES, Rules
 from cherga.brokers.sqlite.holds import bring_back, read_scopes
-from cherga.brokers.sqlite.lanes import FILLED, KEYED, Lane
+from cherga.brokers.sqlite.lanes import FILLED, KEYED, Lane, Lanes
 from cherga.brokers.sqlite.offers import Picker
 from cherga.brokers.sqlite.stands import Stand, find_stands
 from cherga.brokers.sqlite.taken import fail_malformed, read_taken
@@ -27,7 +28,10 @@ from cherga.words.shared import PauseScope
 
 NOTHING = ClaimAnswer([])
 
-ANY_READY = "select exists (select 1 from jobs indexed by jobs_ready where state = 2)"
+_READY_LANES = f"""
+with recursive {FILLED}
+select json_group_array(lane), exists (select 1 from pauses) from filled where lane is not null
+"""
 
 _LOOK = f"""
 with recursive {FILLED}
@@ -83,6 +87,23 @@ class Look(Struct, frozen=True):
     def holds(self) -> bool:
         """True when any pause is for certain arguments."""
         return any(scope.arguments is not None for scope in self.scopes)
+
+
+def nothing_for(db: apsw.Connection, lanes: Lanes, wish: ClaimWish) -> ClaimAnswer | None:
+    """The answer to a claim that would take nothing; None when that cannot be told by the lanes alone."""
+    numbers, paused = db.execute(_READY_LANES).get
+
+    if numbers == "[]":
+        return NOTHING
+
+    ready = [lanes.known(number) for number in _read_numbers(numbers)]
+
+    if paused or any(lane is None or lane.suspect or _is_wished(lane, wish) for lane in ready):
+        return None
+
+    return ClaimAnswer(
+        [], unknown=frozenset(lane.task for lane in ready if lane and lane.task not in wish.tasks and _is_open(lane, wish, ()))
+    )
 
 
 def claim(write: Write, wish: ClaimWish, plain: dict[int, int]) -> ClaimAnswer:
@@ -164,6 +185,10 @@ def _is_open(lane: Lane, wish: ClaimWish, paused: Sequence[PauseScope]) -> bool:
         return False
 
     return not any(scope.arguments is None and concerns(scope, lane.queue, lane.task) for scope in paused)
+
+
+def _is_wished(lane: Lane, wish: ClaimWish) -> bool:
+    return lane.task in wish.tasks and _is_open(lane, wish, ())
 
 
 def _open_stands(write: Write, wish: ClaimWish, look: Look) -> list[Lane]:

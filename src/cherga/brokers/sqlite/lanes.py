@@ -119,6 +119,10 @@ class Lanes:
 
         return self._lanes.get(number)
 
+    def known(self, number: int) -> Lane | None:
+        """The lane of that number without limit keys, if it was met before. Also outside of transactions."""
+        return self._lanes.get(number)
+
     def at(self, number: int) -> Lane:
         """The lane of that number, which was met before; ``KeyError`` otherwise."""
         return self._keyed[number] if number >= KEYED else self._lanes[number]

@@ -179,10 +179,10 @@ class Store:
                 db.execute("commit")
                 return value, write
             except BaseException as error:
+                self.lanes.forget()  # before others may give their numbers away
+
                 if db.in_transaction:
                     db.execute("rollback")
-
-                self.lanes.forget()
 
                 if not transaction.undone or not isinstance(error, Exception):
                     raise
