@@ -100,6 +100,14 @@ class Visitor:
         with self._open(self._request(path, accept="application/json", token=token)) as answer:
             return json.load(answer)
 
+    def send(self, path: str, value: Any) -> Any:
+        """Send a value as JSON, and read the answer in the same way."""
+        request = self._request(path, json.dumps(value).encode(), accept="application/json")
+        request.add_header("Content-Type", "application/json")
+
+        with self._open(request) as answer:
+            return json.load(answer)
+
     def download(self, path: str) -> bytes:
         with self._open(self._request(path)) as answer:
             return bytes(answer.read())

@@ -21,6 +21,7 @@ from cherga.web.helpers import Address, Helpers, PageJobs
 from cherga.web.lifespan import Lifespan
 from cherga.web.live import LiveEndpoint
 from cherga.web.pages import ROUTES, LivePages
+from cherga.web.settings import LiveSettings
 from cherga.web.settings import read as read_live
 from cherga.words.errors import ConfigError
 
@@ -58,11 +59,7 @@ class Cherga(QueueTasks):
     ) -> None:
         self._check(app is None or isinstance(app, self.kind), app)
         super().__init__(name, broker_url, **settings)
-        live_settings = read_live(live or {}, "live")
-        endpoint = LiveEndpoint(self, live_settings, lambda: [secret] if (secret := live_settings.secret) else [], SECRET_PLACE)
-        self._pages = LivePages(endpoint)
-        self._helpers = Helpers(self, endpoint)
-        self._live_app = LiveApp(self._pages, self.submitter)
+        self._serve(read_live(live or {}, "live"))
         self.asgi_app: Starlette | None = None
         """The application that was bound last."""
         self.lifespan_state: Mapping[str, Any] = {}
@@ -70,6 +67,29 @@ class Cherga(QueueTasks):
 
         if app is not None:
             self.init_app(app)
+
+    def configure(
+        self,
+        name: str | None = None,
+        broker_url: str | os.PathLike[str] | None = None,
+        *,
+        live: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Set name, broker, live endpoint and settings, in a factory before ``init_app``. What is not given stays as it was.
+
+        Raises ``ConfigError`` that names what is wrong.
+        """
+        super().configure(name, broker_url, **settings)
+
+        if live is not None:
+            self._serve(read_live(live, "live"))
+
+    def _serve(self, live: LiveSettings) -> None:
+        endpoint = LiveEndpoint(self, live, lambda: [secret] if (secret := live.secret) else [], SECRET_PLACE)
+        self._pages = LivePages(endpoint)
+        self._helpers = Helpers(self, endpoint)
+        self._live_app = LiveApp(self._pages, self.submitter)
 
     def init_app(self, app: Starlette) -> None:
         """Bind this to the application, and put the live endpoint in front of it. Nothing is opened yet.
@@ -92,8 +112,8 @@ class Cherga(QueueTasks):
             Route(self._pages.prefix + path, self._live_app, name=f"cherga.{name}", include_in_schema=False)
             for name, path in ROUTES.items()
         ]
-        build = app.build_middleware_stack
-        front = lambda: InFront(build(), self._live_app, self._begin_lifespan, self._end_lifespan)
+        build, live_app = app.build_middleware_stack, self._live_app
+        front = lambda: InFront(build(), live_app, self._begin_lifespan, self._end_lifespan)
         app.build_middleware_stack = front  # type: ignore[method-assign]
 
     def _begin_lifespan(self, state: dict[str, Any]) -> None:
