@@ -309,6 +309,32 @@ def test_an_application_takes_one_cherga_before_it_answers_requests() -> None:
         Cherga(app)
 
 
+def test_a_factory_configures_what_was_made_at_module_level() -> None:
+    cherga = Cherga(name="shop")
+    cherga.configure(broker_url="memory://", live={"secret": "secret", "prefix": "/jobs"})
+    cherga.configure(max_time=60)
+    app = Starlette()
+    cherga.init_app(app)
+
+    assert (cherga.name, cherga.broker_url, cherga.settings.max_time) == ("shop", "memory://", 60)
+    assert app.url_path_for("cherga.live", job_id="7") == "/jobs/live/7"
+    assert cherga.token("01999999-0000-7000-8000-000000000000")
+
+
+def test_an_application_that_is_made_again_is_served_by_the_same_cherga() -> None:
+    site = AsgiSite()
+    first = site.address()
+
+    for secret, status in (("another", 403), ("secret", 404)):  # admitted, though the job is in another broker
+        site.cherga.close()
+        site.cherga.configure(broker_url="memory://again", live={"secret": secret})
+        site.app = Starlette()
+        site.cherga.init_app(site.app)
+
+        with serve(site.app) as site.port, site.get(first) as answer:
+            assert answer.status == status
+
+
 @pytest.mark.parametrize("wrong", ["shop", 7, QueueTasks("shop", "memory://")])
 def test_what_is_no_application_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="expected a Starlette application or nothing, got"):

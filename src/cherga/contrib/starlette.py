@@ -76,8 +76,9 @@ class Cherga(QueueTasks):
         live: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        """Set name, broker, live endpoint and settings, in a factory before ``init_app``. What is not given stays as it was.
+        """Set name, broker, live endpoint and settings, in a factory before ``init_app``; what is not given stays as it was.
 
+        ``live`` counts for the application that is bound next.
         Raises ``ConfigError`` that names what is wrong.
         """
         super().configure(name, broker_url, **settings)
