@@ -30,6 +30,33 @@ def test_as_few_digits_as_tell_the_job_are_enough(shop: Shop, text: str) -> None
     assert shop.run("jobs", "show", text, "--json").data["id"] == str(ONE)
 
 
+@pytest.fixture
+def pair(shop: Shop) -> tuple[UUID, UUID]:
+    """Two jobs of one moment: their ids begin alike."""
+    ids = UUID("01a22ee5-dc2c-76af-9c44-f0bac7818cd6"), UUID("01a22ee5-dc2c-76af-9c44-f0bac70197c2")
+    shop.app.tasks["add"].using(id=ids[0]).enqueue(7)
+    shop.app.tasks["add"].using(id=ids[1]).enqueue(8)
+    return ids
+
+
+@pytest.mark.parametrize("text", ["8cd6", "…18cd6", "...c7818cd6", "9c44-f0bac7818cd6", "F0BAC7818CD6"])
+def test_the_last_digits_will_do_too(shop: Shop, pair: tuple[UUID, UUID], text: str) -> None:
+    assert shop.run("jobs", "show", text, "--json").data["id"] == str(pair[0])
+
+
+def test_an_ellipsis_says_that_an_id_ends_with_what_another_begins_with(shop: Shop, pair: tuple[UUID, UUID]) -> None:
+    assert shop.run("jobs", "show", "…0197c2", "--json").data["id"] == str(pair[1])
+    assert "several begin with 0197c2" in shop.run("jobs", "show", "0197c2").err
+    assert "no job whose id ends with 01a2 is kept" in shop.run("jobs", "show", "…01a2").err
+
+
+def test_digits_that_several_ids_end_with_are_answered_with_these(shop: Shop) -> None:
+    ran = shop.run("jobs", "show", "5b6a")
+
+    assert ran.code == 2
+    assert f"several end with 5b6a: {TWO} (add, ready), {ONE} (add, ready) (see" in ran.err
+
+
 def test_several_short_ids_are_looked_up(shop: Shop) -> None:
     assert shop.run("jobs", "cancel", "0197c2f4-5a1b-7e", "0197c2f4-5a1b-7f", "--json").data["cancelled"] == [
         str(ONE),
@@ -41,14 +68,14 @@ def test_digits_that_fit_several_jobs_are_answered_with_these(shop: Shop) -> Non
     ran = shop.run("jobs", "show", "0197c2")
 
     assert ran.code == 2
-    assert f"several begin with 0197c2: {TWO} (add, ready), {ONE} (add, ready)" in ran.err
+    assert f"several begin with 0197c2: {TWO} (add, ready), {ONE} (add, ready); the last digits of an id will do" in ran.err
 
 
 def test_digits_that_fit_no_job_are_answered(shop: Shop) -> None:
     ran = shop.run("jobs", "show", "ffff")
 
     assert ran.code == 1
-    assert "no job whose id begins with ffff is kept" in ran.err
+    assert "no job whose id begins or ends with ffff is kept" in ran.err
 
 
 @pytest.mark.parametrize("text", ["", "019", "0197x", "hello", f"{ONE}0", "0" * 33])
@@ -57,7 +84,7 @@ def test_what_is_no_id_is_refused(shop: Shop, text: str) -> None:
 
     assert ran.code == 2
     assert "expected the id of a job, such as 0197c2f4-" in ran.err
-    assert "or at least its first 4 digits" in ran.err
+    assert "or at least its first or last 4 digits" in ran.err
 
 
 def test_the_id_of_a_new_job_is_given_whole(shop: Shop) -> None:
@@ -75,6 +102,11 @@ def offered(words: list[str], begun: str = "") -> list[str]:
 def test_ids_are_completed_newest_first(shop: Shop) -> None:
     assert offered(["jobs", "show", "-u", shop.app.broker_url], "0197") == [str(TWO), str(ONE)]
     assert offered(["-u", shop.app.broker_url, "jobs", "cancel"], "0197c2f4-5a1b-7e") == [str(ONE)]
+
+
+def test_ids_are_completed_from_their_ends(shop: Shop, pair: tuple[UUID, UUID]) -> None:
+    assert offered(["jobs", "show", "-u", shop.app.broker_url], "8cd6") == [str(pair[0])]
+    assert offered(["jobs", "show", "-u", shop.app.broker_url], "…8cd6") == [str(pair[0])]
 
 
 def test_tasks_and_queues_are_completed(shop: Shop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import ANY
 from uuid import UUID
@@ -30,8 +31,8 @@ from cherga.words.push import JobHead
 
 ID = UUID("01970000-0000-7000-8000-000000000001")
 NOW = FakeClock().now()
-SOURCE: Any = None
-"""The pages only read the row."""
+SOURCE: Any = SimpleNamespace(handle_state=None)
+"""The pages only read the row of a job that is stored."""
 
 RUNNING = JobRow(
     id=ID,
@@ -88,7 +89,7 @@ def test_no_line_of_a_listing_is_wider_than_the_terminal(width: int) -> None:
 def test_a_narrow_listing_has_short_ids_and_neither_queue_nor_note() -> None:
     narrow, wide = listed(80, RUNNING), listed(120, RUNNING)
 
-    assert f"{str(ID)[:18]}  running" in narrow
+    assert f"…{str(ID)[-8:]}  running" in narrow
     assert str(ID) in wide
     assert "for 30 s" in narrow
     assert "exports" not in narrow

@@ -1,4 +1,4 @@
-"""Ids of jobs on the command line: whole, or as few of their first digits as tell one job from all others."""
+"""Ids of jobs on the command line: whole, or as few of their first or last digits as tell one job from all others."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ _DIGITS = re.compile(r"[0-9a-f-]+")
 
 
 class ShortId(Struct, frozen=True):
-    """The first digits of an id, without hyphens."""
+    """The first digits of an id or the last ones, without hyphens."""
 
     digits: str
+    is_end: bool = False
+    """The last ones are meant: an ellipsis stood before them."""
 
 
 def whole_ids(app: QueueTasks, wish: dict[str, Any]) -> dict[str, Any]:
@@ -42,25 +44,29 @@ def _whole(app: QueueTasks, value: Any) -> Any:
 
 
 def _look_up(app: QueueTasks, short: ShortId) -> UUID:
-    rows = app.broker.find(JobFilter(id_begins=short.digits), SHOWN + 1)
+    begun = [] if short.is_end else app.broker.find(JobFilter(id_begins=short.digits), SHOWN + 1)
+    rows = begun or app.broker.find(JobFilter(id_ends=short.digits), SHOWN + 1)
 
     if not rows:
-        raise JobNotFound(f"no job whose id begins with {short.digits} is kept: it never existed, or was pruned")
+        either = "ends" if short.is_end else "begins or ends"
+        raise JobNotFound(f"no job whose id {either} with {short.digits} is kept: it never existed, or was pruned")
 
     if len(rows) > 1:
-        raise click.UsageError(_ambiguous(short, rows), click.get_current_context())
+        raise click.UsageError(_ambiguous(short, rows, bool(begun)), click.get_current_context())
 
     return rows[0].id
 
 
-def _ambiguous(short: ShortId, rows: list[JobRow]) -> str:
+def _ambiguous(short: ShortId, rows: list[JobRow], begun: bool) -> str:
     shown = ", ".join(f"{row.id} ({row.task}, {row.state})" for row in rows[:SHOWN])
     more = ", …" if len(rows) > SHOWN else ""
-    return f"expected the id of one job, but several begin with {short.digits}: {shown}{more}"
+    hint = "; the last digits of an id will do, and tell it better" if begun else ""
+    return f"expected the id of one job, but several {'begin' if begun else 'end'} with {short.digits}: {shown}{more}{hint}"
 
 
 def _read(text: str) -> UUID | ShortId:
-    digits = text.strip().lower()
+    given = text.strip().lower()
+    digits = given.removeprefix("…").removeprefix("...")
 
     try:
         return UUID(digits)
@@ -68,18 +74,22 @@ def _read(text: str) -> UUID | ShortId:
         short = digits.replace("-", "")
 
     if _DIGITS.fullmatch(digits) and SHORTEST <= len(short) < 32:
-        return ShortId(short)
+        return ShortId(short, is_end=digits != given)
 
     raise ValueError(
         "expected the id of a job, such as 0197c2f4-5a1b-7e30-8c4d-1f2e3d4c5b6a, or at least its first "
-        f"{SHORTEST} digits, got {text!r}"
+        f"or last {SHORTEST} digits, got {text!r}"
     )
 
 
 def _complete(ctx: click.Context, begun: str) -> list[CompletionItem]:
-    digits = begun.lower().replace("-", "")
+    digits = begun.lower().replace("-", "").removeprefix("…")
+    return offer(ctx, lambda app: map(_item, _fitting(app, digits)))
 
-    return offer(ctx, lambda app: map(_item, app.broker.find(JobFilter(id_begins=digits), OFFERED)))
+
+def _fitting(app: QueueTasks, digits: str) -> list[JobRow]:
+    begun = app.broker.find(JobFilter(id_begins=digits), OFFERED)
+    return begun or app.broker.find(JobFilter(id_ends=digits), OFFERED)
 
 
 def _item(row: JobRow) -> CompletionItem:

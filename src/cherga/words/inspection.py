@@ -26,6 +26,8 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     unfinished: bool = False
     id_begins: str = ""
     """The first hexadecimal digits of the id, in lower case and without hyphens."""
+    id_ends: str = ""
+    """The last ones. Ids of one time begin alike, and end by chance."""
 
 
 class Family(Struct, frozen=True):

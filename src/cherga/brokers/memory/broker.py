@@ -352,4 +352,5 @@ def _fits(row: JobRow, where: JobFilter) -> bool:
         and (where.limit is None or where.limit in names_of(lane_of(row)))
         and not (where.unfinished and row.state.final)
         and row.id.hex.startswith(where.id_begins)
+        and row.id.hex.endswith(where.id_ends)
     )

@@ -57,6 +57,9 @@ _AWAITED_BY = "j.sequence in (select parent from edges where child = (select seq
 
 _HOLDS = "j.sequence = (select sequence from uniques where key = ? and coalesce(expires, 9e999) > ?)"
 
+_ENDS = "j.sequence in (select sequence from jobs indexed by jobs_by_id where substr(hex(id), ?) = ?)"
+"""The index is read from end to end, which is less than the table is."""
+
 _write_json = msgspec.json.Encoder().encode
 
 
@@ -143,6 +146,10 @@ def _restrict(where: JobFilter, before: int | None, now: float) -> tuple[list[st
     if where.id_begins:
         clauses.append("j.id between ? and ?")
         bindings += (bytes.fromhex(where.id_begins.ljust(32, end)) for end in "0f")
+
+    if where.id_ends:
+        clauses.append(_ENDS)
+        bindings += (-len(where.id_ends), where.id_ends.upper())
 
     if where.owner is not None:
         clauses.append("j.owner = ?")

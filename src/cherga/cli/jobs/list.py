@@ -19,8 +19,8 @@ from cherga.client.records import job_record
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobState
 
-BRIEF = 18
-"""Characters of an id that tell its millisecond and a chance number: enough for the eye, and for every command."""
+BRIEF = 8
+"""The last digits of an id, which are chance: enough for the eye, and for every command. Those of one time begin alike."""
 
 
 def columns_for(jobs: Sequence[Job[Any]]) -> tuple[Column, ...]:

@@ -37,7 +37,7 @@ class Column(Struct, frozen=True):
 
     title: str
     brief: int = 0
-    """On a terminal with fewer than ``WIDE`` columns its cells are cut to so many characters; 0: never."""
+    """On a terminal with fewer than ``WIDE`` columns its cells are shown by so many of their last characters; 0: never."""
     from_width: int = 0
     """Left out on a terminal with fewer columns than this."""
     share: int = 0

@@ -123,7 +123,8 @@ def _table(listing: Listing, width: int) -> Table:
 
 def _text(cell: Cell, column: Column | None = None, width: int = WIDE) -> Text:
     text = printable(cell.human)
-    return Text(text[: column.brief] if column and column.brief and width < WIDE else text, style=cell.style)
+    is_cut = column is not None and 0 < column.brief < len(text) and width < WIDE
+    return Text(f"…{text[-column.brief :]}" if column and is_cut else text, style=cell.style)
 
 
 def _section(section: Section) -> RenderableType:

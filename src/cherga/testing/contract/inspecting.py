@@ -83,6 +83,19 @@ class Inspecting:
         expected = [job.id for job in reversed(jobs) if all(getattr(job, name) == value for name, value in fits.items())]
         assert ids(stage.broker.find(JobFilter(**where))) == expected
 
+    @pytest.mark.parametrize("digits", [1, 4, 5, 31, 32])
+    def test_jobs_can_be_looked_for_by_the_last_digits_of_their_ids(self, stage: Stage, digits: int) -> None:
+        given = [
+            UUID("0197c2f4-5a1b-7e30-8c4d-1f2e3d4c5b6a"),
+            UUID("0197c2f4-5a1b-7e30-8c4d-1f2e3d4c0b6a"),
+            UUID(int=2**128 - 1),
+        ]
+        stage.push_each(*(new_job(id=id) for id in given))
+        ends = given[0].hex[-digits:]
+        fitting = [id for id in reversed(given) if id.hex.endswith(ends)]
+        assert [row.id for row in stage.broker.find(JobFilter(id_ends=ends))] == fitting
+        assert stage.broker.find(JobFilter(id_ends=ends, task="another")) == []
+
     @pytest.mark.parametrize("digits", [1, 11, 12, 20, 31, 32])
     def test_jobs_can_be_looked_for_by_the_first_digits_of_their_ids(self, stage: Stage, digits: int) -> None:
         given = [
