@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cherga import JobState, group
+from cherga import ConfigError, JobState, group
 from cherga.testing import wait_until
 from tests.cli_shop import Shop, open_shop
 
@@ -397,3 +397,49 @@ def test_only_a_terminal_is_written_over(shop: Shop, command: tuple[str, ...], w
 
     assert ran.code == 2
     assert "expected a terminal for --watch" in ran.err
+
+
+# --- slips of the pen
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("runing", "running"), ("queued", "ready"), ("STARTED", "running"), ("success", "succeeded"), ("canceled", "cancelled")],
+)
+def test_a_state_that_is_none_is_answered_with_the_one_that_is_meant(shop: Shop, word: str, meant: str) -> None:
+    ran = shop.run("jobs", "list", "--state", word)
+
+    assert ran.code == 2
+    assert f"unknown state {word.lower()!r}; did you mean {meant!r}? (see cherga jobs list --help)" in ran.err
+
+    with pytest.raises(ConfigError, match=f"unknown state '{word}'; did you mean '{meant}'"):
+        shop.app.jobs(states=[word])
+
+
+def test_a_state_alone_is_as_good_as_a_list_of_one(shop: Shop) -> None:
+    job = shop.app.add_task("add", 1)
+
+    assert shop.app.jobs(states="ready") == shop.app.jobs(states=JobState.READY) == [job]
+    assert shop.app.jobs(states="running") == []
+
+
+def test_a_list_without_jobs_says_when_a_name_may_be_a_slip(shop: Shop) -> None:
+    shop.app.add_task("add", 1)
+    task, queue = "no task 'expotr' is known; did you mean 'export'?", "uses queue 'defualt'; did you mean 'default'?"
+
+    assert task in shop.run("jobs", "list", "--task", "expotr").err
+    assert task in shop.look("jobs", "list", "--task", "expotr").err
+    assert task in shop.look("jobs", "cancel", "--task", "expotr", "--yes").err
+    assert queue in shop.run("jobs", "list", "--queue", "defualt", "--json").err
+    assert shop.run("jobs", "list", "--task", "export").err == ""
+    assert shop.run("jobs", "list", "--task", "cherga.group").err == ""
+
+
+def test_an_argument_by_name_needs_its_option(shop: Shop) -> None:
+    ran = shop.run("jobs", "enqueue", "add", "a=3")
+
+    assert ran.code == 2
+    assert "expected --arg a=3 for the argument a, got 'a=3' (as a text: '\"a=3\"')" in ran.err
+    assert shop.run("jobs", "enqueue", "fail", '"words=3"').code == 0
+    assert shop.run("jobs", "enqueue", "fail", "x=3").code == 0
+    assert {job.arguments["words"] for job in shop.app.jobs(task="fail")} == {"words=3", "x=3"}

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from cherga.cli.known import known_tasks
 from cherga.cli.output import note
 from cherga.cli.values import read_value
 from cherga.client.app import QueueTasks
-from cherga.client.publish import TASK, find_published
+from cherga.client.publish import find_published
 from cherga.rules.options import nearest
 from cherga.words.errors import UnknownTask
 
@@ -47,11 +48,6 @@ def check_known(app: QueueTasks, name: str, force: bool) -> None:
 
     if not known:
         note(f"no worker has told this broker its tasks yet; {name} is taken as it is")
-
-
-def known_tasks(app: QueueTasks) -> set[str]:
-    """The names that the code and the workers have told."""
-    return {*app.tasks, *app.aliases, *(definition.name for definition in app.broker.definitions(TASK))}
 
 
 def _read_pair(text: str) -> tuple[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from cherga.cli.calls import known_tasks
+from cherga.cli.known import known_tasks
 from cherga.cli.target import Target, open_app, read_environment
 from cherga.client.app import QueueTasks
 

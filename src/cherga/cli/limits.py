@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 import click
 from msgspec import Struct
 
-from cherga.cli.calls import known_tasks
 from cherga.cli.completing import complete_queues, complete_tasks
+from cherga.cli.known import known_queues, known_tasks
 from cherga.cli.lazy import Entry, LazyGroup, show_help
 from cherga.cli.options import reading_options, watch_option, with_app
 from cherga.cli.output import Cell, Column, Done, Listing, Output, note
 from cherga.cli.parameters import Read
-from cherga.cli.queues import known_queues
 from cherga.client.app import QueueTasks
 from cherga.rules.describe import describe_limit, limit_parts
 from cherga.rules.options import nearest

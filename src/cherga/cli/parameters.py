@@ -11,7 +11,9 @@ from click.shell_completion import CompletionItem
 
 from cherga.cli.times import read_span, read_time
 from cherga.rules import options as check
+from cherga.rules.elsewhere import read_state
 from cherga.words.errors import ConfigError
+from cherga.words.job import JobState
 
 Complete = Callable[[click.Context, str], list[CompletionItem]]
 
@@ -53,6 +55,18 @@ def _read_name(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def _read_state(text: str) -> JobState:
+    try:
+        return read_state(text.strip().lower())
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _complete_state(ctx: click.Context, begun: str) -> list[CompletionItem]:
+    return [CompletionItem(state.value) for state in JobState if state.value.startswith(begun)]
+
+
+STATE = Read("state", _read_state, _complete_state)
 NEW_ID = Read("id", _read_id)
 SPAN = Read("seconds", read_span)
 TIME = Read("time", read_time)

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import click
 
-from cherga.cli.calls import known_tasks, read_named
+from cherga.cli.calls import read_named
 from cherga.cli.completing import complete_queues, complete_tasks
+from cherga.cli.known import known_queues, known_tasks
 from cherga.cli.options import reading_options, with_app
 from cherga.cli.output import Done, Output, note
 from cherga.cli.parameters import NAME
-from cherga.cli.queues import known_queues
 from cherga.cli.values import to_json
 from cherga.client.app import QueueTasks
 from cherga.rules.describe import describe_scope, scope_arguments

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 from msgspec import Struct
 
 from cherga.cli.completing import complete_queues, complete_tasks
 from cherga.cli.jobs.bulk import CANCEL, move_matching
+from cherga.cli.known import known_queues
 from cherga.cli.lazy import Entry, LazyGroup, show_help
 from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import Cell, Column, Listing, Output
@@ -113,20 +113,6 @@ def read_standings(app: QueueTasks) -> list[Standing]:
 
     paused = app.broker.paused()
     return [Standing(name, counts[name], tuple(s for s in paused if s.queue in {None, name})) for name in sorted(counts)]
-
-
-def known_queues(app: QueueTasks) -> set[str]:
-    """Queues that tasks, workers or pauses name, and those with jobs."""
-    broker = app.broker
-    published = (msgspec.msgpack.decode(definition.data).get("queue", "default") for definition in broker.definitions("task"))
-
-    return {
-        *(task.queue for task in app.tasks.values()),
-        *published,
-        *(queue for worker in broker.workers() for queue in worker.session.queues),
-        *(scope.queue for scope in broker.paused() if scope.queue is not None),
-        *(count.queue for count in broker.counts()),
-    }
 
 
 def _footer(paused: Sequence[PauseScope]) -> str | None:

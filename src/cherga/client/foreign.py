@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from cherga.client.public import Listed
 
@@ -147,7 +147,10 @@ class Explaining(Listed):
 
     if not TYPE_CHECKING:  # or every attribute would be known to type checkers
 
-        def __getattr__(self, name: str) -> NoReturn:
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that failed says itself what it missed
+                return object.__getattribute__(self, name)
+
             hint = self._hint(name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 

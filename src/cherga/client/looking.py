@@ -18,6 +18,7 @@ from cherga.client.snapshot import AsPushed
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
+from cherga.rules.elsewhere import read_state
 from cherga.rules.obstacles import Home
 from cherga.rules.results import UNKNOWN, Results
 from cherga.words.clock import Clock
@@ -79,9 +80,8 @@ class Looking(ABC):
         before: Job[Any] | None = None,
     ) -> list[Job[Any]]:
         """Jobs that match, newest first; ``before`` gives the page after that job."""
-        where = JobFilter(
-            states=frozenset(JobState(state) for state in states), queue=queue, task=task, owner=owner, unfinished=unfinished
-        )
+        named = [states] if isinstance(states, str) else states
+        where = JobFilter(states=frozenset(map(read_state, named)), queue=queue, task=task, owner=owner, unfinished=unfinished)
         # A job that was just enqueued does not know its place yet.
         below = (before.row.sequence or before.refresh().row.sequence) if before else None
         return [self.handle(row) for row in self.broker.find(where, limit, below)]

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from cherga.rules.options import nearest
+from cherga.rules.options import nearest, shown
 from cherga.words.errors import ConfigError
+from cherga.words.job import JobState
 from cherga.words.later import difflib
 
 CLOSE_ENOUGH = 0.75
@@ -124,6 +125,30 @@ OF_AN_APPLICATION = _answers(
 )
 
 
+STATES = _answers(
+    {
+        "blocked": "deferred",
+        "cancelled": "abandoned aborted canceled revoked stopped",
+        "failed": "dead discarded error errored failure",
+        "ready": "available enqueued new pending queued waiting",
+        "running": "active executing processing progress started",
+        "scheduled": "delayed retry retrying retryable",
+        "succeeded": "complete completed done finished ok success successful",
+    }
+)
+"""The states of jobs, by what other systems call them."""
+
+
+def read_state(word: JobState | str) -> JobState:
+    """The state of that name. Raises ``ConfigError`` that names the one which is meant."""
+    try:
+        return JobState(word)
+    except ValueError:
+        meant = STATES.get(_plain(word)) if isinstance(word, str) else None
+        hint = f"; did you mean {meant!r}?" if meant else nearest(str(word), [state.value for state in JobState])
+        raise ConfigError(f"unknown state {shown(word)}{hint}") from None
+
+
 class Place(Struct, frozen=True):
     """The places where words of ours are said, and how those of other systems are answered there."""
 
@@ -147,7 +172,7 @@ TASK = _place(
 JOB = _place(
     "a job: task.using({}=…).enqueue(…)",
     "queue priority run_in run_at expires owner description tags headers id after after_policy unique unique_while unique_for"
-    " on_conflict key retry max_time result_ttl failure_ttl on_crash",
+    " on_conflict key retry max_time result_ttl failure_ttl on_crash when session",
     OF_ONE_JOB,
     OF_TASKS,
 )

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from cherga.cli.exits import ExitCode
 from cherga.cli.jobs.selection import PAGE, newest_first
+from cherga.cli.known import doubt
 from cherga.cli.output import Done, Output, note
 from cherga.client.app import QueueTasks
 from cherga.client.cancelling import cancel
@@ -75,6 +76,9 @@ def move_matching(app: QueueTasks, out: Output, wish: Wish, where: JobFilter, ye
     found = {job.id: job.row.state for job in newest_first(app, where)}
 
     if not found:
+        if slip := doubt(app, where):
+            note(slip)
+
         _tell(out, wish, Moved([], [], []), "no jobs match")
         return ExitCode.OK
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -15,10 +17,12 @@ from cherga.cli.jobs.following import follow
 from cherga.cli.options import with_app
 from cherga.cli.output import Done, Output
 from cherga.cli.parameters import NEW_ID, SPAN, TIME
+from cherga.cli.values import json_text
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.client.order import Order, UsingOptions, new_job, order_with
 from cherga.client.records import job_record
+from cherga.client.task import Task
 from cherga.rules import options as check
 from cherga.rules.codec import check_size, encode_argument
 from cherga.rules.times import local
@@ -64,6 +68,7 @@ def enqueue(
     if timeout is not None and not wait:
         raise click.UsageError("expected --timeout only together with --wait")
 
+    _refuse_pairs(app.task_named(task), args)
     values, keywords = read_call(args, named)
     job = _enqueue(app, task, values, keywords, _options(**wish), force)
 
@@ -94,6 +99,18 @@ def _enqueue(
     name, order = app.published(name)
     (job,) = app.send([_named_job(app, name, args, kwargs, order_with(order, name, options))])
     return job
+
+
+def _refuse_pairs(task: Task[Any, Any] | None, args: Iterable[str]) -> None:
+    """Raise ``click.UsageError`` for a text such as ``n=3``, where the task has an argument n."""
+    names = task.signature.names if task else ()
+
+    for text in args:
+        name, is_pair, _ = text.partition("=")
+
+        if is_pair and name in names:
+            quoted = shlex.quote(json_text(text))
+            raise click.UsageError(f"expected --arg {text} for the argument {name}, got {text!r} (as a text: {quoted})")
 
 
 def _named_job(app: QueueTasks, name: str, args: list[Any], kwargs: dict[str, Any], order: Order) -> NewJob:

@@ -11,6 +11,7 @@ import click
 from cherga.cli.ids import JOB_ID
 from cherga.cli.jobs.cells import call_cell, note_cell, state_cell, when_cell
 from cherga.cli.jobs.selection import filter_options, find_job, make_filter, newest_first
+from cherga.cli.known import doubt
 from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import WIDE, Cell, Column, Listing, Output
 from cherga.client.app import QueueTasks
@@ -57,6 +58,9 @@ def list_jobs(app: QueueTasks, out: Output, unfinished: bool, limit: int, before
     jobs = found[:limit] if limit else found
     footer = f"more: --before {jobs[-1].id}, or --limit 0 for all" if len(found) > len(jobs) else None
 
+    if not jobs:
+        footer = doubt(app, where)
+
     out.listing(make_listing(jobs, app.clock.now(), where, footer))
 
 
@@ -66,7 +70,7 @@ def make_listing(jobs: Sequence[Job[Any]], now: float, where: JobFilter, footer:
         columns=columns_for(jobs),
         rows=[_row(job, now) for job in jobs],
         data=[job_record(job) for job in jobs],
-        empty="no jobs yet" if where == JobFilter() else "no jobs match",
+        empty="no jobs yet" if where == JobFilter() else footer or "no jobs match",
         footer=footer,
     )
 

@@ -11,6 +11,7 @@ import click
 
 from cherga.cli.completing import complete_queues, complete_tasks
 from cherga.cli.ids import JOB_ID
+from cherga.cli.parameters import STATE
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.rules.urls import masked
@@ -25,14 +26,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def filter_options(function: F) -> F:
     """Add ``--state``, ``--queue``, ``--task``, ``--owner`` and ``--parent``."""
-    states = click.Choice([state.value for state in JobState])
-
     for option in (
         click.option("--parent", type=JOB_ID, metavar="ID", help="Only children of this job, or members of this group."),
         click.option("--owner", metavar="NAME", help="Only jobs of this owner."),
         click.option("--task", metavar="NAME", shell_complete=complete_tasks, help="Only jobs of this task."),
         click.option("--queue", metavar="NAME", shell_complete=complete_queues, help="Only jobs in this queue."),
-        click.option("--state", "states", type=states, metavar="STATE", multiple=True, help=STATES_HELP),
+        click.option("--state", "states", type=STATE, metavar="STATE", multiple=True, help=STATES_HELP),
     ):
         function = option(function)
 
@@ -40,7 +39,7 @@ def filter_options(function: F) -> F:
 
 
 def make_filter(
-    states: tuple[str, ...],
+    states: tuple[JobState, ...],
     queue: str | None,
     task: str | None,
     owner: str | None,
@@ -48,8 +47,7 @@ def make_filter(
     unfinished: bool = False,
 ) -> JobFilter:
     """The filter that the options say."""
-    chosen = frozenset(JobState(state) for state in states)
-    return JobFilter(states=chosen, queue=queue, task=task, owner=owner, parent=parent, unfinished=unfinished)
+    return JobFilter(states=frozenset(states), queue=queue, task=task, owner=owner, parent=parent, unfinished=unfinished)
 
 
 def ids_or_filter(ids: Sequence[UUID], **wish: Any) -> JobFilter | None:
