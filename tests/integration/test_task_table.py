@@ -154,9 +154,8 @@ def test_a_job_that_is_cancelled_while_it_runs_closes_its_row(desk: Desk) -> Non
 def test_a_job_that_is_cancelled_before_it_began_closes_its_row_without_a_worker(desk: Desk) -> None:
     job = desk.launch("work")
     job.cancel()
-    wait_until(lambda: desk.row(job).complete, "the row is closed")
-
-    assert desk.row(job).state == "cancelled"
+    desk.await_row(job, Row(True, "cancelled", "asked"))
+    assert job.refresh().reason == "asked"
 
 
 def test_whoever_cancels_inside_a_transaction_that_holds_the_row_does_not_wait_for_itself(desk: Desk) -> None:
@@ -217,6 +216,26 @@ def test_a_row_that_is_committed_after_its_job_has_ended_is_found_by_the_next_co
     assert desk.keeper.mend() == 1
     assert desk.row(job) == Row(True, "succeeded", None)
     assert desk.keeper.mend() == 0
+
+
+def test_an_end_that_is_written_while_rows_are_compared_stays(desk: Desk) -> None:
+    job = desk.launch("work")
+    asked: list[None] = []
+
+    def sessions() -> Session:
+        if len(asked) == 1:  # the open rows are read: the end is told and written now
+            with desk.sessions.begin() as session:
+                session.execute(sa.update(Task).values(complete=True, state="succeeded"))
+
+        asked.append(None)
+        return desk.sessions()
+
+    slow = TaskKeeper(Task, desk.app, sessions)
+    slow.disconnect()
+    slow.mend()
+
+    assert len(asked) > 1
+    assert desk.row(job) == Row(True, "succeeded", None)
 
 
 def test_a_comparison_looks_at_every_page_of_rows(desk: Desk) -> None:

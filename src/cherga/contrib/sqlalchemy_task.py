@@ -152,14 +152,14 @@ class TaskKeeper:
             self._write_told(event)
 
     def _ended(self, event: Event) -> None:
-        if event.worker is None:
-            # Told on the thread of whoever cancelled it, whose own transaction may hold the row that we are about to write.
-            threading.Thread(target=self._write_apart, args=(event,), name="cherga-task-row").start()
-        else:
+        if event.worker is not None:
             self._write_told(event)
+            return
 
-    def _write_apart(self, event: Event) -> None:
-        self._guard(lambda: self._write_told(event))
+        # Told on the thread of whoever cancelled it. That may be a loop's, so the broker is not asked; and a transaction of its
+        # own may hold the row, so it does not wait for that.
+        asked = _Standing(str(event.job_id), event.state, Reason.ASKED)
+        threading.Thread(target=self._guard, args=(lambda: self._write([asked]),), name="cherga-task-row").start()
 
     def _write_told(self, event: Event) -> None:
         """The event may be late: what the broker says now stands over what it says."""
@@ -196,7 +196,9 @@ class TaskKeeper:
 
         for id in ids:
             if (row := rows.get(id)) is not None:
-                yield _Standing(id, row.state, row.reason)
+                # One that has not ended stays open as it is: its end may be told, and written, in this moment.
+                if row.state.final:
+                    yield _Standing(id, row.state, row.reason)
             elif now - missing.get(id, now) >= GONE_AFTER:
                 yield _Standing(id, None, gone=True)
             else:
