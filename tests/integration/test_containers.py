@@ -57,6 +57,7 @@ def test_a_container_goes_on_at_once_with_the_jobs_of_one_that_was_killed(place:
         jobs = [place.client.add_task("until_file", str(gate)) for _ in range(12)]
         place.wait_for("start", len(jobs))
         os.kill(first_process(first), signal.SIGKILL)
+        first.wait(20)
         gate.touch()
         wait_until(lambda: not place.unfinished(), "all jobs have ended, long before a lease would have", 20)
 
