@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
+from abc import ABC, abstractmethod
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -442,6 +443,53 @@ def test_a_set_with_what_is_equal_to_nothing_arrives() -> None:
 
 class Spot(NamedTuple):
     x: int
+
+
+class Abstract(ABC):
+    @abstractmethod
+    def go(self) -> None: ...
+
+
+Bound = TypeVar("Bound", bound=Abstract)
+
+
+@dataclass
+class Holder(Generic[Bound]):
+    item: Bound
+
+
+@dataclass
+class HolderOfDay(Holder[date]):  # type: ignore[type-var]
+    more: int = 1
+
+
+class Pair(msgspec.Struct, Generic[Bound, T]):
+    one: Bound
+    two: list[T]
+
+
+class PairOfDays(Pair[date, T]):  # type: ignore[type-var]
+    three: T
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (HolderOfDay | Dog, HolderOfDay(DAY)),
+        (PairOfDays[UUID] | Dog, PairOfDays(DAY, [ID], ID)),
+        (PairOfDays | Dog, PairOfDays(DAY, [ID], ID)),
+    ],
+    ids=["dataclass", "struct", "open struct"],
+)
+def test_what_a_class_names_with_its_generic_base_counts(annotation: Any, value: Any) -> None:
+    assert passed(annotation, value) == value
+
+
+def test_an_object_that_its_own_class_cannot_be_made_of_is_refused_with_the_reason() -> None:
+    with pytest.raises(
+        InvalidArguments, match=r"expected Holder \| Dog, got a Holder: expected a Abstract, which cannot be stored"
+    ):
+        passed(Holder | Dog, Holder(DAY))
 
 
 REFUSED: list[tuple[Any, Any, str]] = [

@@ -7,12 +7,25 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial, reduce
 from operator import or_
 from types import CodeType, FrameType, NoneType, SimpleNamespace
-from typing import Any, ForwardRef, LiteralString, Never, NewType, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ForwardRef,
+    Generic,
+    LiteralString,
+    Never,
+    NewType,
+    NoReturn,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 from weakref import WeakKeyDictionary, ref
 
 from cherga.words.later import inspect
@@ -55,14 +68,43 @@ def raw_hint(kind: type, name: str) -> Any:
     return next(annotations_of(base)[name] for base in kind.__mro__ if name in annotations_of(base))
 
 
-def class_hints(kind: type) -> dict[str, Any]:
-    """The annotations of a class and of those it is made of; those that cannot be resolved are left out."""
+def class_hints(kind: type, arguments: Sequence[Any] = ()) -> dict[str, Any]:
+    """The annotations of a class and of those it is made of, with what stands for their variables: ``arguments``, and those
+    that a class names with its bases. Those that cannot be resolved are left out."""
     hints: dict[str, Any] = {}
+    given = _variables_of(kind, arguments)
 
     for base in reversed(kind.__mro__):
-        hints |= _one_by_one(base, annotations_of(base), _names_around(base))
+        own = _one_by_one(base, annotations_of(base), _names_around(base))
+        hints |= {name: _filled_in(hint, given.get(base, {})) for name, hint in own.items()}
 
     return hints
+
+
+def _variables_of(kind: Any, arguments: Iterable[Any]) -> dict[Any, dict[Any, Any]]:
+    """The values of type variables for a class and for each of its bases."""
+    own = dict(zip(getattr(kind, "__parameters__", ()), arguments, strict=False))
+    found = {kind: own}
+
+    for base in kind.__dict__.get("__orig_bases__", getattr(kind, "__bases__", ())):
+        origin = get_origin(base) or base
+
+        if isinstance(origin, type) and origin is not Generic:
+            found |= _variables_of(origin, [_filled_in(each, own) for each in get_args(base)])
+
+    if is_typeddict(kind):  # it has the annotations of its bases as its own
+        found[kind] = {name: value for each in found.values() for name, value in each.items()} | own
+
+    return found
+
+
+def _filled_in(hint: Any, given: Mapping[Any, Any]) -> Any:
+    """The hint with what stands for its variables."""
+    if isinstance(hint, TypeVar) and hint in given:
+        return given[hint]
+
+    inside = () if isinstance(hint, type) and not get_args(hint) else getattr(hint, "__parameters__", ())
+    return hint[tuple(given.get(each, each) for each in inside)] if given and inside else hint
 
 
 def _one_by_one(owner: Any, annotations: Mapping[str, Any], names: dict[str, Any]) -> dict[str, Any]:

@@ -303,7 +303,7 @@ class Choice(Kind):
             return found[0][1]
 
         if isinstance(data, Named):
-            raise TypeError(f"expected {self}, got a {data.name}")
+            raise TypeError(f"expected {self}, got a {data.name}{_misfit(likely, data)}")
 
         found = list(_fitting(self._members, data))
 
@@ -360,6 +360,17 @@ def _fitting(kinds: Iterable[Kind], data: Any) -> Iterator[tuple[Kind, Any]]:
             yield kind, kind.restore(data)
         except Exception:  # of what the class itself does, too
             continue
+
+
+def _misfit(kinds: Iterable[Kind], data: Any) -> str:
+    """The reason why data that say what they are do not fit their own class."""
+    for kind in kinds:
+        try:
+            kind.restore(data)
+        except Exception as error:
+            return f": {error}"
+
+    return ""
 
 
 def _is_meant(kind: Kind, data: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, TypeVar, get_args, get_origin, is_typeddict
+from typing import Any, get_args, get_origin, is_typeddict
 
 from cherga.rules.codec import Named, came_from_store, encode, field_names, plain
 from cherga.rules.difference import called
@@ -74,19 +74,9 @@ class Fields(Kind):
 
     @cached_property
     def _fields(self) -> dict[str, Kind]:
-        hints = class_hints(self._class)
+        hints = class_hints(self._class, get_args(self.annotation))
         names = hints if is_typeddict(self._class) else field_names(self._class) or ()
-        given = dict(zip(getattr(self._class, "__parameters__", ()), get_args(self.annotation), strict=False))
-        return {name: self.kinds.kind_of(_filled_in(hints.get(name, Any), given)) for name in names}
-
-
-def _filled_in(hint: Any, given: Mapping[Any, Any]) -> Any:
-    """The hint of a generic class with what stands for its variables."""
-    if isinstance(hint, TypeVar) and hint in given:
-        return given[hint]
-
-    inside = () if isinstance(hint, type) and not get_args(hint) else getattr(hint, "__parameters__", ())
-    return hint[tuple(given.get(each, each) for each in inside)] if given and inside else hint
+        return {name: self.kinds.kind_of(hints.get(name, Any)) for name in names}
 
 
 def _object_of(kind: Any, values: dict[str, Any]) -> Any:
