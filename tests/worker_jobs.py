@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+import apsw
+
 from cherga import QueueTasks, ctx
 
 app = QueueTasks("jobs", heartbeat=0.2, lease=1.0, sweep=0.2, poll_interval=1.0, stuck_after=0.3, stall_limit=5.0, grace=5.0)
@@ -67,6 +69,27 @@ def until_file(path: str) -> None:
         _pause(0.005)
 
     note("end")
+
+
+@app.task
+def end_but_not_in_the_store(path: str) -> None:
+    """Nobody can write to the queue file any more, until this process has been killed, a little later."""
+    note("start")
+    _held.append(db := apsw.Connection(path))
+    db.set_busy_timeout(10_000)
+    db.execute("begin immediate")
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    note("end")
+
+
+_held: list[apsw.Connection] = []
+
+
+@app.task
+def close_everything() -> None:
+    """Every file and socket of the process, those of its engine too."""
+    note("start")
+    os.closerange(3, 4096)
 
 
 @app.task(max_time=0.2)

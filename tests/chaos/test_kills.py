@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cherga import Job, JobFailed, JobState
+from cherga import Job, JobFailed, JobState, Reason
 from cherga.testing import wait_until
 from tests.workers import Workplace, declared_here
 
@@ -99,6 +99,24 @@ def _run_now(job: Job[Any]) -> Job[Any]:
         job.retry()
 
     return job.refresh()
+
+
+def test_a_job_whose_process_dies_before_its_end_is_written_has_begun_all_the_same(place: Workplace) -> None:
+    place.worker().ready()
+    job = place.client.add_task("end_but_not_in_the_store", str(place.diary.with_name("queue.db")))
+    place.wait_for("end", 2)
+    wait_until(lambda: job.refresh().crashes == 2, "both were crashes", 20)
+
+    assert [attempt.reason for attempt in job.attempts] == [Reason.CRASHED] * 2
+
+
+def test_a_process_whose_files_and_sockets_a_job_has_closed_is_replaced(place: Workplace) -> None:
+    place.worker().ready()
+    place.client.add_task("close_everything")
+    (start,) = place.wait_for("start")[:1]
+    wait_until(lambda: not os.path.exists(f"/proc/{start.pid}"), "its process is gone", 30)
+
+    assert place.client.add_task("work", 0).result(20) != start.pid
 
 
 def test_a_job_that_kills_its_process_is_charged_a_crash_although_the_worker_drains(place: Workplace) -> None:

@@ -25,13 +25,13 @@ def test_an_empty_table_says_that_nothing_runs() -> None:
     assert (table.begun(), table.ticks, table.lease_until) == (Begun(), (0, 0, 0), 0.0)
 
 
-def test_a_token_stands_in_its_slot_while_user_code_runs() -> None:
+def test_a_token_stands_in_its_slot_until_the_next_begins_there_or_it_does_not_begin_after_all() -> None:
     table = SlotTable.private(3)
     table.begin(0, 7)
     table.begin(2, LARGEST)
 
     assert begun(table) == {7, LARGEST}
-    table.end(0)
+    table.take_back(0)
     assert begun(table) == {LARGEST}
     table.begin(2, 9)
     assert begun(table) == {9}
@@ -61,7 +61,7 @@ def test_another_process_sees_what_a_killed_one_left() -> None:
     fd = shared_memory(4)
     program = (
         "import os, signal, sys; from cherga.worker.slots import *; table = SlotTable.shared(int(sys.argv[1]), 4); "
-        "table.note_in(None); table.begin(1, 11); table.begin(3, 33); table.end(1); table.once.keep((5,)); "
+        "table.note_in(None); table.begin(1, 11); table.begin(3, 33); table.take_back(1); table.once.keep((5,)); "
         "table.beat(Pulse.SETTLER); os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(fd)], pass_fds=[fd], timeout=30, check=False)
@@ -95,7 +95,6 @@ def test_what_must_not_run_twice_stands_until_it_is_written() -> None:
     table = SlotTable.private(1)
     table.once.keep((7,))
     table.begin(0, 7)
-    table.end(0)
     table.begin(0, 8)
 
     assert table.begun() == Begun(frozenset({7, 8}), frozenset({7}))

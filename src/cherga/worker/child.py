@@ -10,7 +10,7 @@ import sys
 from cherga.words.clock import Clock
 from cherga.words.session import Death
 from cherga.words.settlement import Settlement
-from cherga.worker.options import CLOSING, FAREWELL, LAST_WRITE, WorkerOptions
+from cherga.worker.options import CLOSING, FAREWELL, LAST_WRITE, ORPHANS_GRACE, WorkerOptions
 from cherga.worker.slots import Pulse, SlotTable, share_slots, shared_memory
 from cherga.worker.wire import Drain, Hello, Message, Start, Wire
 
@@ -107,6 +107,10 @@ class Child:
         self.kill_at = self._clock.monotonic() + grace + KILL_DELAY
         self._order = Drain(grace)
         self.remind()
+
+    def cut_off(self) -> None:
+        """It hears nothing any more, and stops by itself; it is killed when that takes too long."""
+        self.kill_at = min(self.kill_at, self._clock.monotonic() + ORPHANS_GRACE + KILL_DELAY)
 
     def remind(self) -> None:
         """Pass on the order to drain that it could not take before."""

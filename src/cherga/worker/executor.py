@@ -117,7 +117,7 @@ class Executor:
         except BaseException as error:
             outcome = broken(error)
 
-        self._end(assignment, slot, outcome)
+        self._end(assignment, outcome)
 
     async def arun(self, assignment: Assignment, slot: int) -> None:
         """Run an ``async def`` task on this loop, in a context of its own."""
@@ -129,7 +129,7 @@ class Executor:
         except BaseException as error:
             outcome = broken(error)
 
-        self._end(assignment, slot, outcome)
+        self._end(assignment, outcome)
 
     def _begin(self, assignment: Assignment, slot: int) -> bool:
         now = self.clock.monotonic()
@@ -142,7 +142,7 @@ class Executor:
         self._slots.begin(slot, assignment.job.token)
 
         if not self._holds(assignment):
-            self._slots.end(slot)
+            self._slots.take_back(slot)
             assignment.steps.end(assignment, GivenBack())
             return False
 
@@ -260,8 +260,7 @@ class Executor:
 
     # --- after
 
-    def _end(self, assignment: Assignment, slot: int, outcome: Outcome) -> None:
-        self._slots.end(slot)
+    def _end(self, assignment: Assignment, outcome: Outcome) -> None:
         assignment.ended = True
 
         if self.overdue:

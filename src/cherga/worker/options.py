@@ -19,6 +19,8 @@ CLOSING = 5.0
 """Seconds after that for handlers of ``worker_stopped`` and for what lives as long as the worker or the process."""
 LAST_WRITE = 2.0
 """Seconds after that for what may be settled only when the process ends."""
+ORPHANS_GRACE = 5.0
+"""Seconds that jobs get when the supervisor is gone, or cannot be heard, which renewed the lease."""
 
 
 class WorkerOptions(Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ from cherga.worker.host import close_process
 from cherga.worker.inherited import handle_signals, reset_signals
 from cherga.worker.load import load_app
 from cherga.worker.logs import count_of
-from cherga.worker.options import CLOSING, LAST_WRITE, Exit
+from cherga.worker.options import CLOSING, LAST_WRITE, ORPHANS_GRACE, Exit
 from cherga.worker.proving import Unproven, problems, prove_in_time
 from cherga.worker.slots import SlotTable
 from cherga.worker.titles import WorkerTitle
@@ -41,8 +41,6 @@ SWITCH_INTERVAL = 0.0005
 """Seconds. The engine's threads ask for the interpreter often and briefly; the default of 5 ms would make each wait that long
 behind a task that computes."""
 BURST_LOOK = 0.05
-ORPHANS_GRACE = 5.0
-"""Seconds that jobs get when the supervisor is gone, which renewed the lease."""
 
 
 class WorkerProcess:

@@ -1,6 +1,6 @@
 """A small table in shared memory: how a worker process stands, readable by its supervisor, and what it has begun.
 
-It replaces messages per job: 8 bytes written at the start of user code and 8 at its end.
+It replaces messages per job: 8 bytes written at the start of user code.
 
     0   lease_until   float64, seconds of uptime: past it nothing new is started
     8   ticks         int64 each, one an engine thread, counted up by it: silence means that it hangs
@@ -127,15 +127,15 @@ class SlotTable:
         self._lay_out(places)
 
     def begin(self, slot: int, token: int) -> None:
-        """User code begins under this token."""
+        """User code begins under this token, which stands until the next begins there: what became of it may not be written."""
         self._tokens[slot] = token
 
-    def end(self, slot: int) -> None:
-        """The slot is idle."""
+    def take_back(self, slot: int) -> None:
+        """It does not begin after all."""
         self._tokens[slot] = 0
 
     def begun(self) -> Begun | None:
-        """The jobs that run, or ran when the process died, and those that must not run again.
+        """The jobs that run, or ran when the process died, some that have ended, and those that must not run again.
 
         None in another process than the one that notes it, when the broker keeps the black box.
         """

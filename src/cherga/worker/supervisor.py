@@ -173,6 +173,9 @@ class Supervisor:
             with suppress(KeyError, ValueError):
                 self._selector.unregister(child.wire.socket)
 
+        if messages is None:
+            child.cut_off()
+
         if child.wire.garbled:
             self._stop_listening_to(child)
 
