@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import enqueue, features, flow, idle, latency, later, limits, processing, startup
+from benchmarks import contexts, enqueue, features, flow, idle, latency, later, limits, processing, startup
 from benchmarks.run import Run
 
 THEMES: dict[str, tuple[str, Callable[[Run], None]]] = {
     "enqueue": ("storing jobs one by one and in bulk", enqueue.measure),
     "processing": ("working off no-op jobs, beside the bare engine loop and huey", processing.measure),
     "features": ("plain no-op jobs beside those with echo, middlewares and a dependency", features.measure),
+    "contexts": ("plain no-op jobs beside those of a Flask application, and its worker's way to be ready", contexts.measure),
     "flow": ("a group with a callback, a chain, and the results of a group", flow.measure),
     "limits": ("plain no-op jobs beside those with a limit, a key and a unique constraint", limits.measure),
     "latency": ("from enqueue to start in an idle worker, and the round trip", latency.measure),

@@ -25,7 +25,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert percentile([3.0], 0.5) == 3.0
 
 
-@pytest.mark.parametrize("theme", ["enqueue", "processing", "features", "flow", "latency"])
+@pytest.mark.parametrize("theme", ["enqueue", "processing", "features", "contexts", "flow", "latency"])
 def test_a_theme_can_be_measured(theme: str, tmp_path: Path) -> None:
     command = (sys.executable, "-m", "benchmarks", theme, "--scale", "0.01", "--rounds", "1")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
