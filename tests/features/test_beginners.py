@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from flask import Flask
 
 import cherga
@@ -351,6 +352,7 @@ def test_a_broker_url_that_is_none(url: str, words: str) -> None:
 
 def test_a_flask_application_in_place_of_a_name() -> None:
     assert "with Flask write cherga.contrib.flask.Cherga(app)" in answer(lambda: QueueTasks(Flask("site")))  # type: ignore[arg-type]
+    assert "with FastAPI write cherga.contrib.fastapi.Cherga(app)" in answer(lambda: QueueTasks(FastAPI()))  # type: ignore[arg-type]
 
 
 def test_a_url_in_place_of_a_name() -> None:

@@ -76,6 +76,18 @@ def test_the_live_pages_pass_by_the_dependencies_of_the_application_and_stand_in
     assert list(shop.get_json("/openapi.json")["paths"]) == ["/sums", "/sums/{id}"]
 
 
+def test_a_test_looks_at_what_a_view_enqueued_and_runs_it() -> None:
+    shop = Shop()
+
+    with shop.cherga.testing() as kit, serve(shop.app) as shop.port:
+        with shop.get("/sums?one=1&other=2", method="POST") as answer:
+            made = json.load(answer)
+
+        kit.assert_enqueued("add", 1, 2)
+        kit.drain(raise_errors=True)
+        assert shop.get_json(f"/sums/{made['id']}")["result"] == 3
+
+
 def open_session() -> str:
     return "a session"
 

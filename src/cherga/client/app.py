@@ -52,6 +52,8 @@ from cherga.words.limits import LimitRule
 from cherga.words.push import NewJob, PushAnswer
 
 BROKER_URL = "CHERGA_BROKER_URL"
+FRAMEWORKS = frozenset({"FastAPI", "Flask", "Starlette"})
+"""The classes of applications that have a ``Cherga`` of their own in ``cherga.contrib``."""
 
 
 class AfterSend(Protocol):
@@ -62,9 +64,10 @@ class AfterSend(Protocol):
 
 
 def _checked_name(name: str) -> str:
-    if type(name).__name__ == "Flask":
+    if (framework := type(name).__name__) in FRAMEWORKS:
         raise ConfigError(
-            f"expected a name for the application, got {name!r}; with Flask write cherga.contrib.flask.Cherga(app)"
+            f"expected a name for the application, got {name!r}; with {framework} write "
+            f"cherga.contrib.{framework.lower()}.Cherga(app)"
         )
 
     if isinstance(name, str) and "://" in name:

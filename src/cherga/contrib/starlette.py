@@ -205,7 +205,10 @@ class Cherga(QueueTasks):
 
         try:
             yield worker
-        finally:
+        except BaseException as error:
+            await loop.run_in_executor(None, embedded.__exit__, type(error), error, error.__traceback__)
+            raise
+        else:
             await loop.run_in_executor(None, embedded.__exit__, None, None, None)
 
 
