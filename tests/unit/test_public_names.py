@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 
 import cherga
@@ -97,6 +98,16 @@ def test_the_public_names_are_these() -> None:
 
 def test_every_public_name_can_be_had() -> None:
     assert [name for name in cherga.__all__ if not hasattr(cherga, name)] == []
+
+
+def test_a_public_name_is_loaded_from_where_type_checkers_find_it() -> None:
+    tree = ast.parse(inspect.getsource(cherga))
+    (seen,) = [node for node in tree.body if isinstance(node, ast.If) and not node.orelse and isinstance(node.test, ast.Name)]
+    places = {name.name: node.module for node in seen.body if isinstance(node, ast.ImportFrom) for name in node.names}
+
+    assert places == cherga._PLACES
+    assert {*places, "__version__"} == {*cherga.__all__}
+    assert {*places} <= {*dir(cherga)}
 
 
 def test_every_error_and_wish_is_public() -> None:

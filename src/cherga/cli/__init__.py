@@ -12,8 +12,7 @@ import click
 from cherga.cli.exits import ExitCode, exit_code
 from cherga.cli.foreign import option_answer
 from cherga.cli.lazy import Entry, LazyGroup, show_help
-from cherga.cli.options import target_options
-from cherga.cli.target import Target
+from cherga.cli.target import Target, target_options
 from cherga.version import __version__
 from cherga.words.errors import ChergaError
 from cherga.worker.inherited import open_standard_streams

@@ -12,7 +12,8 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from cherga.cli.known import known_tasks
-from cherga.cli.target import Target, open_app, read_environment
+from cherga.cli.opening import open_app
+from cherga.cli.target import Target, read_environment
 from cherga.client.app import QueueTasks
 
 COMPLETE = "_CHERGA_COMPLETE"

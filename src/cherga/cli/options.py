@@ -10,27 +10,13 @@ from typing import Any, TypeVar
 import click
 
 from cherga.cli.ids import whole_ids
+from cherga.cli.opening import open_app
 from cherga.cli.output import open_output
-from cherga.cli.target import Target, choose_target, open_app
+from cherga.cli.target import Target, choose_target, target_options
 from cherga.words.errors import ConfigError
 
 Command = Callable[..., int | None]
 F = TypeVar("F", bound=Callable[..., Any])
-
-APP_HELP = "The application: module:name.  [env: CHERGA_APP]"
-URL_HELP = "The broker.  [env: CHERGA_BROKER_URL]"
-NAMESPACE_HELP = "The application's name, where -u does not tell it.  [env: CHERGA_NAMESPACE]"
-
-
-app_option = click.option("-A", "--app", "app_name", metavar="TARGET", help=APP_HELP)
-url_option = click.option("-u", "--url", metavar="URL", help=URL_HELP)
-namespace_option = click.option("--namespace", metavar="NAME", help=NAMESPACE_HELP)
-
-
-def target_options(function: F) -> F:
-    """Add ``-A``, ``-u`` and ``--namespace``, passed on as ``app_name``, ``url`` and ``namespace``."""
-    return app_option(url_option(namespace_option(function)))
-
 
 watch_option = click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 """For commands that show how things stand; ``with_app`` heeds it."""

@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from cherga.cli.options import app_option, url_option
 from cherga.cli.parameters import SPAN
-from cherga.cli.target import APP, Target, choose_target
+from cherga.cli.target import APP, Target, app_option, choose_target, url_option
 from cherga.words.errors import ConfigError
 from cherga.worker import supervisor
 from cherga.worker.options import DEFAULT_CONCURRENCY, DEFAULT_THREADS, WorkerOptions, parse_queues

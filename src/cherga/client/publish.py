@@ -13,6 +13,7 @@ from cherga.client import limits, schedules
 from cherga.client.order import Order
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
+from cherga.rules.schedule import read_schedule
 from cherga.rules.settings import Settings
 from cherga.words.keeping import KEEPING, Keeping
 from cherga.words.limits import LIMIT, LimitRule
@@ -133,7 +134,7 @@ def _newest(app: Publisher, declared: Iterable[Definition]) -> int:
 
 def _schedules(app: Publisher, tasks: Iterable[Task[Any, Any]], version: int) -> list[Definition]:
     declared = {task.name: task.schedule for task in tasks if task.schedule is not None}
-    stored = {one.name: schedules.read_schedule(one) for one in app.broker.definitions(SCHEDULE)}
+    stored = {one.name: read_schedule(one) for one in app.broker.definitions(SCHEDULE)}
     paused = {name for name, schedule in stored.items() if schedule is not None and schedule.paused}
     gone = [name for name, schedule in stored.items() if schedule is not None and schedule.from_code and name not in declared]
     return [

@@ -18,13 +18,12 @@ from cherga.rules import options as check
 from cherga.rules.elsewhere import SCHEDULE as SCHEDULE_WORDS
 from cherga.rules.elsewhere import refused
 from cherga.rules.options import Duration, nearest
-from cherga.rules.reading import read_or
-from cherga.rules.schedule import SHORTEST, check_timing, following, moment_of
+from cherga.rules.schedule import check_timing, following, moment_of, read_schedule, tick_head
 from cherga.rules.settings import Settings
 from cherga.rules.times import exact
 from cherga.words.clock import Clock
 from cherga.words.errors import ConfigError
-from cherga.words.push import JobHead, NewJob
+from cherga.words.push import NewJob
 from cherga.words.schedule import SCHEDULE, CatchUp, Schedule
 from cherga.words.shared import Definition
 
@@ -32,8 +31,6 @@ NO_ID = UUID(int=0)
 """Stands in a schedule's job; each tick has an id of its own."""
 
 _pack = msgspec.msgpack.Encoder().encode
-_read = msgspec.msgpack.Decoder(Schedule).decode
-_read_head = msgspec.msgpack.Decoder(JobHead).decode
 
 
 class Timing(TypedDict, total=False):
@@ -82,22 +79,6 @@ def removal_of(name: str, version: int) -> Definition:
 def stamp_of(schedule: Schedule) -> str:
     """Changes with the timing, and with nothing else."""
     return f"{schedule.cron}|{schedule.every}|{schedule.timezone}"
-
-
-def read_schedule(definition: Definition) -> Schedule | None:
-    """The stored schedule; None when it cannot be read, or would come true at no time that there is."""
-    schedule = read_or(_read, definition.data, None)
-
-    if schedule is None or schedule.every is None:
-        return schedule
-
-    return schedule if SHORTEST <= schedule.every <= check.LONGEST else None
-
-
-def tick_head(name: str, job: NewJob, tick: float | None) -> bytes:
-    """The packed head of a job that a schedule enqueues."""
-    head = _read_head(job.head) if job.head else JobHead()
-    return _pack(replace(head, schedule=name, tick=tick))
 
 
 class Scheduled:

@@ -17,16 +17,26 @@ from importlib import import_module
 from itertools import islice, takewhile
 from types import ModuleType
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from cherga.rules.options import LONGEST
+from cherga.rules.reading import read_or
 from cherga.words.errors import ConfigError
+from cherga.words.push import JobHead, NewJob
 from cherga.words.schedule import CatchUp, Schedule
+from cherga.words.shared import Definition
 
 SHORTEST = 0.1
 """Seconds between two ticks at least."""
 GRACE = 60.0
 """A tick that is at most so many seconds late has not been missed yet."""
 UTC_NAME = "UTC"
+
+_read = msgspec.msgpack.Decoder(Schedule).decode
+_read_head = msgspec.msgpack.Decoder(JobHead).decode
+_pack = msgspec.msgpack.Encoder().encode
 
 
 class Firing(Struct, frozen=True):
@@ -36,6 +46,22 @@ class Firing(Struct, frozen=True):
     following: float | None
     tick: float | None
     """None: nothing is enqueued, the ticks up to now are passed over."""
+
+
+def read_schedule(definition: Definition) -> Schedule | None:
+    """The stored schedule; None when it cannot be read, or would come true at no time that there is."""
+    schedule = read_or(_read, definition.data, None)
+
+    if schedule is None or schedule.every is None:
+        return schedule
+
+    return schedule if SHORTEST <= schedule.every <= LONGEST else None
+
+
+def tick_head(name: str, job: NewJob, tick: float | None) -> bytes:
+    """The packed head of a job that a schedule enqueues."""
+    head = _read_head(job.head) if job.head else JobHead()
+    return _pack(replace(head, schedule=name, tick=tick))
 
 
 def check_timing(cron: str | None, every: float | None, timezone: str) -> None:

@@ -1,14 +1,20 @@
-"""The banner of a worker that starts: what runs, for whom, from where, how much at once, and what was found to be in order."""
+"""The banner of a worker that starts: what runs, for whom, from where, how much at once, and what was found to be in
+order; what was not is told beside it."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 from cherga.rules.urls import located
 from cherga.version import __version__
+from cherga.words.proof import Finding
 from cherga.worker.logs import Facts, count_of
 from cherga.worker.options import WorkerOptions
 from cherga.worker.wire import Hello
+
+logger = logging.getLogger("cherga.worker")
 
 
 def banner(options: WorkerOptions, hello: Hello) -> dict[str, Any]:
@@ -67,3 +73,14 @@ def _queues(options: WorkerOptions) -> str:
         return ", ".join(f"{name}={weight}" for name, weight in zip(options.queues, options.weights, strict=True))
 
     return ", then ".join(options.queues) or "all"
+
+
+def problems(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings that speak against the start."""
+    return [finding for finding in findings if not finding.proven]
+
+
+def tell(findings: Iterable[Finding]) -> None:
+    """A warning for each problem."""
+    for finding in problems(findings):
+        logger.warning("%s", finding.text, extra={"action": "worker.unproven", "proof": finding.name})

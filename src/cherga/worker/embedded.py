@@ -20,12 +20,13 @@ from cherga.words.clock import SystemClock
 from cherga.words.errors import BrokerError, ConfigError
 from cherga.words.proof import Plan
 from cherga.words.session import Begun, Cancel, Death
+from cherga.worker.banner import tell
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.child import Stillness
 from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.keeper import Keeper
 from cherga.worker.options import DEFAULT_CONCURRENCY, DEFAULT_THREADS
-from cherga.worker.proving import prove_in_time, tell
+from cherga.worker.proving import prove_in_time
 from cherga.worker.slots import SlotTable
 
 logger = logging.getLogger("cherga.worker")

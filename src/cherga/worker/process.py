@@ -23,13 +23,14 @@ from cherga.words.errors import BrokerError, ConfigError, LoadError
 from cherga.words.proof import Finding, Plan
 from cherga.words.session import Cancel
 from cherga.worker import logs
+from cherga.worker.banner import problems
 from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.host import close_process
 from cherga.worker.inherited import handle_signals, reset_signals
 from cherga.worker.load import load_app
 from cherga.worker.logs import count_of
 from cherga.worker.options import CLOSING, LAST_WRITE, ORPHANS_GRACE, Exit
-from cherga.worker.proving import Unproven, problems, prove_in_time
+from cherga.worker.proving import Unproven, prove_in_time
 from cherga.worker.slots import SlotTable
 from cherga.worker.titles import WorkerTitle
 from cherga.worker.turns import start_thread

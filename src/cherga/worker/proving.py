@@ -1,16 +1,11 @@
-"""The proof at the start of a worker: what it can show before its first claim, within a time, and what is said of the rest."""
+"""The proof at the start of a worker: what it can show before its first claim, within a time."""
 
 from __future__ import annotations
-
-import logging
-from collections.abc import Iterable
 
 from cherga.client.app import QueueTasks
 from cherga.client.proving import prove
 from cherga.words.proof import Finding, Plan
 from cherga.worker.turns import start_thread
-
-logger = logging.getLogger("cherga.worker")
 
 PATIENCE = 10.0
 """Seconds in which a proof has to be done; a database that does not answer holds up no worker for longer."""
@@ -37,14 +32,3 @@ def prove_in_time(app: QueueTasks, plan: Plan, patience: float = PATIENCE) -> tu
         return *found, Finding("proof", f"not all could be looked at within {patience:g} seconds; going on", proven=False)
 
     return tuple(found)
-
-
-def problems(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings that speak against the start."""
-    return [finding for finding in findings if not finding.proven]
-
-
-def tell(findings: Iterable[Finding]) -> None:
-    """A warning for each problem."""
-    for finding in problems(findings):
-        logger.warning("%s", finding.text, extra={"action": "worker.unproven", "proof": finding.name})

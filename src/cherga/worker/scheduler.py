@@ -8,10 +8,9 @@ from uuid import UUID, uuid5
 
 from msgspec.structs import replace
 
-from cherga.client.schedules import read_schedule, tick_head
 from cherga.doors.broker import FullBroker
 from cherga.rules.limits import queue_limit
-from cherga.rules.schedule import following, plan
+from cherga.rules.schedule import following, plan, read_schedule, tick_head
 from cherga.words.errors import ConfigError
 from cherga.words.push import NewJob
 from cherga.words.schedule import SCHEDULE, Schedule

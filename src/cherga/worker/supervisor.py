@@ -22,13 +22,12 @@ from cherga.words.errors import BrokerError, ChergaError
 from cherga.words.proof import Finding
 from cherga.words.session import Cancel
 from cherga.worker import logs
-from cherga.worker.banner import banner
+from cherga.worker.banner import banner, tell
 from cherga.worker.caretaker import Caretaker
 from cherga.worker.child import Child, describe_exit
 from cherga.worker.inherited import handle_signals, open_standard_streams, reap_orphans, unblock_signals
 from cherga.worker.keeper import Keeper
 from cherga.worker.options import Exit, WorkerOptions
-from cherga.worker.proving import tell
 from cherga.worker.reload import Files
 from cherga.worker.restarts import STARTS_IN_VAIN, YOUNG_DEATHS, Restarts
 from cherga.worker.titles import name_supervisor
