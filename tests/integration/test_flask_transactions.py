@@ -298,6 +298,28 @@ def test_a_wrong_default_of_when_is_named(tmp_path: Path) -> None:
         Cherga(app)
 
 
+def test_sessions_of_its_own_that_a_flask_application_does_not_follow_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    Model.metadata.create_all(engine)
+    app = Flask("plain", instance_path=str(tmp_path))
+    app.config["CHERGA"] = {"broker_url": "memory://"}
+    cherga = Cherga(app)
+    task = cherga.task(name="t")(lambda: None)
+
+    with app.app_context(), caplog.at_level("WARNING", "cherga.departure"):
+        task.enqueue()
+
+        with sessionmaker(engine)() as session:
+            session.add(Entry(id="x"))
+            task.enqueue()
+
+    assert ["Cherga(app, sqlalchemy=Session)" in record.message for record in caplog.records] == [True]
+    engine.dispose()
+    cherga.close()
+
+
 # --- inside a job
 
 

@@ -545,6 +545,23 @@ def test_a_race_for_a_unique_key_is_settled_at_the_commit_and_shown_by_the_handl
     assert (slow.id, slow.existing) == (fast.id, True)
 
 
+def test_a_broker_that_is_away_at_the_enqueue_does_not_hinder_a_unique_job(tmp_path: Path) -> None:
+    class Blind(FailingBroker):
+        """Finds nothing, for it is away."""
+
+        def find(self, *where: Any) -> Any:
+            raise BrokerUnavailable("away")
+
+    with database_in(tmp_path) as database, database.sessions() as session:
+        shop = Shop(AppWith(Blind()), database)
+        only = unique_task(shop)
+        begun(session)
+        job = only.enqueue(1)
+        session.commit()
+
+        assert job.status is JobState.READY
+
+
 # --- when=
 
 
@@ -750,3 +767,27 @@ def test_a_job_that_is_refused_at_the_commit_is_dropped_and_logged(shop: Shop, c
 
     assert [job.status for job in jobs] == ["ready", "dropped"]
     assert f"export {jobs[1].id}; it is dropped" in caplog.text
+
+
+# --- an application that follows nothing
+
+
+def test_an_enqueue_in_the_middle_of_a_transaction_that_nobody_follows_is_warned_of_once(
+    app: QueueTasks, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = app.task(name="t")(lambda: None)
+    task.enqueue()
+
+    with database_in(tmp_path) as database, caplog.at_level(logging.WARNING), database.sessions() as session:
+        begun(session)
+        task.enqueue()
+        assert caplog.records == []
+
+        session.add(Row(job="x"))
+        task.using(when="now").enqueue()
+        assert caplog.records == []
+
+        assert task.enqueue().status is JobState.READY
+        task.enqueue()
+
+    assert ["had changes that are not committed" in record.message for record in caplog.records] == [True]

@@ -18,7 +18,7 @@ from cherga.client.by_name import ByName
 from cherga.client.children import Parent, adopted
 from cherga.client.context import current_parent
 from cherga.client.declare import Declaration, Declaring, TaskOptions, aliases_of, policy_of
-from cherga.client.departure import Departure, Unit, find_keys, has_keys, hold_jobs, refuse_wish
+from cherga.client.departure import Departure, Unit, find_keys, has_keys, hold_jobs, make_witness, refuse_wish
 from cherga.client.dotted import DottedTasks
 from cherga.client.explainers import Explainer, without_flask
 from cherga.client.handle import Job
@@ -386,6 +386,7 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
                 broker = connect(self.broker_url, self.settings.broker)
                 broker.open()
                 self._keep(broker)
+                self.departure = self.departure or make_witness(self.name)
 
     def _keep(self, broker: FullBroker) -> None:
         if self._broker is None:

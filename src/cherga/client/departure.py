@@ -6,8 +6,10 @@ transactions and no jobs; this file knows held jobs and no transactions.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
+from importlib import import_module
 from itertools import compress
 from operator import not_
 from types import MappingProxyType
@@ -27,7 +29,7 @@ from cherga.rules.obstacles import Home
 from cherga.rules.results import Results
 from cherga.words.clock import Clock
 from cherga.words.departure import HandleState, Wish
-from cherga.words.errors import ConfigError, EnqueueRefused, JobHeld, JobNotFound
+from cherga.words.errors import BrokerUnavailable, ConfigError, EnqueueRefused, JobHeld, JobNotFound
 from cherga.words.inspection import Family, JobFilter
 from cherga.words.job import WAITING_STATES, JobRow, JobState
 from cherga.words.push import NewJob
@@ -261,7 +263,7 @@ class Keys(Struct, frozen=True):
 
 
 def find_keys(broker: FullBroker, unit: Unit, jobs: Sequence[NewJob]) -> Keys:
-    """Who holds the keys of these jobs. Asks the broker where one has a key."""
+    """Who holds the keys of these jobs. Asks the broker where one has a key; while it is away, the push will tell."""
     keys = [job.unique.key for job in jobs if job.unique is not None]
     held = {
         job.unique.key: handle
@@ -270,7 +272,11 @@ def find_keys(broker: FullBroker, unit: Unit, jobs: Sequence[NewJob]) -> Keys:
         for job, handle in zip(hold.jobs, hold.handles, strict=True)
         if job.unique is not None and job.unique.key in keys
     }
-    rows = {key: broker.find(JobFilter(holds=key), 1) for key in keys if key not in held}
+    try:
+        rows = {key: broker.find(JobFilter(holds=key), 1) for key in keys if key not in held}
+    except BrokerUnavailable:  # it may be there again when the transaction commits
+        rows = {}
+
     return Keys({key: found[0] for key, found in rows.items() if found}, held)
 
 
@@ -329,6 +335,15 @@ def _replaced(jobs: Sequence[NewJob], keys: Keys) -> dict[UUID, UUID]:
         and job.unique.conflict in (OnConflict.REPLACE, OnConflict.LATEST)
         and (id := keys.waiting(job.unique.key)) is not None
     }
+
+
+def make_witness(name: str) -> Departure | None:
+    """The departure of an application that follows no transactions, where SQLAlchemy is in use: it warns of what that means."""
+    if "sqlalchemy.orm" not in sys.modules:
+        return None
+
+    # Opened by name: only who has SQLAlchemy needs it.
+    return cast(Departure, import_module("cherga.contrib.sqlalchemy_witness").Witness(name))
 
 
 def refuse_wish(name: str) -> NoReturn:

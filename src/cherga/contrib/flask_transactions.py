@@ -11,7 +11,7 @@ from uuid import UUID
 from flask import Flask, g, has_app_context
 
 from cherga.client.app import QueueTasks
-from cherga.client.departure import Departure, Unit
+from cherga.client.departure import Departure, Unit, make_witness
 from cherga.client.handle import Job
 from cherga.client.signals import Event
 from cherga.words.departure import When, Wish
@@ -36,6 +36,7 @@ class FlaskDeparture:
         self._given = sqlalchemy
         self._when = when
         self._inner: Any = None
+        self._witness: Departure | None = None
         self._lock = threading.Lock()
         app.teardown_appcontext(self._end)
         if self._follow() is None and sqlalchemy is None:
@@ -61,6 +62,12 @@ class FlaskDeparture:
 
         if inner is not None:
             return inner.find_unit(wish)
+
+        if self._witness is None and self._given is None:
+            self._witness = make_witness(self._cherga.name)
+
+        if self._witness is not None and wish is None:
+            return self._witness.find_unit(wish)
 
         if wish is not None and not (wish.when is When.NOW and wish.session is None):
             raise ConfigError(

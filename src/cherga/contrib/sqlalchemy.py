@@ -78,7 +78,7 @@ def finder_of(sessions: Sessions) -> Find:
     if not (isinstance(kind, type) and issubclass(kind, Session | AsyncSession)):
         raise ConfigError(f"expected a sessionmaker, a scoped_session, db.session or a Session to follow, got {sessions!r}")
 
-    _listen_for_open_ones()
+    listen_for_open_sessions()
     return lambda make: _newest_open(kind)
 
 
@@ -105,14 +105,17 @@ def _note_open(session: Session, transaction: SessionTransaction) -> None:
         _open.set((*others, ref(session)))
 
 
-def _newest_open(kind: type) -> Session | None:
+def open_sessions() -> Iterator[Session]:
+    """The sessions whose transactions are open here, the newest first."""
     for each in reversed(_open.get()):
         session = each()
 
-        if session is not None and session.in_transaction() and _is_of(session, kind):
-            return session
+        if session is not None and session.in_transaction():
+            yield session
 
-    return None
+
+def _newest_open(kind: type) -> Session | None:
+    return next((session for session in open_sessions() if _is_of(session, kind)), None)
 
 
 def _is_of(session: Session, kind: type) -> bool:
@@ -299,7 +302,7 @@ class SessionHolds:
         elif transaction.parent is None:
             entries, self.entries = self.entries, []
             committed, self.committed = self.committed, False
-            self._let_go(entries, committed, bool(session.info.pop(_WROTE, False)), waiting(session))
+            self._let_go(entries, committed, has_written(session), waiting(session))
 
     def _let_go(self, entries: Sequence[Entry], committed: bool, wrote: bool, wait: Await | None) -> None:
         holds = [entry.hold for entry in entries if entry.hold.at is At.TRANSACTION]
@@ -387,14 +390,21 @@ def _listen() -> None:
     event.listen(Session, "before_commit", _before_commit)
     event.listen(Session, "after_commit", _after_commit)
     event.listen(Session, "after_rollback", _after_rollback)
-    event.listen(Session, "after_transaction_end", _after_end)
-    event.listen(Session, "after_flush", _note_written)
-    event.listen(Session, "after_attach", _note_added)
+    _listen_for_writes()
 
 
 @cache
-def _listen_for_open_ones() -> None:
+def _listen_for_writes() -> None:
+    event.listen(Session, "after_flush", _note_written)
+    event.listen(Session, "after_attach", _note_written)
+    event.listen(Session, "after_transaction_end", _after_end)
+
+
+@cache
+def listen_for_open_sessions() -> None:
+    """Know from now on which sessions are open where, and whether they have written."""
     event.listen(Session, "after_transaction_create", _note_open)
+    _listen_for_writes()
 
 
 def _before_commit(session: Session) -> None:
@@ -422,12 +432,13 @@ def _after_end(session: Session, transaction: SessionTransaction) -> None:
         session.info.pop(_WROTE, None)
 
 
-def _note_written(session: Session, context: object) -> None:
+def _note_written(session: Session, what: object) -> None:
     session.info[_WROTE] = True
 
 
-def _note_added(session: Session, instance: object) -> None:
-    session.info[_WROTE] = True
+def has_written(session: Session) -> bool:
+    """True when something was added or flushed in its transaction."""
+    return _WROTE in session.info
 
 
 # --- a session for each job
