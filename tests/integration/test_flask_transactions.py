@@ -14,6 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_sessio
 
 from cherga import ConfigError, Job, JobFailed, JobHeld, JobState
 from cherga.contrib.flask import Cherga
+from cherga.contrib.sqlalchemy import follow
 
 
 class Model(DeclarativeBase):
@@ -271,6 +272,11 @@ def test_plain_sessions_can_be_followed_in_flask_too(tmp_path: Path) -> None:
     cherga.close()
 
 
+def test_follow_is_not_for_flask() -> None:
+    with pytest.raises(ConfigError, match=r"expected Cherga\(app, sqlalchemy=…\) in Flask"):
+        follow(Cherga(), sessionmaker())
+
+
 @pytest.mark.parametrize(("given", "status"), [("now", "ready"), ("commit", "held")], ids=["now", "commit"])
 def test_the_default_of_when_stands_in_the_configuration(tmp_path: Path, given: str, status: str) -> None:
     db = SQLAlchemy(model_class=Model, disable_autonaming=True)
@@ -372,6 +378,22 @@ def test_a_job_under_the_testing_kit_leaves_with_the_commit(site: Site) -> None:
         site.db.session.commit()
 
         assert (job.status, job.result(0)) == (JobState.SUCCEEDED, 7)
+
+
+def test_an_inline_job_that_fails_raises_at_the_commit_which_stands(site: Site) -> None:
+    @site.cherga.task
+    def fail() -> None:
+        raise LookupError("gone")
+
+    with site.cherga.testing(inline="raise"), site.app.app_context():
+        site.look()
+        site.db.session.add(Entry(id=str(fail.enqueue().id)))
+
+        with pytest.raises(JobFailed, match="LookupError: gone"):
+            site.db.session.commit()
+
+        assert len(site.committed) == 1
+        assert site.db.session.scalars(sa.select(Entry.id)).all() == site.committed
 
 
 def test_moving_to_another_application_follows_that_ones_database(new_site: NewSite, tmp_path: Path) -> None:

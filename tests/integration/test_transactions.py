@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -31,6 +35,7 @@ from cherga.contrib.sqlalchemy import follow
 from cherga.testing import wait_until
 from tests.database import Database, Row, database_in
 from tests.odd_brokers import AppWith, FailingBroker
+from tests.workers import PATH
 
 
 class Shop:
@@ -210,6 +215,39 @@ def test_a_session_that_wrote_and_was_closed_without_a_commit_drops_its_jobs_and
 
     assert (job.status, shop.stored()) == ("dropped", [])
     assert f"export {job.id}" in caplog.text
+
+
+def test_a_session_that_is_given_up_with_jobs_says_so(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    session = begun(shop.sessions())
+    job = shop.export.enqueue(1)
+
+    with caplog.at_level(logging.WARNING):
+        del session
+        gc.collect()
+
+    assert (job.status, shop.stored()) == ("dropped", [])
+    assert f"export {job.id}" in caplog.text
+
+
+def test_a_process_that_ends_in_a_transaction_says_which_jobs_it_held(tmp_path: Path) -> None:
+    program = """
+import sys
+import sqlalchemy as sa
+from sqlalchemy.orm import sessionmaker
+from cherga import QueueTasks
+from cherga.contrib.sqlalchemy import follow
+
+app = QueueTasks("shop", "memory://")
+sessions = sessionmaker(sa.create_engine("sqlite://"))
+follow(app, sessions)
+session = sessions()
+session.begin()
+print(app.add_task("export", 1).id)
+"""
+    environment = {**os.environ, "PYTHONPATH": PATH}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, encoding="utf-8", timeout=50)
+
+    assert f"their session was closed without a commit: export {ran.stdout.strip()}" in ran.stderr
 
 
 def test_a_session_that_is_closed_by_an_error_drops_its_jobs(shop: Shop) -> None:
@@ -631,6 +669,25 @@ def test_a_flow_leaves_at_one_time(shop: Shop) -> None:
 def test_what_has_no_sessions_cannot_be_followed(app: QueueTasks, wrong: Any) -> None:
     with pytest.raises(ConfigError, match=r"expected a sessionmaker, a scoped_session, db\.session or a Session to follow"):
         follow(app, wrong)
+
+
+def test_following_again_replaces_what_was_followed(app: QueueTasks, tmp_path: Path) -> None:
+    with database_in(tmp_path) as database:
+        first, second = sessionmaker(database.engine), sessionmaker(database.engine)
+        follow(app, first, when="outbox", metadata=sa.MetaData())
+        follow(app, second)
+        task = app.task(name="t")(lambda: None)
+
+        with first() as session:
+            begun(session)
+            assert task.enqueue().status is JobState.READY
+
+        with second() as session:
+            begun(session)
+            assert task.enqueue().status == "held"
+
+        assert len(app.around_job) == 1
+        assert app.on.worker_started.handlers == []
 
 
 # --- what can be followed

@@ -169,14 +169,14 @@ class Leaving:
                 self._late.append(batch)
         else:
             self._settle(Batch(holds, batch.done), outcomes)
-            logger.warning("jobs that were late have been stored: %s", _ids(holds), extra={"action": "departure.late"})
+            logger.warning("jobs that were late have been stored: %s", shown_ids(holds), extra={"action": "departure.late"})
 
     def _tell_lost(self) -> None:
         if lost := [hold for hold in self.late if hold.waits and not hold.outbox]:
             logger.critical(
                 "this process ends with jobs that the broker has not taken, though their transactions have committed: %s; "
                 "enqueue them again (when='outbox' would have kept them)",
-                _ids(lost),
+                shown_ids(lost),
                 extra={"action": "departure.lost"},
             )
 
@@ -189,14 +189,14 @@ def _tell_late(holds: Sequence[Hold], error: Exception) -> None:
         if kept
         else "this process tries again for as long as it lives (with when='outbox' they would survive its end)"
     )
-    tell(logger, message, error, _ids(holds), hope, error=error, extra={"action": "departure.late"})
+    tell(logger, message, error, shown_ids(holds), hope, error=error, extra={"action": "departure.late"})
 
 
 def _tell_refused(hold: Hold, refused: EnqueueRefused) -> None:
     logger.error(
         "a job was refused after its transaction had committed (%s): %s; %s",
         refused,
-        _ids([hold]),
+        shown_ids([hold]),
         "its row stays in the outbox and is tried again" if hold.outbox else "it is dropped",
         extra={"action": "departure.refused"},
     )
@@ -205,7 +205,8 @@ def _tell_refused(hold: Hold, refused: EnqueueRefused) -> None:
         hold.drop(f"the broker refused it: {refused}")
 
 
-def _ids(holds: Sequence[Hold]) -> str:
+def shown_ids(holds: Sequence[Hold]) -> str:
+    """Task and id of these jobs, of the first of them where they are many."""
     ids = [f"{job.task} {job.id}" for hold in holds for job in hold.jobs]
     more = f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""
     return ", ".join(ids[:IDS_SHOWN]) + more

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any, TypeVar, overload
 from uuid import UUID
-from weakref import ReferenceType, ref
+from weakref import ReferenceType, finalize, ref
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionm
 from cherga.client.app import QueueTasks
 from cherga.client.departure import At, Hold
 from cherga.client.handle import Job
-from cherga.client.leaving import Await, Leaving, logger
+from cherga.client.leaving import Await, Leaving, logger, shown_ids
 from cherga.client.order import check_when
 from cherga.contrib.sqlalchemy_async import AsyncSession, async_scoped_session, async_session, async_sessionmaker, waiting
 from cherga.contrib.sqlalchemy_outbox import Outbox, OutboxRelay, outbox_table
@@ -46,11 +46,18 @@ def follow(app: QueueTasks, sessions: Sessions, *, when: str = "commit", metadat
     """Let jobs that are enqueued while a transaction of these sessions is open leave when it commits, else never.
 
     ``when`` is the default of ``using(when=…)``: ``commit``, ``now``, or ``outbox``, for which ``metadata`` gets the table
-    ``cherga_outbox``. Raises ``ConfigError``. With Flask, ``Cherga(app, sqlalchemy=db)`` does this.
+    ``cherga_outbox``. A second call for an application replaces the first. With Flask, ``Cherga(app, sqlalchemy=db)`` does
+    this. Raises ``ConfigError``.
     """
-    find = finder_of(sessions)
+    if hasattr(app, "flask_app"):
+        raise ConfigError("expected Cherga(app, sqlalchemy=…) in Flask, which knows where a request ends, got follow(…)")
+
     outbox = None if metadata is None else Outbox(app, outbox_table(metadata))
-    departure = SessionDeparture(app, find, check_when(when), _current_scope, outbox)
+    departure = SessionDeparture(app, finder_of(sessions), check_when(when), _current_scope, outbox)
+
+    if isinstance(app.departure, SessionDeparture):
+        app.departure.disconnect()
+
     app.departure = departure
     app.around_job.append(departure.job_scope)
 
@@ -217,6 +224,13 @@ class SessionDeparture:
         holds = [*(scope.holds if scope else ()), *(holds_of(session, self).holds if session is not None else ())]
         return next((handle for hold in holds if (handle := hold.find(id)) is not None), None)
 
+    def disconnect(self) -> None:
+        """Another departure takes the place of this one."""
+        self.app.around_job.remove(self.job_scope)
+
+        if self.relay is not None:
+            self.relay.disconnect()
+
     @contextmanager
     def job_scope(self) -> Iterator[None]:
         """For one job: what it still holds at its end leaves, or is dropped with its error."""
@@ -254,6 +268,8 @@ class SessionHolds:
     def __init__(self, departure: SessionDeparture) -> None:
         self.departure = departure
         self.entries: list[Entry] = []
+        self.left: list[Hold] = []
+        """The same without transactions, for whoever finds that the session is gone."""
         self.committed = False
         self.engine: sa.Engine | None = None
         """The engine of the outbox that was written into."""
@@ -301,6 +317,7 @@ class SessionHolds:
             self._retie(transaction)
         elif transaction.parent is None:
             entries, self.entries = self.entries, []
+            self.left.clear()
             committed, self.committed = self.committed, False
             self._let_go(entries, committed, has_written(session), waiting(session))
 
@@ -315,15 +332,7 @@ class SessionHolds:
         alone = [entry.hold for entry in entries if entry.scope is None and entry.hold.at is At.TRANSACTION]
 
         if alone and (wrote or sys.exc_info()[0] is not None):
-            for hold in alone:
-                hold.drop("its session was closed without a commit")
-
-            logger.warning(
-                "jobs were dropped, for their session was closed without a commit: %s; commit it, or enqueue with "
-                "using(when='now')",
-                ", ".join(f"{job.task} {job.id}" for hold in alone for job in hold.jobs),
-                extra={"action": "departure.dropped"},
-            )
+            drop_loudly(alone)
         else:
             self.departure.leaving.send(alone, wait=wait)
 
@@ -347,6 +356,22 @@ class SessionHolds:
                 entry.transaction = ended.parent
 
 
+def drop_loudly(holds: Sequence[Hold]) -> None:
+    """Drop what still waits for its transaction, and say so: its session was closed, or given up, without a word."""
+    left = [hold for hold in holds if hold.at is At.TRANSACTION]
+
+    for hold in left:
+        hold.drop("its session was closed without a commit")
+
+    if left:
+        logger.warning(
+            "jobs were dropped, for their session was closed without a commit: %s; commit it, or enqueue them with "
+            "using(when='now')",
+            shown_ids(left),
+            extra={"action": "departure.dropped"},
+        )
+
+
 class SessionUnit:
     """The open transaction of a session, as one enqueue sees it."""
 
@@ -368,8 +393,14 @@ class SessionUnit:
         if transaction is None:
             raise ConfigError("expected the transaction of the session to be open still; begin it again")
 
-        held = session.info.setdefault(_HOLDS, {}).setdefault(self._departure, SessionHolds(self._departure))
+        held = session.info.setdefault(_HOLDS, {}).get(self._departure)
+
+        if held is None:
+            held = session.info[_HOLDS][self._departure] = SessionHolds(self._departure)
+            finalize(session, drop_loudly, held.left)  # also at the end of the process
+
         held.entries.append(Entry(hold, transaction, scope))
+        held.left.append(hold)
 
         if scope is not None:
             scope.holds.append(hold)
