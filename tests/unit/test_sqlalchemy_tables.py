@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from cherga.contrib.sqlalchemy_tables import Database, file_of, is_in_memory, look_at
+from cherga import JobFailed, QueueTasks
+from cherga.contrib.sqlalchemy_tables import Database, file_of, is_in_memory, look_at, prove_tables
 from cherga.words.proof import Finding, Plan
 
 
@@ -55,3 +56,25 @@ def test_connections_that_are_not_pooled_are_as_many_as_are_wanted(tmp_path: Pat
     found = list(look_at([Database(engine, ())], Plan(threads=100, concurrency=1, target="shop")))
 
     assert found[-1] == Finding("tables", "0 verified")
+
+
+def test_an_application_without_flask_proves_its_tables_too(app: QueueTasks, tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/shop.db", poolclass=NullPool)
+    metadata = sa.MetaData()
+    sa.Table("user", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    prove_tables(app, engine, metadata, "run: shop init")
+    words = f"expected the table user in {tmp_path}/shop.db, but there is no such file; run: shop init"
+
+    @app.task
+    def count() -> None:
+        with engine.connect() as connection:
+            connection.execute(sa.text("select * from user"))
+
+    plan = Plan(threads=1, concurrency=1, target="shop")
+    assert [finding.text for proof in app.proofs for finding in proof(plan)] == [words]
+
+    with (
+        app.worker(),
+        pytest.raises(JobFailed, match=f"no such table: user; expected the table user in {tmp_path}/shop.db, but"),
+    ):
+        count.enqueue().result(10)

@@ -60,7 +60,7 @@ class FlaskProof:
 
         if until < (now := SystemClock.monotonic()):
             why = self._look_for(name)
-            self._known[name] = (now + KNOWN_FOR, why)
+            self._known = {name: (now + KNOWN_FOR, why)}  # what was known of others may well have changed
 
         return why or None
 

@@ -9,12 +9,15 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.pool import QueuePool
 
+from cherga.client.app import QueueTasks
+from cherga.rules.missing_tables import missing_table
 from cherga.rules.tracebacks import name_of, text_of
 from cherga.words.proof import Finding, Plan
 
 MOST_NAMED = 5
 """Missing tables that are named; of more only their number is told."""
 IN_MEMORY = ("", ":memory:")
+USUAL_REMEDY = "run your migrations, or metadata.create_all(engine) once"
 
 
 class Database(Struct, frozen=True):
@@ -24,7 +27,7 @@ class Database(Struct, frozen=True):
     tables: Sequence[sa.Table]
     key: str = ""
     """Its bind key; empty for the application's main database."""
-    remedy: str = "run your migrations, or metadata.create_all(engine) once"
+    remedy: str = USUAL_REMEDY
     """What creates the tables."""
     setting: str = "create_engine(…, pool_size={})"
     """How the size of its pool is set."""
@@ -33,6 +36,26 @@ class Database(Struct, frozen=True):
     def place(self) -> str:
         """The path of its file, else the URL without the password."""
         return file_of(self.engine.url) or self.engine.url.render_as_string(hide_password=True)
+
+
+def prove_tables(app: QueueTasks, engine: sa.Engine, metadata: sa.MetaData, remedy: str = USUAL_REMEDY) -> None:
+    """Let the workers of this application look at the start whether the tables of the metadata are there.
+
+    A job that misses one says which, and the ``remedy``: the command that creates it. With Flask-SQLAlchemy, Cherga does this.
+    """
+
+    def database() -> Database:
+        return Database(engine, tuple(metadata.tables.values()), remedy=remedy)
+
+    def explain(error: BaseException) -> str | None:
+        if (name := missing_table(error)) is None:
+            return None
+
+        missing = missing_in(found := database())
+        return f"no such table: {name}; {say_missing(found, missing)}" if missing else None
+
+    app.proofs.append(lambda plan: look_at([database()], plan))
+    app.explainers.append(explain)
 
 
 def look_at(databases: Iterable[Database], plan: Plan) -> Iterator[Finding]:
