@@ -120,6 +120,23 @@ def test_a_row_is_open_until_its_job_has_ended_and_says_how_it_ended(desk: Desk)
         desk.await_row(failed, Row(True, "failed", "error"))
 
 
+def test_a_test_that_drains_finds_the_rows_written(desk: Desk) -> None:
+    with desk.app.testing() as kit:
+        done, failed = desk.launch("work"), desk.launch("fail")
+        kit.drain()
+        assert (desk.row(done), desk.row(failed)) == (Row(True, "succeeded", None), Row(True, "failed", "error"))
+
+
+def test_a_worker_that_stops_has_written_the_rows_of_all_jobs_that_it_ended(desk: Desk) -> None:
+    jobs = [desk.note(job) for job in desk.app.tasks["work"].enqueue_many([()] * 50)]
+
+    with desk.app.worker(threads=1):
+        for job in jobs:
+            job.result(20)
+
+    assert {desk.row(job) for job in jobs} == {Row(True, "succeeded", None)}
+
+
 def test_a_job_that_killed_its_processes_closes_its_row(desk: Desk) -> None:
     job = desk.launch("work")
     desk.die()

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, scoped_session
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.client.mishaps import tell
-from cherga.client.signals import Event
+from cherga.client.signals import Event, Signal
 from cherga.words.errors import BrokerError, ConfigError
 from cherga.words.job import JobState, Reason
 
@@ -27,6 +27,9 @@ EVERY = 60.0
 GONE_AFTER = 600.0
 """Seconds that the broker must not have known a job before its row is closed: until then it may still be on its way."""
 PAGE = 500
+COLUMNS = ("complete", "state", "reason")
+PATIENCE = 2.0
+"""Seconds that the end of a worker waits for rows that are being written."""
 
 Sessions = Callable[[], Session]
 
@@ -116,10 +119,15 @@ class TaskKeeper:
         self._sessions = sessions.session_factory if isinstance(sessions, scoped_session) else sessions
         self._every = every
         self._page = page
+        self._told: dict[str, JobState | None] = {}
+        """Jobs that something was told of and whose rows were not looked at since, with the state that they had then."""
         self._missing: dict[str, float] = {}
         """Since when the broker has not known these jobs, by the monotonic clock."""
+        self._telling = threading.Lock()
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        """Held while rows are looked at and written."""
+        self._bell = threading.Event()
+        self._thread: threading.Thread | None = None
         self._workers = 0
 
         for signal, handler in self._handlers():
@@ -127,45 +135,65 @@ class TaskKeeper:
 
     def disconnect(self) -> None:
         """Hear of nothing more."""
-        self._over.set()
-
         for signal, handler in self._handlers():
             signal.disconnect(handler)
 
-    def _handlers(self) -> Iterator[tuple[Any, Callable[[Event], None]]]:
+        self._end_thread()
+
+    def _handlers(self) -> Iterator[tuple[Signal, Callable[[Event], None]]]:
         on = self.app.on
-        yield on.started, self._began
-        yield from ((signal, self._ended) for signal in (on.succeeded, on.failed, on.cancelled))
+        yield from ((signal, self._hear) for signal in (on.started, on.succeeded, on.failed, on.cancelled))
         yield on.worker_started, self._look_after
         yield on.worker_stopped, self._leave
 
     # --- what is told
 
-    def _began(self, event: Event) -> None:
-        """A row that is complete is of a job that somebody runs again."""
-        model = self._model
-
-        with self._sessions() as session:
-            again = session.scalar(sa.select(model.complete).where(model.id == str(event.job_id)))
-
-        if again:
-            self._write_told(event)
-
-    def _ended(self, event: Event) -> None:
-        if event.worker is not None:
-            self._write_told(event)
+    def _hear(self, event: Event) -> None:
+        if event.worker is None:
+            # Told on the thread of whoever cancelled it. That may be a loop's, so the broker is not asked; and a transaction of
+            # its own may hold the row, so it does not wait for that.
+            asked = _Standing(str(event.job_id), event.state, Reason.ASKED)
+            threading.Thread(target=self._guard, args=(lambda: self._write([asked]),), name="cherga-task-row").start()
             return
 
-        # Told on the thread of whoever cancelled it. That may be a loop's, so the broker is not asked; and a transaction of its
-        # own may hold the row, so it does not wait for that.
-        asked = _Standing(str(event.job_id), event.state, Reason.ASKED)
-        threading.Thread(target=self._guard, args=(lambda: self._write([asked]),), name="cherga-task-row").start()
+        with self._telling:
+            self._told[str(event.job_id)] = event.state
 
-    def _write_told(self, event: Event) -> None:
-        """The event may be late: what the broker says now stands over what it says."""
-        job = self.app.get(cast(UUID, event.job_id))
-        standing = (event.state, None) if job is None else (job.status, job.reason)
-        self._write([_Standing(str(event.job_id), *standing)])
+        self._bell.set()
+
+        # What the broker decided by itself is acknowledged once it was told, and so it is written before that.
+        if event.details is not None or self._thread is None:
+            self._guard(self._write_told)
+
+    def _write_told(self) -> None:
+        """Events may be late: what the broker says now stands over what they say."""
+        with self._lock:
+            with self._telling:
+                told, self._told = self._told, {}
+
+            ids = list(told)
+
+            for start in range(0, len(ids), self._page):
+                self._follow({id: told[id] for id in ids[start : start + self._page]})
+
+    def _follow(self, told: Mapping[str, JobState | None]) -> None:
+        rows = self._rows(list(told))
+        jobs = self.app.broker.get([UUID(id) for id in rows]) if rows else []
+        found = (
+            _Standing(id, told[id]) if job is None else _Standing(id, job.state, job.reason)
+            for id, job in zip(rows, jobs, strict=True)
+        )
+        self._write(standing for standing in found if standing.values() != rows[standing.id])
+
+    def _rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The rows that there are of these jobs, as they stand."""
+        model = self._model
+        query = sa.select(model.id, *(getattr(model, name) for name in COLUMNS)).where(model.id.in_(ids))
+
+        with self._sessions() as session:
+            return {
+                row.id: {"complete": row.complete, "state": row.state, "reason": row.reason} for row in session.execute(query)
+            }
 
     # --- what was not told
 
@@ -207,26 +235,38 @@ class TaskKeeper:
     # --- a thread of each worker process
 
     def _look_after(self, event: Event) -> None:
-        with self._lock:
-            self._workers += 1
-            first = self._workers == 1
+        self._workers += 1
 
-        if first:
-            self._over = threading.Event()
-            threading.Thread(target=self._live, args=(self._over,), name="cherga-task-table", daemon=True).start()
+        # The testing kit tells and is told at once, on the thread of the test.
+        if self._thread is None and self.app.after_send is None:
+            self._thread = threading.Thread(target=self._live, name="cherga-task-table", daemon=True)
+            self._thread.start()
 
     def _leave(self, event: Event) -> None:
-        with self._lock:
-            self._workers -= 1
+        self._workers -= 1
 
-            if self._workers == 0:
-                self._over.set()
+        if self._workers == 0:
+            self._end_thread()
+            self._guard(self._write_told)
 
-    def _live(self, over: threading.Event) -> None:
-        self._guard(self.mend)
+    def _end_thread(self) -> None:
+        thread, self._thread = self._thread, None
+        self._bell.set()
 
-        while not over.wait(self._every):
-            self._guard(self.mend)
+        if thread is not None:
+            thread.join(PATIENCE)
+
+    def _live(self) -> None:
+        due = self.app.clock.monotonic()
+
+        while self._thread is threading.current_thread():
+            if (now := self.app.clock.monotonic()) >= due:
+                self._guard(self.mend)
+                due = now + self._every
+
+            self._bell.wait(max(0.0, due - now))
+            self._bell.clear()
+            self._guard(self._write_told)
 
     def _guard(self, work: Callable[[], object]) -> None:
         """Whatever goes wrong is said; the next comparison makes up for it."""
