@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from random import Random
+from subprocess import PIPE
 
 from benchmarks import peer
 from benchmarks.processes import client, worker
@@ -13,6 +17,14 @@ from benchmarks.run import Run, at_most, percentile
 
 SINGLES = 300
 PEER_SINGLES = 40
+ECHO = """
+import os, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+while os.read(0, 1):
+    os.pwrite(file, bytes(4096), 0)
+    os.fdatasync(file)
+    os.write(1, b"x")
+"""
 PAUSE = (0.005, 0.03)
 """Seconds between two jobs, so that the worker is idle again, at no fixed beat."""
 
@@ -37,12 +49,14 @@ class Delays:
 
 def measure(run: Run) -> None:
     """Singles to an idle worker, then to huey's."""
+    bare = statistics.median(_bare(run))
     ours = _cherga(run, "full")
     median = run.add("enqueue called to start, median", statistics.median(ours.start), "ms", at_most(2))
     run.add("enqueue called to start, p99", percentile(ours.start, 0.99), "ms", at_most(10))
     run.add("enqueue returned to start, median", statistics.median(ours.after), "ms")
     run.add("round trip with result, median", statistics.median(ours.result), "ms", at_most(1.5))
     run.add("round trip with result, p99", percentile(ours.result, 0.99), "ms")
+    run.add("with no queue: two syncs, and a byte there and back", bare, "ms")
 
     process = _cherga(run, "process")
     run.add("durability process, enqueue called to start, median", statistics.median(process.start), "ms")
@@ -52,6 +66,32 @@ def measure(run: Run) -> None:
     other = run.add("huey, enqueue called to start, median", statistics.median(theirs.start), "ms")
     run.add("huey, enqueue called to start, p99", percentile(theirs.start, 0.99), "ms")
     run.add("  huey to Cherga", other / median, "×")
+
+
+def _bare(run: Run) -> list[float]:
+    """What is left of a round trip without any queue, in milliseconds: 4 KiB written over and synced, a byte to an idle
+    process, the same there, a byte back."""
+    times, random = list[float](), Random(1)
+
+    with (run.database()).open("w+b", buffering=0) as file:
+        file.write(bytes(4096))
+        echo = subprocess.Popen([sys.executable, "-c", ECHO, file.name], stdin=PIPE, stdout=PIPE, bufsize=0)
+
+        with echo:
+            there, back = echo.stdin, echo.stdout
+            assert there is not None
+            assert back is not None
+
+            for _ in range(run.jobs(SINGLES)):
+                time.sleep(random.uniform(*PAUSE))
+                called = time.monotonic_ns()
+                os.pwrite(file.fileno(), bytes(4096), 0)
+                os.fdatasync(file.fileno())
+                there.write(b"x")
+                back.read(1)
+                times.append((time.monotonic_ns() - called) / 1e6)
+
+    return times
 
 
 def _cherga(run: Run, durability: str) -> Delays:
