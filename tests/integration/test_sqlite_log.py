@@ -213,7 +213,7 @@ class TestLength:
     def test_a_full_disk_is_told_by_sqlite_alone(self, tmp_path: Path) -> None:
         path = tmp_path / "log"
         path.write_bytes(bytes(100))
-        log = Log(str(path), LONGEST, None)
+        log = Log(str(path), LONGEST, int)
         path.write_bytes(bytes(200))
         log.make_longer()
         assert log.length == 200 + STEP
@@ -230,3 +230,16 @@ def test_what_was_committed_before_the_file_is_closed_is_synced_then(tmp_path: P
     assert len(syncs) == 1
     log.sync()
     assert len(syncs) == 1
+
+
+def test_what_could_not_be_synced_then_is_not_acknowledged(tmp_path: Path) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = tmp_path / "log"
+    path.write_bytes(b"")
+    log = Log(str(path), LONGEST, fail)
+    log.close()
+
+    with pytest.raises(OSError, match="an earlier sync"):
+        log.sync()

@@ -28,6 +28,7 @@ class LiveFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._name = str(path)
         self._descriptor: int | None = None
         self._seen = Listing((), 0, lasting=False)
 
@@ -46,7 +47,7 @@ class LiveFolder:
     def listing(self) -> Listing:
         """The names in it now: the same object as before while nothing has been added or removed."""
         try:
-            changed_at = os.stat(self.path).st_mtime_ns
+            changed_at = os.stat(self._name).st_mtime_ns
         except OSError:
             return Listing((), 0, lasting=False)
 
@@ -59,7 +60,7 @@ class LiveFolder:
 
     def join(self, name: str) -> str:
         """The full path of ``name``."""
-        return f"{self.path}{os.sep}{name}"
+        return f"{self._name}{os.sep}{name}"
 
     def remove(self, name: str) -> None:
         """Unlink ``name``, unless it is gone."""

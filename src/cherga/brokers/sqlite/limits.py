@@ -16,6 +16,8 @@ from cherga.doors.broker import Topic
 from cherga.rules.rates import Starts, again_in
 from cherga.words.limits import LimitRule, LimitUse
 
+_RULES = f"select {STORED_RULES}"
+
 _RUNNING = """
 select json_group_array(json_array(lane, count)) from counters indexed by counters_running where state = 4 and count > 0
 """
@@ -71,7 +73,7 @@ class Standing:
 
 def stored_rules(write: Write) -> Rules:
     """The rules in force now."""
-    return write.rules.read(write.value(f"select {STORED_RULES}"))
+    return write.rules.read(write.value(_RULES))
 
 
 def count_running(db: apsw.Connection, lanes: Lanes, names: Callable[[Lane], Sequence[str]]) -> Counter[str]:
@@ -105,7 +107,7 @@ def ring_freed_slots(write: Write) -> None:
 
 def list_uses(db: apsw.Connection, names: Sequence[str], now: float) -> list[LimitUse]:
     """The state of the limits of these names; those without a rule are left out."""
-    rules = Rules(db.execute(f"select {STORED_RULES}").get)
+    rules = Rules(db.execute(_RULES).get)
     running = count_running(db, Lanes(), lambda lane: lane.names)
     logs = read_logs(db, names)
     return [_use(name, rule, running[name], logs.get(name, ()), now) for name in names if (rule := rules.rule(name))]

@@ -27,12 +27,12 @@ class Log:
 
     def __init__(self, path: str, longest: int, sync: Callable[[int], object] | None) -> None:
         """``longest``: bytes after which it is written from its beginning again. ``sync``: syncs a descriptor; None where
-        nothing is to be synced here."""
-        self._file = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        self._longest = longest
-        self._length = self.length
-        """The length when it was looked at last."""
+        nothing is to be synced here: then the log is left alone (where files that are open cannot be deleted, too)."""
         self._sync = sync
+        self._longest = longest
+        self._file = -1 if sync is None else os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._length = 0 if sync is None else self.length
+        """The length when it was looked at last."""
         self._syncing = threading.RLock()
         self._tickets = count(1)
         self._synced: float = 0
@@ -76,14 +76,13 @@ class Log:
 
     def close(self) -> None:
         """Sync what threads have committed that have not come to it yet, and close the descriptor: SQLite holds no lock on the
-        log that this could drop. With the turn to write held."""
-        with self._syncing:
-            if self.can_sync:
-                with suppress(OSError):
+        log that this could drop. Once, with the turn to write held."""
+        if self.can_sync:
+            with self._syncing:
+                with suppress(OSError):  # told to those who come to it
                     self._sync_to(inf)
 
-            os.close(self._file)
-            self._sync = None
+                os.close(self._file)
 
     def _sync_to(self, ticket: float) -> None:
         if self.doubtful or self._sync is None:
