@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
+import cherga
 from cherga import Chain, Context, Group, GroupJob, Job, QueueTasks, Step, chain, ctx, group
 from cherga.client.public import internal_names
 from tests.docs.api_page import CLASSES, PAGE, members, render, undescribed
+
+NO_NOUNS = frozenset(
+    [
+        "All",
+        "As",
+        "Both",
+        "Everything",
+        "How",
+        "It",
+        "Nobody",
+        "None",
+        "Nothing",
+        "One",
+        "That",
+        "These",
+        "They",
+        "This",
+        "Those",
+        "What",
+        "Whatever",
+        "When",
+        "Where",
+        "Whether",
+        "Which",
+        "Who",
+        "Whoever",
+    ]
+)
 
 
 def test_the_page_is_made_from_the_docstrings() -> None:
@@ -16,6 +47,17 @@ def test_the_page_is_made_from_the_docstrings() -> None:
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_every_public_name_says_what_it_is(kind: type) -> None:
     assert not undescribed(kind)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_what_is_said_of_a_public_name_begins_with_a_noun_or_a_verb(kind: type) -> None:
+    """A reader who meets the page in the middle knows what it, one or all of them stand for."""
+    assert [f"{each.name}: {each.text}" for each in members(kind) if _first_word(each.text) in NO_NOUNS] == []
+
+
+def test_so_do_the_docstrings_of_all_that_can_be_imported() -> None:
+    texts = {name: inspect.getdoc(getattr(cherga, name)) or "" for name in cherga.__all__ if name != "__version__"}
+    assert {name: text for name, text in texts.items() if _first_word(text) in NO_NOUNS} == {}
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
@@ -42,6 +84,10 @@ def test_completion_shows_the_names_of_the_page() -> None:
     assert _seen(group(pack.s())) == {member.name for member in members(Group)}
     assert _seen(group(pack.s()).enqueue()) == {member.name for member in members(GroupJob)}
     assert _seen(ctx) == {member.name for member in members(Context)}
+
+
+def _first_word(text: str) -> str:
+    return text.split(maxsplit=1)[0].strip("`,.;:") if text else ""
 
 
 def _seen(thing: object) -> set[str]:

@@ -66,7 +66,7 @@ def _items(names: Iterable[str], begun: str) -> list[CompletionItem]:
 
 
 def _target(ctx: click.Context) -> Target:
-    """As the command will choose it; at this point no command has run, and only the words of the line are known."""
+    """The target as the command will choose it; at this point no command has run, and only the words of the line are known."""
     target = Target()
 
     for each in (ctx, ctx.find_root()):

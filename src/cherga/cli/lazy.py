@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
         return cast(click.Command, getattr(import_module(module), attribute))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but an unknown command offers the nearest."""
+        """The command, as click finds it; an unknown one offers the nearest."""
         name = args[0]
 
         if name not in self.entries and not name.startswith("-"):

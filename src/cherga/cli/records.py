@@ -17,7 +17,7 @@ from cherga.words.session import WorkerInfo
 
 
 def full_record(job: Job[Any], family: Family) -> Record:
-    """Everything that is kept about a job, with how many of its children stand where."""
+    """The whole of what is kept about a job, with how many of its children stand where."""
     row = job.row
 
     return job_record(job) | {
@@ -39,7 +39,7 @@ def full_record(job: Job[Any], family: Family) -> Record:
 
 
 def attempt_record(attempt: Attempt) -> Record:
-    """One attempt that is over."""
+    """An attempt that is over."""
     return {
         "number": attempt.number,
         "worker": attempt.worker,

@@ -249,7 +249,7 @@ def delete(app: QueueTasks, out: Output, names: tuple[str, ...]) -> None:
 
 
 def _find_all(app: QueueTasks, names: tuple[str, ...], to_be: str = "") -> list[Scheduled]:
-    """All of them, before anything is done to one."""
+    """The schedules of these names, all looked up before anything is done to one."""
     return [_find(app, name, to_be) for name in dict.fromkeys(names)]
 
 

@@ -61,7 +61,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """As ``printable``, but lines stay lines."""
+    """The text as ``printable`` shows it, but lines stay lines."""
     return "\n".join(printable(line.expandtabs(4)) for line in text.splitlines())
 
 

@@ -108,13 +108,13 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
         self.around_job: list[Callable[[], AbstractContextManager[object]]] = []
         """Makes the context managers that each job runs in, outermost first."""
         self.proofs: list[Proof] = []
-        """What a worker looks at before its first claim."""
+        """The proofs that a worker makes before its first claim."""
         self.explainers: list[Explainer] = [without_flask]
-        """What is asked about an error that a job has met."""
+        """The explainers that are asked about an error which a job has met."""
         self.middlewares: list[Middleware] = []
         self.enqueue_middlewares: list[EnqueueMiddleware] = []
         self.carriers: list[Carrier] = []
-        """What gives jobs that are enqueued headers to take along."""
+        """The carriers that give jobs headers to take along."""
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         """The functions that stand in for those of dependencies, in tests."""
         self.declared_limits: dict[str, LimitRule] = {}

@@ -23,7 +23,7 @@ DEFAULT_WAIT = 0.1
 
 
 class BatchJob(Struct, frozen=True):
-    """One job of a batch."""
+    """A job of a batch."""
 
     id: UUID
     attempt: int

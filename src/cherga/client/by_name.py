@@ -39,7 +39,7 @@ class Published(Struct, frozen=True):
     name: str
     order: Order
     keyed: bool = False
-    """It makes keys of its arguments."""
+    """The task makes keys of its arguments."""
 
 
 class ByName(ABC):

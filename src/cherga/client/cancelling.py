@@ -43,7 +43,7 @@ def tell(source: CancelSource, events: Sequence[Event]) -> None:
 
 
 def _ended_unbegun(row: JobRow) -> bool:
-    """One that ran was marked first, and keeps the mark."""
+    """True for a job that was cancelled before it ran: one that ran was marked first, and keeps the mark."""
     return row.state is JobState.CANCELLED and not row.cancel_requested
 
 

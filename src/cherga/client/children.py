@@ -75,7 +75,7 @@ class Child:
         self.handle = handle
         """Makes one handle of those of all its jobs."""
         self.priority = priority
-        """As the parent wants it, whatever workers have published."""
+        """The order as the parent wants it, whatever workers have published."""
         self.drafted = True
         """Options that workers have published about its tasks have not been asked for yet."""
         self._children = children

@@ -69,7 +69,7 @@ class Host(Protocol):
 
 
 class Context(foreign.Explaining):
-    """One attempt, seen from inside. Safe to use from the threads that the job starts."""
+    """An attempt, seen from inside. Safe to use from the threads that the job starts."""
 
     __slots__ = (
         "_bell",
@@ -100,7 +100,7 @@ class Context(foreign.Explaining):
     )
 
     is_batch = False
-    """One call for many jobs; what is said here of one job is said of the first."""
+    """The call is for many jobs; what is said here of one job is said of the first."""
 
     def __init__(
         self, job: ClaimedJob, clock: Clock, reporter: Reporter, deadline: float | None = None, host: Host | None = None
@@ -168,7 +168,7 @@ class Context(foreign.Explaining):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What travelled with the job: headers given to ``using``, and those of the place where it was enqueued."""
+        """The headers that travelled with the job: those given to ``using``, and those of the place where it was enqueued."""
         return self.head.headers if self.job.head else {}
 
     @property

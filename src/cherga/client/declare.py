@@ -86,7 +86,7 @@ class CommonOptions(TypedDict, total=False):
 
 
 class TaskOptions(CommonOptions, total=False):
-    """All keywords of ``@app.task``."""
+    """The keywords of ``@app.task``, all of them."""
 
     batch: int
     batch_wait: Duration

@@ -43,7 +43,7 @@ class Unit(Protocol):
 
     @property
     def outbox(self) -> bool:
-        """This enqueue is to be written into the outbox with the transaction."""
+        """The enqueue is to be written into the outbox with the transaction."""
         ...
 
     @property
@@ -94,7 +94,7 @@ class Hold:
         self.app = app
         self.jobs = list(jobs)
         self.outbox = outbox
-        """It is to be written into the outbox with its transaction."""
+        """The enqueue is to be written into the outbox with its transaction."""
         self.at = At.TRANSACTION
         self.why = ""
         """The reason why it was dropped."""
@@ -163,7 +163,7 @@ class Hold:
 
     @property
     def lookout(self) -> Lookout:
-        """Where to wait for the end of a job. Raises ``JobHeld`` or ``JobNotFound``: that would never come."""
+        """The place to wait for the end of a job. Raises ``JobHeld`` or ``JobNotFound``: that would never come."""
         return self.app.lookout if self.at is At.STORED else self.refuse()
 
     @property
@@ -263,7 +263,7 @@ class Keys(Struct, frozen=True):
 
 
 def find_keys(broker: FullBroker, unit: Unit, jobs: Sequence[NewJob]) -> Keys:
-    """Who holds the keys of these jobs. Asks the broker where one has a key; while it is away, the push will tell."""
+    """The holders of the keys of these jobs. Asks the broker where one has a key; while it is away, the push will tell."""
     keys = [job.unique.key for job in jobs if job.unique is not None]
     held = {
         job.unique.key: handle

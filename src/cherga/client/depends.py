@@ -118,14 +118,14 @@ class Lifetimes(Struct, frozen=True):
 
 
 class Opening(Struct, frozen=True):
-    """One job that has its dependencies opened."""
+    """A job that has its dependencies opened."""
 
     lifetimes: Lifetimes
     overrides: Overrides
     settle: Settle
     is_async: bool
     context: Context | None
-    """None for what lives longer than the job."""
+    """The context of the job; None for what lives longer than it."""
     inside: Inside
     """Gives the application's context to what is opened and closed outside of the job."""
 

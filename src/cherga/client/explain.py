@@ -38,7 +38,7 @@ class Explanation(Struct, frozen=True):
     task: str
     state: JobState | HandleState
     runs_when: str
-    """One sentence: what it takes until it runs, or that it does, or how it ended."""
+    """The sentence that says what it takes until the job runs, or that it runs, or how it ended."""
     obstacles: tuple[Obstacle, ...] = ()
     """The obstacles in its way; none when it can start as soon as a slot is free, and for one that runs or has ended."""
 

@@ -10,7 +10,7 @@ Explainer = Callable[[BaseException], str | None]
 """Says in one line what is wrong and what to do when a job has met this error; None where it does not know."""
 
 OUTSIDE_APPLICATION = "Working outside of application context"
-"""How Flask begins to say it."""
+"""The words with which Flask begins to say it."""
 
 
 def explain(explainers: Iterable[Explainer], error: BaseException) -> str | None:

@@ -20,7 +20,7 @@ Step = Callable[..., Any]
 
 
 class Features(Struct, frozen=True, kw_only=True):
-    """Everything around the call of a task's function."""
+    """The features around the call of a task's function."""
 
     is_async: bool = False
     is_generator: bool = False
@@ -36,7 +36,7 @@ class Features(Struct, frozen=True, kw_only=True):
 
     @property
     def plain(self) -> bool:
-        """Nothing stands between the worker and the function."""
+        """True when nothing stands between the worker and the function."""
         return not (self.echo or self.is_generator or self.executor or self.before or self.after or self.decode or self.needs)
 
 

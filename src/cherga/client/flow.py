@@ -335,8 +335,8 @@ def chain(first: Part[Any], second: Part[Any], third: Part[Any], fourth: Part[R]
 @overload
 def chain(*parts: Part[Any]) -> Chain[Any]: ...
 def chain(*parts: Part[Any]) -> Chain[Any]:
-    """One after the other: ``chain(a.s(1), b.s())``. Each gets the result of the one before as its first argument (a step made
-    by ``si`` does not). When one fails, those behind it are cancelled (reason ``upstream``). Raises ``ConfigError``.
+    """Steps one after the other: ``chain(a.s(1), b.s())``. Each gets the result of the one before as its first argument (a step
+    made by ``si`` does not). When one fails, those behind it are cancelled (reason ``upstream``). Raises ``ConfigError``.
     """
     return Chain(_parts(parts, "chain"))
 
@@ -350,7 +350,7 @@ def group(parts: Iterable[Part[Any]], /, *, then: Part[Any] | None = None, polic
 @overload
 def group(*parts: Part[Any], then: Part[Any] | None = None, policy: str = "succeeded") -> Group[Any]: ...
 def group(*parts: Any, then: Part[Any] | None = None, policy: str = "succeeded") -> Group[Any]:
-    """Side by side: ``group(a.s(1), a.s(2))`` or ``group(a.s(n) for n in range(100))``.
+    """Steps side by side: ``group(a.s(1), a.s(2))`` or ``group(a.s(n) for n in range(100))``.
 
     ``then`` is enqueued with it, and runs with the list of results when the members have ended: all with success
     (``policy="succeeded"``: otherwise it is cancelled), or anyhow (``"ended"``: who did not succeed stands in the list as

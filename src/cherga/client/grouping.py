@@ -99,7 +99,7 @@ class GroupJob(Job[list[R]], Generic[R]):
         return [self._result_of(row) for row in member_rows(self._source.broker, self.row)]
 
     def _result_of(self, row: JobRow) -> Any:
-        """As the member's own handle gives it, of the type that its task returns."""
+        """The result as the member's own handle gives it, of the type that its task returns."""
         return self._source.handle(row)._finished() if row.state is JobState.SUCCEEDED else None
 
 

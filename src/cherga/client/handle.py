@@ -66,7 +66,7 @@ class Source(Protocol):
 
 
 class Job(Snapshot, foreign.Explaining, Generic[R_co]):
-    """One stored request to run a task, as it stood when it was last read."""
+    """A stored request to run a task, as it stood when it was last read."""
 
     __slots__ = ("_source", "existing")
     _foreign = foreign.JOB

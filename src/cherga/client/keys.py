@@ -70,7 +70,7 @@ def unique_fields(given: Any) -> dict[str, Any]:
 
 
 class Call:
-    """One call of a task, as its arguments will arrive: what keys are made of."""
+    """A call of a task, as its arguments will arrive: what keys are made of."""
 
     def __init__(self, task: str, signature: Signature, arrived: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.task = task

@@ -10,7 +10,7 @@ class LifespanFailed(Exception):
 
 
 class Lifespan(Protocol):
-    """One life of the application in a worker process."""
+    """A life of the application in a worker process."""
 
     async def start(self) -> None:
         """Start up, before the first job. Raises ``LifespanFailed``."""

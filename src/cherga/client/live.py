@@ -34,7 +34,7 @@ class LiveUpdate(Struct, frozen=True, kw_only=True):
     unserved: str = ""
     """The reason why no worker that is alive would run it, and what helps; told once the wait has lasted two seconds."""
     stopping: bool = False
-    """It runs, and somebody asked that it stops."""
+    """The job runs, and somebody asked that it stops."""
     reason: Reason | None = None
     progress: Progress | None = None
     """The progress of the job itself; of a group, that of its members together."""
@@ -223,6 +223,6 @@ def _update(sight: Sight, source: Source) -> LiveUpdate:
 
 
 def _of(events: Sequence[LiveEvent], kind: EventKind) -> dict[int, Any]:
-    """Those of this kind by their positions; what cannot be read is passed over."""
+    """The events of this kind by their positions; what cannot be read is passed over."""
     read = {event.position: read_or(decode, event.data, UNREADABLE) for event in events if event.kind is kind}
     return {position: value for position, value in read.items() if value is not UNREADABLE}

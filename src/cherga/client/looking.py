@@ -38,7 +38,7 @@ class Looking(ABC):
     on: Signals
     departure: Departure | None
     handle_state = None
-    """What an application reads is stored: the state is that of the job."""
+    """The state that handles show in place of the job's; None: what an application reads is stored."""
 
     @property
     @abstractmethod

@@ -143,7 +143,7 @@ class Lookout:
 
 
 class _Watch:
-    """One listener's time: whom it serves, and what is to be looked at next."""
+    """A listener's time: whom it serves, and what is to be looked at next."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class _Watch:
         self._listener.wake()
 
     def waiters(self) -> list[Waiter]:
-        """All who are served."""
+        """The waiters that are served, all of them."""
         return [waiter for waiters in self._waiters.values() for waiter in waiters]
 
     def run(self) -> None:

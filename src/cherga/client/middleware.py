@@ -19,7 +19,7 @@ from cherga.words.push import JobHead, NewJob
 
 
 class Call:
-    """One call of a task, as middleware sees it: change ``args`` and ``kwargs`` before it, read ``result`` after it.
+    """A call of a task, as middleware sees it: change ``args`` and ``kwargs`` before it, read ``result`` after it.
 
     ``await call.settle(value)`` awaits whatever can be awaited, in ``def`` tasks too: the thread waits for the worker's loop.
     """

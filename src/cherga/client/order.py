@@ -155,7 +155,7 @@ def as_published(job: NewJob, name: str, order: Order) -> NewJob:
 
 
 def _merged(own: Overrides | None, told: Overrides | None) -> Overrides | None:
-    """Both, the first where they differ."""
+    """The two in one, the first where they differ."""
     if own is None or told is None:
         return own or told
 

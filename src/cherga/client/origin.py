@@ -35,9 +35,9 @@ class Likeness(IntEnum):
 
     SAME = 0
     UNSURE = 1
-    """One piece of code, made with objects that may or may not mean the same."""
+    """A piece of code, made with objects that may or may not mean the same."""
     MADE_OTHERWISE = 2
-    """One piece of code, made with other values."""
+    """A piece of code, made with other values."""
     OTHER = 3
     AGAIN = 4
     """The file or the cell that it stands in was executed again."""
@@ -62,7 +62,7 @@ class Origin(Struct, frozen=True):
 
     @property
     def is_composed(self) -> bool:
-        """It is a function and something more, as a method or a partial: the function is among what it was made with."""
+        """True for a function and something more, as a method or a partial: the function is among what it was made with."""
         return self.code is None and bool(self.made_with)
 
     def __str__(self) -> str:

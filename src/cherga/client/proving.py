@@ -35,7 +35,7 @@ class Provable(Protocol):
 
 
 def prove(app: Provable, plan: Plan) -> Iterator[Finding]:
-    """All findings; a proof that fails by itself is one, too."""
+    """The findings of all proofs; a proof that fails by itself is one, too."""
     for proof in (lambda _: _unserved(app), *app.proofs):
         try:
             yield from proof(plan)
@@ -71,7 +71,7 @@ def _told(waiting: Mapping[str, int]) -> Iterator[Finding]:
 
 
 def remedy(task: str) -> str:
-    """What to do about a task that nobody declared."""
+    """The remedy for a task that nobody declared."""
     module, _, function = task.rpartition(".")
 
     if module and function:

@@ -74,11 +74,11 @@ class Queue(foreign.Explaining):
         return self._send(function, args, kwargs, {})
 
     def enqueue_in(self, delay: Duration, function: Target, /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """As ``enqueue``, to run after a delay."""
+        """Store a job as ``enqueue`` does, to run after a delay."""
         return self._send(function, args, kwargs, {"run_in": delay})
 
     def enqueue_at(self, moment: datetime, function: Target, /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """As ``enqueue``, to run at an aware datetime."""
+        """Store a job as ``enqueue`` does, to run at an aware datetime."""
         return self._send(function, args, kwargs, {"run_at": moment})
 
     async def aenqueue(self, function: Target, /, *args: Any, **kwargs: Any) -> Job[Any]:

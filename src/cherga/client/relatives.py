@@ -20,7 +20,7 @@ def family_of(broker: FullBroker, id: UUID) -> Family:
 
 
 def rows_of(broker: FullBroker, where: JobFilter) -> Iterator[JobRow]:
-    """All jobs that match, newest first, in pages."""
+    """The jobs that match, all of them, newest first, in pages."""
     before: int | None = None
 
     while True:

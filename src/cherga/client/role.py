@@ -6,12 +6,12 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What this process does with the application."""
+    """The part that this process plays for the application."""
 
     CLIENT = "client"
-    """It enqueues and looks: a web server, a script, a shell, a command; also where a worker is embedded."""
+    """The process enqueues and looks: a web server, a script, a shell, a command; also where a worker is embedded."""
     WORKER = "worker"
-    """It is a process of ``cherga worker``, and runs jobs."""
+    """The process is one of ``cherga worker``, and runs jobs."""
 
 
 _role = Role.CLIENT

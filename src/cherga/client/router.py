@@ -56,7 +56,7 @@ class Router(Declaring):
             member.homes.append(accept(member.declaration))
 
     def family(self) -> list[Router]:
-        """This router and those that it includes, directly or not."""
+        """The router and those that it includes, directly or not."""
         return [self, *(one for inner in self._inside for one in inner.family())]
 
     def _declared(self, declaration: Declaration) -> Task[Any, Any]:

@@ -43,7 +43,7 @@ H = TypeVar("H", bound=EventHandler)
 
 
 class Signal:
-    """One kind of event. Call it with a handler (also as a decorator) to connect it."""
+    """A kind of event. Call it with a handler (also as a decorator) to connect it."""
 
     __slots__ = ("_inside", "_run", "handlers", "name")
 

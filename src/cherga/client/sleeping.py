@@ -38,7 +38,7 @@ class AsyncContext:
         return await self._context.host.app.aget(uuid)
 
     async def plugin_error(self, **details: Any) -> Any:
-        """As ``Context.plugin_error``; handlers may be ``async def``."""
+        """Raise an error event as ``Context.plugin_error`` does; handlers may be ``async def``."""
         return await self._context.host.aplugin_error(self._context, details)
 
     if TYPE_CHECKING:

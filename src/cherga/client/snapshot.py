@@ -44,7 +44,7 @@ class AsPushed(Struct, frozen=True, gc=False):
 
 
 class Snapshot:
-    """One row, readable; what is packed is unpacked at the first look."""
+    """A row, readable; what is packed is unpacked at the first look."""
 
     __slots__ = ("_head", "_meta", "_shown")
 

@@ -60,7 +60,7 @@ class Standing(Struct):
 
 
 def _both(former: Declaration, newer: Declaration) -> str:
-    """Both places, and how to tell the functions apart where the places are the same."""
+    """The two places, and how to tell the functions apart where the places are the same."""
     one, other = differences(former.origin, newer.origin)
     hint = "; use functools.wraps in a decorator, or give each a name= of its own" if one else ""
     return f"{former.place}{one} and {newer.place}{other}{hint}"

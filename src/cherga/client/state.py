@@ -66,7 +66,7 @@ class StateSource(Protocol):
 
 
 class StateHandle(Generic[S]):
-    """One shared value. A parameter annotated ``StateHandle[Totals]`` is filled in by the worker.
+    """A shared value. A parameter annotated ``StateHandle[Totals]`` is filled in by the worker.
 
     What ``get`` and ``update`` give is a copy: changing it changes nothing for others.
     """

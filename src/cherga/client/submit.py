@@ -206,7 +206,7 @@ def unanswered(jobs: Sequence[NewJob], timeout: float) -> EnqueueUnknown:
 
 
 def _with_waiting(gathered: Gathered, inbox: SimpleQueue[Gathered | None]) -> list[Gathered]:
-    """These together with what else has arrived meanwhile."""
+    """The groups together with what else has arrived meanwhile."""
     portions, groups = [gathered], len(gathered.asked)
 
     while groups < MOST_GROUPS:

@@ -135,7 +135,7 @@ class Task(Enqueuing[P, R]):
         self.order = order
         self.features = features
         self.plain = features.plain
-        """Nothing stands between the worker and the function."""
+        """True when nothing stands between the worker and the function."""
         self.is_async = features.is_async
         """The function is a coroutine function or an async generator."""
         self.injected = context_parameters(function)

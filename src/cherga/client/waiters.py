@@ -45,7 +45,7 @@ class Sight(Struct, frozen=True):
 
 
 class Waiter(ABC):
-    """One who waits for a job. It hears of the first look, and then of the end, or, where it ``follows``, of every change."""
+    """A waiter for a job. It hears of the first look, and then of the end, or, where it ``follows``, of every change."""
 
     __slots__ = ("_error", "_mark", "_seen", "_taken", "after", "follows", "id", "left", "unserved")
 
@@ -55,7 +55,7 @@ class Waiter(ABC):
         self.after = after
         """The position up to which it knows the stream."""
         self.left = False
-        """It does not wait any more."""
+        """The waiter does not wait any more."""
         self.unserved = ""
         """The reason why no worker would run its job, where that has waited for some time."""
         self._seen: Sight | None = None
@@ -86,7 +86,7 @@ class Waiter(ABC):
                 self.wake()
 
     def fail(self, error: Exception) -> None:
-        """It cannot be seen."""
+        """Say that the job cannot be seen."""
         self._error = error
         self.wake()
 
@@ -106,7 +106,7 @@ class Waiter(ABC):
     @property
     @abstractmethod
     def gone(self) -> bool:
-        """Nobody can be there any more to take what is seen."""
+        """True when nobody can be there any more to take what is seen."""
 
 
 class ThreadWaiter(Waiter):

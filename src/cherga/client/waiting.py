@@ -16,7 +16,7 @@ class Stopped(TaskWish):
 
 
 class Wait(Protocol):
-    """One wait of a job for another one."""
+    """A wait of a job for another one."""
 
     def check(self) -> None:
         """Ask the broker what stands in the way, which takes its time. Raises ``WouldDeadlock`` for a wait without end."""
@@ -84,4 +84,4 @@ def refuse_on_loop(call: str, instead: str) -> None:
 
 
 def _go_on() -> None:
-    """Nobody stops a wait outside a job."""
+    """The wait goes on: nobody stops one outside a job."""

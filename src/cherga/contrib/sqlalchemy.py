@@ -32,7 +32,7 @@ from cherga.words.errors import ConfigError
 __all__ = ["follow", "job_session", "outbox_table"]
 
 Sessions = Any
-"""What makes or holds sessions: a ``sessionmaker``, a ``scoped_session``, their async twins, a class of sessions, or one."""
+"""A maker or holder of sessions: a ``sessionmaker``, a ``scoped_session``, their async twins, a class of sessions, or one."""
 
 S = TypeVar("S", bound=Session)
 A = TypeVar("A", bound=AsyncSession)
@@ -259,7 +259,7 @@ class Entry(Struct):
     transaction: SessionTransaction
     scope: Scope | None
     written: bool = False
-    """It stands in the outbox."""
+    """The enqueue stands in the outbox."""
 
 
 class SessionHolds:
@@ -407,7 +407,7 @@ class SessionUnit:
 
 
 def holds_of(session: Session, departure: SessionDeparture) -> SessionHolds:
-    """What the session holds for this application."""
+    """The enqueues that the session holds for this application."""
     found: SessionHolds | None = session.info.get(_HOLDS, {}).get(departure)
     return found or SessionHolds(departure)
 
@@ -495,7 +495,7 @@ def job_session(sessions: Any) -> Any:
 
 @cache
 def _dependency(sessions: sessionmaker[Any] | async_sessionmaker[Any]) -> Callable[[], Any]:
-    """One for each maker, so that a job which needs it twice has one session."""
+    """The dependency of a maker, one for each, so that a job which needs it twice has one session."""
     if isinstance(sessions, async_sessionmaker):
 
         async def open_async_session() -> AsyncIterator[AsyncSession]:

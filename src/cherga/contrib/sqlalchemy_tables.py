@@ -28,9 +28,9 @@ class Database(Struct, frozen=True):
     key: str = ""
     """Its bind key; empty for the application's main database."""
     remedy: str = USUAL_REMEDY
-    """What creates the tables."""
+    """The command that creates the tables."""
     setting: str = "create_engine(…, pool_size={})"
-    """How the size of its pool is set."""
+    """The setting of the size of its pool."""
 
     @property
     def place(self) -> str:

@@ -58,7 +58,7 @@ class TaskMixin:
         return None if id is None else self._kept_by().app.get(id)
 
     def get_progress(self) -> float:
-        """How much is done, from 0 to 100: what the task reported, or put into ``meta["progress"]``. 100 once it has ended."""
+        """The share done, 0 to 100: what the task reported, or put into ``meta["progress"]``. 100 once it has ended."""
         try:
             job = None if self.complete else self.job
         except BrokerError:
@@ -91,7 +91,7 @@ def keep_true(model: type[TaskMixin], app: QueueTasks, sessions: Sessions, *, ev
 
 
 class _Standing(NamedTuple):
-    """How the job of a row stands: ended in this state for this reason, or not ended."""
+    """The standing of a row's job: ended in this state for this reason, or not ended."""
 
     id: str
     state: JobState | None
@@ -269,7 +269,7 @@ class TaskKeeper:
             self._guard(self._write_told)
 
     def _guard(self, work: Callable[[], object]) -> None:
-        """Whatever goes wrong is said; the next comparison makes up for it."""
+        """Log what goes wrong; the next comparison makes up for it."""
         try:
             with self.app.surroundings():
                 work()
@@ -310,7 +310,7 @@ def _check(model: object, app: object, sessions: object) -> None:
 
 
 def _as_uuid(id: str) -> UUID | None:
-    """None for an id that another system gave."""
+    """The id as a UUID; None for one that another system gave."""
     try:
         return UUID(id)
     except ValueError:

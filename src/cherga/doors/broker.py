@@ -261,7 +261,7 @@ class Inspector(Protocol):
     """The questions and orders of a dashboard or a command line."""
 
     def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
-        """One page of jobs, newest first, with ``sequence`` below ``before``."""
+        """A page of jobs, newest first, with ``sequence`` below ``before``."""
         ...
 
     def counts(self) -> list[TaskCount]:
@@ -290,7 +290,7 @@ class Inspector(Protocol):
 
 
 class FullBroker(Broker, Inspector, Protocol):
-    """Both sides in one class, as every shipped broker offers them."""
+    """The two sides in one class, as every shipped broker offers them."""
 
 
 @runtime_checkable

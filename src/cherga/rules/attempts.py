@@ -35,7 +35,7 @@ class Counters(Struct, frozen=True):
 
 
 def _next(number: int) -> int:
-    """One more, of a number that may have been spoilt where it is stored."""
+    """The next number after one that may have been spoilt where it is stored."""
     return min(max(number, 0), MOST) + 1
 
 

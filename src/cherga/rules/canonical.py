@@ -1,4 +1,4 @@
-"""One form for equal values, for the keys and pauses that are made of arguments. Pure.
+"""Canonical forms: one for all equal values, for the keys and pauses that are made of arguments. Pure.
 
 It is JSON: numbers, texts, truth values and None as they are, lists as lists, and everything else as an object with one word
 that says what it is. Two values have one form when they are equal, whatever order sets and dictionaries have, in whatever zone
@@ -67,7 +67,7 @@ def _form_of_float(value: float) -> Any:
 
 
 def _form_of_decimal(value: Decimal) -> Any:
-    """All of its digits, without the zeros at the end."""
+    """The digits, without the zeros at the end."""
     sign, digits, exponent = value.as_tuple()
 
     if not isinstance(exponent, int):

@@ -162,7 +162,7 @@ def _write_model(value: Any) -> Ext:
 
 
 def _write_field(model: Any, name: str, value: Any) -> Any:
-    """As itself, else as pydantic would write it: it knows many a type that we do not."""
+    """The value itself, else what pydantic makes of it, which knows many a type that we do not."""
     try:
         return written_out(value)
     except TypeError:
@@ -242,7 +242,7 @@ class ObjectFound(Exception):
 
 
 def revive_values(code: int, data: memoryview) -> Any:
-    """As ``revive``, for who expects no objects. Raises ``ObjectFound``."""
+    """The value as ``revive`` gives it, for who expects no objects. Raises ``ObjectFound``."""
     value = revive(code, data)
 
     if type(value) is Named or (type(value) not in SCALARS and came_from_store(value)):

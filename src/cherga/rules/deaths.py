@@ -28,7 +28,7 @@ class Victim(Struct, frozen=True):
     orderly: bool
     """The session was ended by a stop of the worker."""
     lost: bool
-    """Nobody saw the session end."""
+    """The session ended unseen."""
     company: int
     """The number of jobs of the session that had begun."""
     suspect: int
@@ -36,7 +36,7 @@ class Victim(Struct, frozen=True):
     cancelling: bool
     """Somebody has asked to cancel it."""
     once: bool
-    """It must not run twice."""
+    """The job must not run twice."""
     worker: str
     started_at: float | None
     history: bytes | None
@@ -59,7 +59,7 @@ class Victim(Struct, frozen=True):
 
     @property
     def was_alone(self) -> bool:
-        """Nothing else can have done it."""
+        """True when nothing else can have done it."""
         return self.suspect == 1 or self.company <= 1
 
     @property
@@ -85,7 +85,7 @@ class Fate(Struct, frozen=True, kw_only=True):
     suspect: int
     reason: Reason | None = None
     message: str | None = None
-    """None leaves the words of whoever asked to cancel it."""
+    """The words that are kept; None leaves those of whoever asked to cancel it."""
     delay: float = 0.0
     attempt: Attempt | None = None
 

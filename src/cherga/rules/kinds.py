@@ -62,7 +62,7 @@ class Kind(ABC):
     exact = False
     """The decoder gives back every value that it takes, or what the annotation makes of it."""
     sure = False
-    """It need not be compared with what was sent."""
+    """True when the value need not be compared with what was sent."""
 
     def __init__(self, annotation: Any, kinds: Kinds) -> None:
         self.annotation = annotation

@@ -34,7 +34,7 @@ def task_limit(task: str) -> str:
 
 
 def limit_names(queue: str, task: str, limit_keys: Sequence[str]) -> tuple[str, ...]:
-    """All limits that a job counts for, each once, whether or not there are rules for them."""
+    """The limits that a job counts for, each once, whether or not there are rules for them."""
     return tuple(dict.fromkeys((queue_limit(queue), task_limit(task), *limit_keys)))
 
 
@@ -79,7 +79,7 @@ class Allowances:
         return max(0, min(self._left(name) for name in names))
 
     def take(self, names: Collection[str]) -> None:
-        """One job that counts for all these limits starts."""
+        """Count a job that starts for all these limits."""
         self._taken.update(name for name in names if rule_for(self._rules, name))
 
     def hinder(self, names: Collection[str]) -> None:

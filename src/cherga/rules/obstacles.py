@@ -31,34 +31,34 @@ class ObstacleKind(StrEnum):
     """A kind of obstacle in a job's way."""
 
     NO_WORKER = "no_worker"
-    """None is alive."""
+    """No worker is alive."""
     QUEUE = "queue"
     """No worker listens to its queue."""
     TASK = "task"
     """No worker that listens to its queue knows its task."""
     PAUSED = "paused"
     LIMIT = "limit"
-    """As many jobs run as a limit allows."""
+    """A limit is reached: as many jobs run as it allows."""
     RATE = "rate"
-    """As many jobs have started as a rate allows."""
+    """A rate is used up: as many jobs have started as it allows."""
     JOBS = "jobs"
-    """It waits for other jobs."""
+    """The job waits for other jobs."""
     HOLDER = "holder"
-    """It waits for the running job that holds its unique key."""
+    """The job waits for the running one that holds its unique key."""
     TIME = "time"
-    """It is scheduled."""
+    """The job is scheduled."""
     SUSPECT = "suspect"
-    """Its process has died before: it waits for a worker process that runs nothing."""
+    """The job's process has died before: it waits for a worker process that runs nothing."""
     TURN = "turn"
     """Other jobs are ready too."""
     EXPIRY = "expiry"
-    """It will not start any more after a time."""
+    """The job will not start any more after a time."""
     LOST = "lost"
-    """It counts as running, but the session of its worker is gone."""
+    """The job counts as running, but the session of its worker is gone."""
 
 
 class Obstacle(Struct, frozen=True):
-    """One thing that stands in a job's way."""
+    """A thing that stands in a job's way."""
 
     kind: ObstacleKind
     text: str
@@ -264,7 +264,7 @@ def _suspect(facts: Facts) -> Iterator[Obstacle]:
 
 
 def _turn(facts: Facts) -> Iterator[Obstacle]:
-    """Nothing but the jobs before it."""
+    """The jobs before it, where nothing else stands in its way."""
     if not facts.ready:
         return
 
@@ -302,7 +302,7 @@ _CHECKS: dict[JobState, Sequence[Check]] = {
 
 
 def tell_when(facts: Facts, obstacles: Iterable[Obstacle], worker: str, error: str | None) -> str:
-    """One sentence: when it runs, since when it does, or how it ended; ``worker`` ran it last, ``error`` is its last one."""
+    """The sentence that says when it runs, since when, or how it ended; ``worker`` ran it last, ``error`` is its last one."""
     row = facts.row
 
     if row.state is JobState.RUNNING:

@@ -40,12 +40,12 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 class Firing(Struct, frozen=True):
-    """One call of ``Broker.tick``: if the next due time is ``due``, make it ``following``, and enqueue for ``tick``."""
+    """A call of ``Broker.tick``: if the next due time is ``due``, make it ``following``, and enqueue for ``tick``."""
 
     due: float
     following: float | None
     tick: float | None
-    """None: nothing is enqueued, the ticks up to now are passed over."""
+    """The tick to enqueue for; None: nothing is enqueued, the ticks up to now are passed over."""
 
 
 def read_schedule(definition: Definition) -> Schedule | None:

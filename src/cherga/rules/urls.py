@@ -9,7 +9,7 @@ from cherga.words.errors import ConfigError
 
 DEFAULT_FILE = "cherga.db"
 ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3")
-"""What files of SQLite are usually called."""
+"""The usual endings of SQLite's files."""
 _MASK = "***"
 _USER = re.compile(r"(?<=://)(?P<user>[^/?#@:]*):.*@(?=[^@]*$)", re.DOTALL)
 _WORD = re.compile(r"(?P<name>[?&;][^=&;]*(?:pass|secret|token)[^=&;]*=)[^&;#]*", re.IGNORECASE)
@@ -41,7 +41,7 @@ def file_url(path: str) -> str:
 
 
 def _example(broker: object) -> str:
-    """What was meant, where that is told by its ending."""
+    """The URL that was meant, where that is told by its ending."""
     return file_url(broker) if isinstance(broker, str) and broker.endswith(ENDINGS) else "sqlite:///jobs.db"
 
 

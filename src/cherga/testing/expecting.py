@@ -119,7 +119,7 @@ def arguments_of(app: QueueTasks, job: Job[Any]) -> Arguments:
 
 
 def describe(app: QueueTasks, job: Job[Any], now: float) -> str:
-    """One line about a job."""
+    """A line about a job."""
     state = f"due in {span(wait)}" if (wait := _due_in(job, now)) else job.status.value
     owner = f", owner {job.owner}" if job.owner else ""
     return f"{_call(job.task_name, arguments_of(app, job))}  {state}, queue {job.queue}{owner}"
@@ -171,6 +171,6 @@ def _stored(value: Any) -> Any:
 
 
 def _call(name: str, arguments: Arguments, complete: bool = True) -> str:
-    """As it would be written; three dots stand for arguments that may be anything."""
+    """The call as it would be written; three dots stand for arguments that may be anything."""
     shown = [repr(value) if isinstance(key, int) else f"{key}={value!r}" for key, value in arguments.items()]
     return f"{name}({', '.join(shown if complete else [*shown, '…'])})"

@@ -194,7 +194,7 @@ class InlineEngine(Engine):
         await asyncio.to_thread(self.news.turn)
 
     def busy_with(self, jobs: Sequence[Job[Any]]) -> bool:
-        """One of these jobs still runs, claimed by another caller, or something is still to be called back."""
+        """True while one of these jobs still runs, claimed by another caller, or something is still to be called back."""
         rows = self.app.broker.get([job.id for job in jobs])
         return self.executor.callbacks.open or any(row is not None and row.state is JobState.RUNNING for row in rows)
 
@@ -217,7 +217,7 @@ class InlineEngine(Engine):
                 return assignment if assignment.task.features.batch is None else self._batch_with(assignment)
 
     def _batch_with(self, first: Assignment) -> Assignment:
-        """One call for this job and for what waits beside it."""
+        """A call for this job and for what waits beside it."""
         batching = cast(Batching, first.task.features.batch)
         wish = ClaimWish(session=self.session.id, limit=batching.most - 1, tasks=frozenset({first.job.task}))
         others = self.app.broker.claim(wish).jobs if not first.job.crashes else []

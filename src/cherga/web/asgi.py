@@ -130,7 +130,7 @@ class Farewell:
             self._waiting.discard(future)
 
     async def _look(self) -> None:
-        """One look for all streams, for as long as there are any."""
+        """A look for all streams, for as long as there are any."""
         while self._waiting and not server_stops():
             await asyncio.sleep(FAREWELL_LOOK)
 

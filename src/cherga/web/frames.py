@@ -96,7 +96,7 @@ class Stream:
 
 
 def encode_event(update: LiveUpdate, may_cancel: bool = False) -> bytes:
-    """One event; the last one of a job is called ``end``."""
+    """An event; the last one of a job is called ``end``."""
     kind = b"event: end\n" if update.over else b""
     return b"%bid: %d\ndata: %b\n\n" % (kind, update.position, encode_json(describe(update, may_cancel)))
 

@@ -1,4 +1,4 @@
-"""What pages show of jobs: lists, elements and tokens. A broker that cannot be used costs a page its jobs, and nothing else."""
+"""Jobs on pages: lists, elements and tokens. A broker that cannot be used costs a page its jobs, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _nothing() -> PageJobs:
 
 
 class Helpers:
-    """What templates call. Addresses come from the framework."""
+    """The functions that templates call. Addresses come from the framework."""
 
     def __init__(self, app: QueueTasks, endpoint: LiveEndpoint) -> None:
         self._app = app

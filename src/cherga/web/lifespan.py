@@ -19,12 +19,12 @@ logger = logging.getLogger("cherga.web")
 
 
 class Lifespan:
-    """One life of an application. One task goes through all of it, as cancel scopes and context variables need it."""
+    """A life of an application. One task goes through all of it, as cancel scopes and context variables need it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self.state: dict[str, Any] = {}
-        """What the application's lifespan yields."""
+        """The state that the application's lifespan yields."""
 
     async def start(self) -> None:
         """Start up. An application without a lifespan is passed over; raises ``LifespanFailed`` for one that fails."""

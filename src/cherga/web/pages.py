@@ -26,7 +26,7 @@ ROUTES = {
 
 
 class Visit(Struct, frozen=True, kw_only=True):
-    """One request for one of these pages."""
+    """A request for one of these pages."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ class Visit(Struct, frozen=True, kw_only=True):
 
 
 class LivePages:
-    """All that stands under the prefix. No request of these reaches the application's own hooks, however often a page polls."""
+    """The pages under the prefix. No request of these reaches the application's own hooks, however often a page polls."""
 
     def __init__(self, endpoint: LiveEndpoint) -> None:
         path = endpoint.settings.prefix.strip("/")

@@ -1,4 +1,4 @@
-"""When jobs leave for the broker, and what their handles are until then."""
+"""Departures: when jobs leave for the broker, and what their handles are until then."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HandleState(StrEnum):
     """The state of a handle whose job no broker knows."""
 
     HELD = "held"
-    """It waits for its transaction to commit."""
+    """The job waits for its transaction to commit."""
     DROPPED = "dropped"
     """Its transaction did not commit, or it was cancelled before: it is never stored."""
 

@@ -40,7 +40,7 @@ class Family(Struct, frozen=True):
 
     @property
     def total(self) -> int:
-        """All children that are kept."""
+        """The number of children that are kept."""
         return sum(self.counts.values())
 
 

@@ -67,14 +67,14 @@ class JobError(Struct, frozen=True, array_like=True):
 
 
 class Attempt(Struct, frozen=True, array_like=True):
-    """One try at a job, as kept in its history (the last ten)."""
+    """A try at a job, as kept in its history (the last ten)."""
 
     number: int
     worker: str
     started_at: float
     finished_at: float
     reason: Reason | None = None
-    """None for the attempt that succeeded."""
+    """The reason why it failed; None for the attempt that succeeded."""
     error: JobError | None = None
 
 
@@ -101,7 +101,7 @@ class Progress(Struct, frozen=True, array_like=True):
 
 
 class JobRow(Struct, frozen=True, kw_only=True):
-    """Everything that is kept about a job, as ``get`` and ``find`` return it."""
+    """The whole of what is kept about a job, as ``get`` and ``find`` return it."""
 
     id: UUID
     sequence: int
@@ -123,7 +123,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
     """Never goes back; the number to hand to outside systems as a fence."""
     crashes: int = 0
     suspect: int = 0
-    """It may be why its process died: so many suspects may run together, itself included. 0: it is none."""
+    """The number of suspects that may run together, itself included, as it may be why its process died. 0: it is none."""
     interruptions: int = 0
     session: str | None = None
     token: int | None = None

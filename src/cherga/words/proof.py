@@ -17,7 +17,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at: what it is called, and what is so, in one line.
+    """A thing that was looked at: what it is called, and what is so, in one line.
 
     What is not ``proven`` says what was expected, what is there instead, and what to do.
     """

@@ -24,7 +24,7 @@ class EdgePolicy(StrEnum):
     ENDED = "ended"
     """Released by any end."""
     TOGETHER = "together"
-    """As ``succeeded``, and anything else also cancels every unfinished child of the job that waits."""
+    """The same as ``succeeded``, and anything else also cancels every unfinished child of the job that waits."""
 
 
 class Edge(Struct, frozen=True, array_like=True):
@@ -125,7 +125,7 @@ class PushedJob(Struct, frozen=True):
 
 
 class PushAnswer(Struct, frozen=True):
-    """One answer for one group: every job stored or held by another (``jobs``), or nothing stored (``refused`` says why)."""
+    """The answer for one group: every job stored or held by another (``jobs``), or nothing stored (``refused`` says why)."""
 
     jobs: tuple[PushedJob, ...] = ()
     refused: str | None = None

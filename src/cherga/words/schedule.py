@@ -20,7 +20,7 @@ class CatchUp(StrEnum):
     LAST = "last"
     """The latest of them is enqueued."""
     ALL = "all"
-    """All are enqueued, the latest ``cap`` of them."""
+    """The ticks are enqueued, the latest ``cap`` of them."""
 
 
 class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 
 class SessionInfo(Struct, frozen=True, kw_only=True):
-    """One life of a worker process."""
+    """A life of a worker process."""
 
     id: str
     worker: str
@@ -71,7 +71,7 @@ class Death(Struct, frozen=True):
     """The jobs that must not run twice; None when nobody can tell, and then those have begun that say so themselves."""
 
     lost: bool = False
-    """Nobody saw it end, so nobody knows whether its jobs had a part in it: its supervisor, or the host, is gone as well."""
+    """The session ended unseen (its supervisor or the host is gone too), so nobody knows whether its jobs had a part in it."""
     company: int = 0
     """The number of its jobs that had begun; noted when the first of them are freed."""
 

@@ -19,7 +19,7 @@ class OnConflict(StrEnum):
     """The action of an enqueue that finds its unique key taken."""
 
     EXISTING = "existing"
-    """Nothing is stored; the holder is answered, marked."""
+    """The enqueue stores nothing; the holder is answered, marked."""
     REFUSE = "refuse"
     """The group is refused."""
     REPLACE = "replace"

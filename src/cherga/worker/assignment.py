@@ -1,4 +1,4 @@
-"""One claimed job on its way through a worker process."""
+"""A claimed job on its way through a worker process."""
 
 from __future__ import annotations
 

@@ -52,13 +52,13 @@ def _facts(options: WorkerOptions, hello: Hello) -> Facts:
 
 
 def _origin(target: str) -> str:
-    """Where the application, or the factory that made it, was found."""
+    """The place where the application, or the factory that made it, was found."""
     place = target.removeprefix("flask:")
     return f"from {place}" if place else "found by Flask"
 
 
 def _proven(hello: Hello) -> dict[str, str]:
-    """What was found to be in order, by its name; findings of one name stand in one line."""
+    """The things that were found to be in order, by its name; findings of one name stand in one line."""
     found: dict[str, str] = {}
 
     for finding in hello.findings:

@@ -42,7 +42,7 @@ class Call(Assignment):
 
     @property
     def pending(self) -> bool:
-        """It waits for a slot."""
+        """The call waits for a slot."""
         return self.slot < 0 and bool(self.open)
 
     @property

@@ -35,7 +35,7 @@ MARGIN = 0.05
 
 
 class Caretaker:
-    """One thread. It sleeps until the next job is due, a sweep is, or somebody schedules something sooner."""
+    """A thread that sleeps until the next job is due, a sweep is, or somebody schedules something sooner."""
 
     def __init__(self, broker: FullBroker, settings: BrokerSettings, clock: Clock, scheduler: Scheduler | None = None) -> None:
         self._broker = broker

@@ -43,7 +43,7 @@ class Stillness:
 
 
 class Child:
-    """One worker process with its pipe, its slot table and what it said."""
+    """A worker process with its pipe, its slot table and what it said."""
 
     def __init__(self, options: WorkerOptions, name: str, clock: Clock) -> None:
         self.name = name
@@ -53,7 +53,7 @@ class Child:
         self.draining = False
         self.told_to_die = False
         self.replace = False
-        """It ends because another one takes its place."""
+        """The process ends because another one takes its place."""
         self.kill_at = float("inf")
         self._order: Drain | None = None
         self._clock = clock
@@ -82,14 +82,14 @@ class Child:
         self.wire.send(Start(options, self.name, slots))
 
     def welcome(self, hello: Hello) -> None:
-        """It is up."""
+        """Note that the process is up."""
         self.hello = hello
         self.sessions.append(hello.session)
         self._up_since = self._clock.monotonic()
 
     @property
     def settled(self) -> bool:
-        """It has worked long enough, or had when it ended just now."""
+        """True when it has worked long enough, or had when it ended just now."""
         return self._clock.monotonic() - self._up_since > SETTLED_AFTER
 
     def has_just_settled(self) -> bool:

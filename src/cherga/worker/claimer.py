@@ -59,7 +59,7 @@ class ClaimPlan(Struct, frozen=True, kw_only=True):
 
 
 class Claimer:
-    """One thread. ``session`` names who claims; it may be replaced while the thread runs."""
+    """The thread that claims. ``session`` names who claims; it may be replaced while the thread runs."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class Claimer:
         return self._room(runner) > self._ahead(runner) // 2
 
     def _in_turn(self) -> list[Lane]:
-        """All lanes, new ones too. Some share slots: the one that got some last comes last."""
+        """The lanes, new ones too. Some share slots: the one that got some last comes last."""
         lanes = [*self.lanes, *self._more()]
 
         if self._served in lanes:

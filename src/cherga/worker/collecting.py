@@ -119,7 +119,7 @@ class Collector:
         return found
 
     def stop(self) -> None:
-        """Nothing runs here."""
+        """Stop nothing: nothing runs here."""
 
     def flush(self, now: float) -> None:
         """Start those whose time has come."""

@@ -50,7 +50,7 @@ class Seat:
         self.since = self.cpu = 0.0
 
     def waited(self, now: float) -> bool | None:
-        """Whether the thread was idle for most of the stretch that ends here; None when this one only begins."""
+        """True when the thread was idle for most of the stretch that ends here; None when this one only begins."""
         cpu = time.thread_time()
         spent, worked, known = now - self.since, cpu - self.cpu, self.since > 0.0
         self.left, self.since, self.cpu = STRETCH, now, cpu
@@ -81,7 +81,7 @@ class Crew:
     # --- from outside
 
     def put(self, *items: Item) -> None:
-        """These are to be taken, in this order."""
+        """Put down what is to be taken, in this order."""
         self.put_all(items)
 
     def put_all(self, items: Iterable[Item]) -> None:
@@ -122,7 +122,7 @@ class Crew:
             self._rest(seat)
 
     def done(self, seat: Seat, now: float) -> None:
-        """What was taken last has ended, at this monotonic time."""
+        """Note that what was taken last has ended, at this monotonic time."""
         if self._together:
             if now >= self._until:
                 self._together = False  # whoever asks first takes the lead
@@ -221,7 +221,7 @@ class Crew:
             self._stand_by(seat)
 
     def _stand_by(self, seat: Seat) -> None:
-        """One look: nobody has taken anything for a while, so that more threads are of use."""
+        """A look: nobody has taken anything for a while, so that more threads are of use."""
         seen = self._taken
         called = seat.called.acquire(timeout=GRACE)
 

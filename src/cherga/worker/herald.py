@@ -25,7 +25,7 @@ class Herald:
 
     @property
     def idle(self) -> bool:
-        """Everything was told."""
+        """True when everything was told."""
         return not self._open
 
     def call(self, function: Callable[[], None]) -> None:

@@ -26,7 +26,7 @@ def unblock_signals() -> None:
 
 
 def reset_signals() -> None:
-    """Nothing is blocked or ignored: programs that jobs start would inherit it."""
+    """Leave nothing blocked or ignored: programs that jobs start would inherit it."""
     unblock_signals()
 
     for number in signal.valid_signals() - IGNORED_BY_PYTHON:
@@ -84,7 +84,7 @@ def _usual(number: int) -> Handler | signal.Handlers:
 
 
 def _hold_signals() -> None:
-    """One that comes before the child has its handlers waits for them; it would be lost with ours."""
+    """Hold signals: one that comes before the child has its handlers waits for them; it would be lost with ours."""
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _own_handlers)
 
 

@@ -56,7 +56,7 @@ class Journal:
         )
 
     def call_failed(self, call: Call, members: Sequence[Assignment], outcome: Failed, error: BaseException | None) -> None:
-        """One failure of many jobs is one line."""
+        """Log one failure of many jobs in one line."""
         again = [comes_again(each, outcome) for each in members]
         shown = None if outcome.explained else error
         tell(

@@ -43,7 +43,7 @@ class Watched(Protocol):
 
 
 class Keeper:
-    """One thread: a heartbeat at each interval, and at once when somebody asks to cancel a running job."""
+    """The thread of the heartbeat: one at each interval, and at once when somebody asks to cancel a running job."""
 
     def __init__(self, broker: Broker, settings: BrokerSettings, clock: Clock, watched: Watched) -> None:
         self._broker = broker

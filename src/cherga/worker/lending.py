@@ -28,7 +28,7 @@ class Lender(Protocol):
     """A runner whose slots can be lent."""
 
     def lend(self) -> bool:
-        """One job more may run, for one waits; False when everything that can be lent is."""
+        """Let one job more run, for one waits; False when everything that can be lent is."""
         ...
 
     def reclaim(self) -> None:
@@ -191,7 +191,7 @@ class Lending:
 
 
 class LendingWait:
-    """One wait of a job of this engine."""
+    """A wait of a job of this engine."""
 
     def __init__(self, lending: Lending, context: Context, job: Job[Any]) -> None:
         self._lending = lending

@@ -106,7 +106,7 @@ class Facts(dict[str, object]):
 
 
 class TextLines(logging.Formatter):
-    """One line a record, and its traceback below; control characters are escaped, so that no argument can forge a line."""
+    """Text: a line for each record, its traceback below; control characters escaped, so that no argument can forge a line."""
 
     def __init__(self, colour: bool = False) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a record, with the record's extra fields (``job_id``, ``action`` …) beside the standard ones.
+    """Lines of JSON: one object a record, with the record's extra fields (``job_id``, ``action`` …) beside the standard ones.
 
     An extra field that is called as one of those has an underscore behind its name.
     """

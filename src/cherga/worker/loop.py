@@ -31,7 +31,7 @@ LONGEST_FAREWELL = 0.5
 
 
 class LoopRunner:
-    """One event loop for all ``async def`` tasks of the process, so that their pools and clients can be shared."""
+    """The event loop for all ``async def`` tasks of the process, so that their pools and clients can be shared."""
 
     def __init__(
         self, executor: Executor, slots: range, pace: Pace, ring: Callable[[], None], spare: Sequence[int] = ()
@@ -147,7 +147,7 @@ class LoopRunner:
         return len(self._waiting)
 
     def hurry(self) -> None:
-        """All start as soon as they can."""
+        """Start all as soon as they can."""
 
     def let_go(self) -> list[Assignment]:
         self._pace.forget()

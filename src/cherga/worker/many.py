@@ -42,7 +42,7 @@ class Many:
         return left
 
     def call_for(self, members: Sequence[Assignment]) -> Call:
-        """One call of a batch task for all these jobs."""
+        """The call of a batch task for all these jobs."""
         call = Call(members, self._slots.batches.take(len(members)))
         call.steps = self
         return call
@@ -113,7 +113,7 @@ class Many:
         return self._one.returned(call, None)
 
     def raised(self, call: Call, error: BaseException) -> Outcome:
-        """All that nothing was said of end so."""
+        """End so all jobs that nothing was said of."""
         self._one.tell_raised(call, error)
         outcome = outcome_for(call, error)
         outcome = self._one.explained(outcome, error) if type(outcome) is Failed else outcome
@@ -148,7 +148,7 @@ class Many:
             self._one.put_down(member, member.verdict)
 
     def _log(self, call: Call, outcome: Outcome, error: BaseException | None = None) -> None:
-        """One failure of many jobs is one line in the log."""
+        """Log one failure of many jobs in one line."""
         members = call.undecided()
 
         if type(outcome) is not Failed or call.told or not members:

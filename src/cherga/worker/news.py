@@ -28,7 +28,7 @@ Tell = Callable[[Notice, JobRow | None, Callable[[], None]], None]
 
 
 class News:
-    """One thread, which waits for notices and passes them on to ``tell``. ``session`` and ``tasks`` say whose they are."""
+    """The thread that waits for notices and passes them on to ``tell``. ``session`` and ``tasks`` say whose they are."""
 
     def __init__(
         self, broker: FullBroker, session: Callable[[], str], tasks: Callable[[], Collection[str]], tell: Tell, patience: float

@@ -1,4 +1,4 @@
-"""One job in one call: what is done otherwise than for a batch, step by step."""
+"""A job in a call of its own: what is done otherwise than for a batch, step by step."""
 
 from __future__ import annotations
 

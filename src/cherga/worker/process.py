@@ -96,7 +96,7 @@ class WorkerProcess:
         self._listen()
 
     def _prove(self, app: QueueTasks) -> tuple[Finding, ...]:
-        """What can be shown before the first claim. Raises ``Unproven`` where that is not enough."""
+        """The findings that can be shown before the first claim. Raises ``Unproven`` where that is not enough."""
         options = self._options
         findings = prove_in_time(app, Plan(threads=options.threads, concurrency=options.concurrency, target=options.app))
 
@@ -307,7 +307,7 @@ def _leave_to_supervisor(number: int, frame: object) -> None:
 
 
 def _fail(error: Exception, code: Exit) -> int:
-    """One clear line; the whole story on request."""
+    """Say one clear line; the whole story on request."""
     sys.stderr.write(f"cherga: {error}\n")
     logger.debug("the worker process cannot start", exc_info=error)
     return code

@@ -20,11 +20,11 @@ class Restarts:
         self._in_vain = 0
 
     def forget(self) -> None:
-        """One has settled, or what they died of may be mended."""
+        """Forget the deaths: a child has settled, or what they died of may be mended."""
         self._in_vain = 0
 
     def pause(self) -> float:
-        """One died young. Seconds until another one is to be started."""
+        """Count a child that died young. Seconds until another one is to be started."""
         self._in_vain += 1
         # The count has no end where others live on; the pause has.
         round = min(10, math.ceil(self._in_vain / self._processes))

@@ -32,7 +32,7 @@ Item = Settlement | Context | object
 
 
 class Settler:
-    """One thread. ``settle`` and ``touch`` only put something down; order of one job's writes is kept."""
+    """The thread that writes. ``settle`` and ``touch`` only put something down; order of one job's writes is kept."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Settler:
 
     @property
     def idle(self) -> bool:
-        """Nothing waits to be written."""
+        """True when nothing waits to be written."""
         return self._inbox.empty() and not self.unwritten
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -107,7 +107,7 @@ class Settler:
         return ended
 
     def divert(self) -> list[Settlement]:
-        """Nothing more is written from now on: settlements are kept in this list."""
+        """Write nothing more from now on: settlements are kept in this list."""
         kept: list[Settlement] = []
         self.settle = kept.append
         return kept
@@ -219,7 +219,7 @@ class Settler:
                 _guarded(answered, answer is Settled.WRITTEN)
 
     def _settle_apart(self, settlements: list[Settlement]) -> None:
-        """One that the broker chokes on must not hold up the others: it is found by halving, and left to the reaper."""
+        """Settle by halves: what the broker chokes on is found, left to the reaper, and holds up no other."""
         if len(settlements) > 1:
             middle = len(settlements) // 2
             self._settle(settlements[:middle])
@@ -259,7 +259,7 @@ def _guarded(call: Callable[..., object], *args: object) -> None:
 
 
 def _nobody() -> None:
-    """Nobody waits."""
+    """Tell nobody: nobody waits."""
 
 
 def _reports_of(context: Context, now: float) -> list[Report]:

@@ -34,7 +34,7 @@ class Success(Struct, frozen=True, gc=False):
 
 
 class Successes:
-    """One thread writes the lines; a job only puts its success down. Without the thread each is written at once.
+    """The thread that writes the lines; a job only puts its success down. Without the thread each is written at once.
 
     Whoever wants a line for each, however many they are, sets the level of the logger ``cherga.job`` to DEBUG.
     """
@@ -99,7 +99,7 @@ class Successes:
             self._tell_each()
 
     def _tell_each(self) -> None:
-        """As long as they are few; the others wait for the end of their second."""
+        """Tell each, as long as they are few; the others wait for the end of their second."""
         while (first := self._take()) is not None:
             if isinstance(first, str) or not self._may_tell():
                 self._waiting.appendleft(first)
@@ -138,7 +138,7 @@ class Successes:
         self.many = counted.total() > FEW
 
     def _take_few(self) -> list[Success]:
-        """All that are there, if they are few and known."""
+        """The successes that are there, if they are few and known."""
         there = list(self._waiting) if len(self._waiting) <= FEW and not self._counted else []
         few = [each for each in there if isinstance(each, Success)]
 

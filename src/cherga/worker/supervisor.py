@@ -52,7 +52,7 @@ def run(options: WorkerOptions) -> int:
 
 
 class Supervisor:
-    """One loop over the pipes and ends of its children; keeper and caretaker have threads of their own."""
+    """The loop over the pipes and ends of its children; keeper and caretaker have threads of their own."""
 
     def __init__(self, options: WorkerOptions) -> None:
         self._options = options
@@ -289,7 +289,7 @@ class Supervisor:
         child.close()
 
     def _explains_itself(self, child: Child, code: int) -> bool:
-        """It ended before it was up. Where the reason is known there is no use in trying again."""
+        """True when it ended before it was up and says why. Where the reason is known there is no use in trying again."""
         if code not in (Exit.LOAD, Exit.BROKER, Exit.CONFIG, Exit.UNPROVEN):
             return False
 
@@ -476,7 +476,7 @@ class Supervisor:
 
 
 def _is_done(child: Child, code: int) -> bool:
-    """It has ended as it was told to, or because there was nothing left."""
+    """True when it has ended as it was told to, or because there was nothing left."""
     return code == Exit.EXHAUSTED or (code == Exit.OK and child.draining)
 
 

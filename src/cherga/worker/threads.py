@@ -127,7 +127,7 @@ class ThreadRunner:
         return self._waiting.qsize()
 
     def hurry(self) -> None:
-        """All start as soon as they can."""
+        """Start all as soon as they can."""
 
     def let_go(self) -> list[Assignment]:
         self._pace.forget()

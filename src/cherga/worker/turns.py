@@ -16,7 +16,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
 class Turns:
-    """One thread. What a turn raises is logged, and the next one comes after a pause that grows.
+    """A thread that takes turns. What a turn raises is logged, and the next one comes after a pause that grows.
 
     ``beat`` is called after each turn that went well, so that whoever watches learns of a thread that cannot go on.
     """

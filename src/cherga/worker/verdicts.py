@@ -98,7 +98,7 @@ class Judge:
         return min((due, *(assignment.deadline for assignment in watched)))
 
     def _try(self, troubles: list[Exception], act: Callable[..., None], *args: object) -> None:
-        """One may take its time, where the broker does."""
+        """Carry out one verdict, which may take its time where the broker does."""
         self._slots.beat(Pulse.DEADLINES)
 
         try:

@@ -41,7 +41,7 @@ class Hello(Struct, frozen=True, tag="hello"):
     files: tuple[str, ...] = ()
     """Source files that were loaded, for ``--reload``."""
     findings: tuple[Finding, ...] = ()
-    """What the process has looked at before its first claim."""
+    """The findings of the process before its first claim."""
 
 
 class NewSession(Struct, frozen=True, tag="session"):
@@ -87,7 +87,7 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 
 
 class Wire:
-    """One end of the socket pair. Sending is safe from any thread; one thread receives."""
+    """An end of the socket pair. Sending is safe from any thread; one thread receives."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
@@ -135,7 +135,7 @@ class Wire:
         return self._whole_messages() if self._take_in(socket.MSG_DONTWAIT) else None
 
     def rest(self) -> list[Message]:
-        """All that is still there, once the process at the other end is gone, though another may hold that end open."""
+        """The messages still there once the process at the other end is gone, though another may hold that end open."""
         seen = -1
 
         while seen < len(self._buffer):

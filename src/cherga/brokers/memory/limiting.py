@@ -71,7 +71,7 @@ class LimitBook:
             self._running.update(self._slots[row.id])
 
     def vacate(self, id: UUID) -> list[LaneKey]:
-        """It runs no more; return the lanes that may have waited for its slot."""
+        """The job runs no more; return the lanes that may have waited for its slot."""
         names = self._slots.pop(id, ())
 
         for name in names:
@@ -88,7 +88,7 @@ class LimitBook:
             self._lanes.setdefault(name, set()).add(key)
 
     def close_lane(self, key: LaneKey) -> None:
-        """It is empty."""
+        """The lane is empty."""
         for name in names_of(key) if self.rules else ():
             self._lanes[name].discard(key)
 

@@ -71,7 +71,7 @@ class MemoryJobListener(MemoryListener):
                 store.bells.leave(id, self)
 
     def note(self, id: UUID) -> None:
-        """This one has changed; called with the lock of the store held."""
+        """The job has changed; called with the lock of the store held."""
         self._changed.add(id)
 
     def changed(self) -> set[UUID]:

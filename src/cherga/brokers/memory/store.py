@@ -35,7 +35,7 @@ Place = tuple[int, int, UUID, int]
 
 
 class Session(Struct):
-    """One life of a worker process. ``expires`` is on the uptime clock; ``death`` is set while its jobs are being freed."""
+    """The life of a worker process. ``expires`` is on the uptime clock; ``death`` is set while its jobs are being freed."""
 
     info: SessionInfo
     expires: float
@@ -66,7 +66,7 @@ class Inside:
         self.postponed: deque[Sequence[NewJob]] = deque()
         """Groups to push before it leaves."""
         self.planning = False
-        """It looks, for a push, and has changed nothing yet: another push may come first."""
+        """A push looks, and has changed nothing yet: another push may come first."""
         self.pushes = 0
         """The number of pushes so far."""
         self.keys_to_come: Mapping[str, NewJob] = {}
@@ -74,7 +74,7 @@ class Inside:
 
 
 class Store:
-    """Everything one memory broker keeps. Its methods are called with ``lock`` held."""
+    """The whole of what a memory broker keeps. Its methods are called with ``lock`` held."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()

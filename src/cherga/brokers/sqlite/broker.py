@@ -239,7 +239,7 @@ class SQLiteBroker:
     # --- for those who look
 
     def find(self, where: JobFilter, limit: int = 100, before: int | None = None) -> list[JobRow]:
-        """One page of jobs, newest first."""
+        """A page of jobs, newest first."""
         now = SystemClock.now() + self.time_offset
         return self._read(lambda db: look.find(db, where, limit, before, now))
 

@@ -136,7 +136,7 @@ class PlainChoice:
         return _still_waiting(self._write, [number for number, lane in self._lanes.items() if lane.suspect])
 
     def finish(self) -> None:
-        """Nothing else is to be kept."""
+        """The choice is over: nothing else is to be kept."""
 
 
 def _in_order(write: Write, sequences: Sequence[int]) -> list[int]:

@@ -75,7 +75,7 @@ class Lane(Struct, frozen=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All limits that its jobs count for."""
+        """The limits that its jobs count for."""
         return limit_names(self.queue, self.task, self.limit_keys)
 
 
@@ -180,7 +180,7 @@ class Lanes:
 
 
 def _select(db: apsw.Connection, where: str, binding: object) -> list[_Stored]:
-    """All in one row of JSON, or, where one of them cannot be read so, one by one."""
+    """The lanes, in one row of JSON, or one by one where one of them cannot be read so."""
     try:
         return _read(db.execute(f"{_SELECT} {where}", (binding,)).get)
     except (*UNREADABLE, apsw.SQLError):

@@ -72,7 +72,7 @@ class FileLocks:
         self._users += 1
 
     def leave(self) -> bool:
-        """One user less; True for the last of those that were known to all, who may clean up. Before SQLite closes the file."""
+        """A user less; True for the last of those that were known to all, who may clean up. Before SQLite closes the file."""
         self._users -= 1
         last = self.held and self._users == 0
 

@@ -78,7 +78,7 @@ def get(db: apsw.Connection, ids: Sequence[UUID]) -> list[JobRow | None]:
 
 
 def find(db: apsw.Connection, where: JobFilter, limit: int, before: int | None, now: float) -> list[JobRow]:
-    """One page, newest first."""
+    """A page of jobs, newest first."""
     clauses, bindings = _restrict(where, before, now)
     restriction = " and ".join(clauses) or "true"
     return select_rows(db, f"where {restriction} order by j.sequence desc limit ?", (*bindings, limit))

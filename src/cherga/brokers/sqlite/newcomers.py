@@ -18,7 +18,7 @@ from cherga.words.job import Reason
 from cherga.words.push import NewJob
 
 Row = tuple[Any, ...]
-"""One row of ``COLUMNS``."""
+"""A row of ``COLUMNS``."""
 
 COLUMNS = """
     sequence, id, state, lane, rank, place, pending, traits, enqueued_at, ready_at, run_at, expires_at,

@@ -52,7 +52,7 @@ class Candidate(Struct):
 
 
 class Picker:
-    """One claim's choice among these stands."""
+    """A claim's choice among these stands."""
 
     def __init__(self, write: Write, rules: Rules, scopes: Iterable[PauseScope], stands: Sequence[Stand], limit: int) -> None:
         self._write = write

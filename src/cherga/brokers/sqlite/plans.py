@@ -137,7 +137,7 @@ class Batch:
 
 
 class Draft:
-    """One group being planned. Nothing of it counts before it is accepted."""
+    """A group that is being planned. Nothing of it counts before it is accepted."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch

@@ -51,5 +51,5 @@ def forget_old(write: Write) -> None:
 
 
 def _decode(log: bytes) -> Starts:
-    """Nothing, when it cannot be read."""
+    """The starts that are stored; none when they cannot be read."""
     return read_or(_unpack, log, ())

@@ -33,7 +33,7 @@ HOLDS_KEY = 1
 AWAITED = 2
 """Other jobs wait, or waited, for this one."""
 WAITS = 4
-"""It waits, or waited, for other jobs."""
+"""The job waits, or waited, for other jobs."""
 HAS_HISTORY = 8
 """Attempts have ended before."""
 HAS_EVENTS = 16

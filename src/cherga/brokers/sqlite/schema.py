@@ -65,7 +65,7 @@ def _version(db: apsw.Connection) -> int:
 
 
 def _create(db: apsw.Connection, path: Path, namespace: str) -> None:
-    """Everything in one transaction: who comes second finds a complete schema and does nothing."""
+    """The whole schema in one transaction: who comes second finds a complete schema and does nothing."""
     with _transaction(db):
         _check_owner(db, path)
 
@@ -77,7 +77,7 @@ def _create(db: apsw.Connection, path: Path, namespace: str) -> None:
 
 
 def _upgrade(db: apsw.Connection) -> None:
-    """All steps in one transaction: who comes second finds them done."""
+    """The steps, in one transaction: who comes second finds them done."""
     with _transaction(db):
         for version in range(_version(db) + 1, VERSION + 1):
             db.execute(_read(f"upgrade_{version}.sql"))

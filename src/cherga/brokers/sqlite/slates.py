@@ -107,7 +107,7 @@ class Slates:
         self._opened = {path: self._opened[path] for path in paths if path in self._opened}
 
     def _open(self, path: str) -> mmap.mmap | None:
-        """None for one that is gone, or not yet ready, or cannot be opened for want of descriptors."""
+        """The slate; None for one that is gone, not yet ready, or cannot be opened for want of descriptors."""
         with suppress(OSError, ValueError):
             descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
 

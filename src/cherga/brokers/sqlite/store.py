@@ -31,7 +31,7 @@ Work = Callable[[Write], T]
 
 
 class Store:
-    """Everything that one process holds of one file. Of no use in a forked child, which opens its own."""
+    """The whole of what a process holds of a file. Of no use in a forked child, which opens its own."""
 
     def __init__(self, address: Address, settings: BrokerSettings, create: bool = True) -> None:
         self.address = address

@@ -40,7 +40,7 @@ from json_each(?) as chosen cross join jobs as j on j.sequence = chosen.value
 
 
 class Taken(Struct, frozen=True, array_like=True, gc=False):
-    """One element of what ``_READ`` gives. Blobs are in hexadecimal."""
+    """An element of what ``_READ`` gives. Blobs are in hexadecimal."""
 
     id: UUID
     sequence: int

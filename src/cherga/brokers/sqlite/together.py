@@ -69,7 +69,7 @@ class NotPlain(Exception):
 
 
 class Tied(Struct, frozen=True, array_like=True, gc=False):
-    """One element of what ``_LOOK`` gives; ``ties`` in hexadecimal."""
+    """An element of what ``_LOOK`` gives; ``ties`` in hexadecimal."""
 
     sequence: int
     token: int | None

@@ -66,7 +66,7 @@ class Line:
         return int.from_bytes(os.pread(self._file, 6, 8), "little")
 
     def note_drawn(self, number: int) -> None:
-        """This number is taken, by whoever hears this bell."""
+        """Note that this number is taken, by whoever hears this bell."""
         os.pwrite(self._file, self._token, self._place(number))
         os.pwrite(self._file, (number % LARGEST).to_bytes(8, "little"), 0)
 
@@ -75,7 +75,7 @@ class Line:
         self._bell.wait(timeout)
 
     def call_after(self, number: int) -> None:
-        """This number has had its turn: ring for the next that hears it."""
+        """Note that this number has had its turn: ring for the next that hears it."""
         os.pwrite(self._file, (number % LARGEST).to_bytes(8, "little"), 8)
 
         for following in range(number + 1, min(self.drawn, number + MOST_CALLED) + 1):

@@ -1,4 +1,4 @@
-"""One write transaction: its clock readings, what it counts, and what it will ring."""
+"""A write transaction: its clock readings, what it counts, and what it will ring."""
 
 from __future__ import annotations
 

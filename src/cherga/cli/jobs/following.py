@@ -43,7 +43,7 @@ def _show(app: QueueTasks, out: Output, job: Job[Any], timeout: float | None) ->
 
 
 def updates(app: QueueTasks, job: Job[Any], timeout: float | None) -> Iterable[LiveUpdate]:
-    """As ``app.watch``, but raises ``ResultTimeout`` when the job has not ended within ``timeout`` seconds."""
+    """The updates of ``app.watch``; raises ``ResultTimeout`` when the job has not ended within ``timeout`` seconds."""
     return app.watch(job.id) if timeout is None else _LimitedWatch(app, job, timeout)
 
 

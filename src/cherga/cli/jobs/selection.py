@@ -51,7 +51,7 @@ def make_filter(
 
 
 def ids_or_filter(ids: Sequence[UUID], **wish: Any) -> JobFilter | None:
-    """None when jobs are named by id, else the filter. Raises ``click.UsageError`` for both and for neither."""
+    """The filter; None when jobs are named by id. Raises ``click.UsageError`` for both and for neither."""
     where = make_filter(**wish)
     filtered = where != JobFilter()
 

@@ -19,7 +19,7 @@ WIDE = 110
 
 
 class Cell(Struct, frozen=True):
-    """One value: ``text`` for machines, ``shown`` for people where that differs."""
+    """A value: ``text`` for machines, ``shown`` for people where that differs."""
 
     text: str
     shown: str | None = None
@@ -65,7 +65,7 @@ class Section(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Everything about one job."""
+    """The whole of what is known about a job."""
 
     title: Cell
     state: Cell

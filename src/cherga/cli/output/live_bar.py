@@ -40,7 +40,7 @@ BAR_STYLES: BarStyles = {"style": "bright_black", "complete_style": "cyan", "fin
 
 
 class LiveBar:
-    """One line at the bottom: what, bar, percent, count, time, note. Log lines scroll by above it."""
+    """A line at the bottom: what, bar, percent, count, time, note. Log lines scroll by above it."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(*_columns(), console=console, transient=True, expand=True)

@@ -25,7 +25,7 @@ HOUR = 3600.0
 
 
 class Crowds:
-    """All limits at once."""
+    """The limits, all at once."""
 
     @pytest.mark.parametrize("seed", range(4))
     def test_a_random_run_keeps_every_limit(self, stage: Stage, seed: int) -> None:

@@ -11,7 +11,7 @@ from cherga.rules.settings import BrokerSettings
 
 
 class BrokerHarness(Protocol):
-    """One store for one test case, empty at first."""
+    """A store for one test case, empty at first."""
 
     @property
     def corruptible(self) -> Sequence[str]:

@@ -54,7 +54,7 @@ class Histories:
 
 
 class _Run:
-    """One random run on a broker and on the model side by side."""
+    """A random run on a broker and on the model side by side."""
 
     def __init__(self, stage: Stage, chance: random.Random) -> None:
         self.model = Model(SETTINGS)

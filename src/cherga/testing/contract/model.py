@@ -41,9 +41,9 @@ class Sketch:
     cancelling: bool = False
     run_at: float = 0.0
     turn: Turn | None = None
-    """None where no order among its priority is promised."""
+    """The place in the line; None where no order among its priority is promised."""
     parents: dict[UUID, EdgePolicy] = field(default_factory=dict)
-    """Those that have not released it."""
+    """The jobs that have not released it."""
 
 
 class Model:
@@ -144,7 +144,7 @@ class Model:
         return {job.id for job in self.jobs.values() if job.state is S.RUNNING and job.cancelling}
 
     def families(self) -> dict[UUID, Counter[JobState]]:
-        """Where the children of each job stand."""
+        """The states of each job's children."""
         families: dict[UUID, Counter[JobState]] = {id: Counter() for id in self.jobs}
 
         for job in self.jobs.values():

@@ -32,7 +32,7 @@ SOON = 5.0
 
 
 class Stage:
-    """One store, seen through one broker, with the verbs that the cases need."""
+    """A store, seen through one broker, with the verbs that the cases need."""
 
     def __init__(self, harness: BrokerHarness) -> None:
         self.harness = harness
@@ -42,7 +42,7 @@ class Stage:
         self.broker.reap()  # the store is being swept from here on
 
     def connect(self, **settings: Any) -> FullBroker:
-        """One more connection to the same store, with these settings changed."""
+        """A further connection to the same store, with these settings changed."""
         broker = self.harness.connect(replace(SETTINGS, **settings))
         broker.open()
         broker.time_offset = self._offset
@@ -107,11 +107,11 @@ class Stage:
         return row
 
     def state(self, job: NewJob | ClaimedJob | UUID) -> JobState:
-        """Where the job stands."""
+        """The state of the job."""
         return self.row(job).state
 
     def states(self, jobs: Sequence[NewJob]) -> list[JobState]:
-        """Where these jobs stand; all must be kept."""
+        """The states of these jobs; all must be kept."""
         rows = self.broker.get([job.id for job in jobs])
         assert None not in rows
         return [row.state for row in rows if row]

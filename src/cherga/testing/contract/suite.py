@@ -1,4 +1,4 @@
-"""All themes in one class."""
+"""The themes, all in one class."""
 
 from __future__ import annotations
 
