@@ -67,6 +67,23 @@ def test_no_application_is_loaded_where_none_is_used(module: str) -> None:
     assert run(program) == "[]"
 
 
+def test_a_worker_without_coroutines_loads_no_asyncio() -> None:
+    program = """
+import sys
+from cherga import QueueTasks
+
+app = QueueTasks("shop", "memory://")
+double = app.task(name="double")(lambda number: 2 * number)
+
+with app.worker():
+    print(double.enqueue(4).result(20))
+
+print("asyncio" in sys.modules)
+"""
+
+    assert run(program).split() == ["8", "False"]
+
+
 def test_the_import_costs_hardly_more_than_asyncio_and_msgspec() -> None:
     """Beside asyncio and what it needs itself, loaded in the same round; the best round of several counts."""
     own = needed = inf

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
@@ -15,6 +14,7 @@ from cherga.rules.decide import Policy
 from cherga.rules.reading import read_or
 from cherga.words.claim import ClaimedJob
 from cherga.words.job import JobRow, JobState
+from cherga.words.later import asyncio
 from cherga.words.outcomes import Outcome
 from cherga.words.push import JobHead
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import os
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from cherga.client.task import Task
 from cherga.client.waiting import Waits, set_waits
 from cherga.words.claim import ClaimedJob
 from cherga.words.job import JobError, Reason
+from cherga.words.later import asyncio
 from cherga.words.outcomes import Failed, GivenBack, Outcome
 from cherga.words.push import JobHead, OnCrash
 from cherga.worker.assignment import Assignment, Running, Wishes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextvars
 import inspect
@@ -23,6 +22,7 @@ from cherga.client.signals import Event, harmless
 from cherga.client.waiting import Stopped
 from cherga.words.control import PluginError
 from cherga.words.errors import NoCurrentJob, WouldDeadlock
+from cherga.words.later import asyncio
 from cherga.words.session import SessionInfo
 
 logger = logging.getLogger("cherga.worker")

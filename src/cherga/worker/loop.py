@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, wait
 from contextlib import suppress
-from functools import partial
-from typing import TypeVar
+from functools import cache, partial
+from typing import Any, TypeVar
 from weakref import WeakSet
 
+from cherga.words.later import asyncio, futures
 from cherga.worker.assignment import Assignment
 from cherga.worker.copies import leave_waiting
 from cherga.worker.executor import Executor
@@ -51,7 +50,7 @@ class LoopRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
         self._stopping = False
-        self._soon: set[Future[object]] = set()
+        self._soon: set[futures.Future[object]] = set()
         self._thread: threading.Thread | None = None
         _runners.add(self)
 
@@ -61,6 +60,7 @@ class LoopRunner:
             if self._loop is not None:
                 return
 
+            self._life = _life()
             self._loop = asyncio.new_event_loop()
 
             if (thread := start_thread(self._run, "cherga-loop")) is not None:
@@ -174,7 +174,8 @@ class LoopRunner:
 
     def stop(self, patience: float = 1.0) -> None:
         """Wait so many seconds for what was to run soon, and end; jobs that are left are cancelled."""
-        wait(list(self._soon), timeout=patience)
+        if self._soon:
+            futures.wait(list(self._soon), timeout=patience)
 
         if self._thread is not None and self._thread.is_alive() and not self._stopping:
             self._stopping = True
@@ -203,7 +204,7 @@ class LoopRunner:
 
         try:
             if loop.get_task_factory() is None:
-                task = _Live(coroutine, loop=loop, context=variables)
+                task = self._life(coroutine, loop=loop, context=variables)
                 task.unbegun, task.assignment, task.reserved = self._unbegun, assignment, slot
                 assignment.coroutine = task
             else:  # a job gave it to the loop
@@ -290,21 +291,27 @@ class LoopRunner:
         self._loop.call_soon(leave_waiting)
 
 
-class _Live(asyncio.Task[None]):
-    """A job's life on the loop. One that is cancelled before its first step runs nothing, not even what would note that."""
+@cache
+def _life() -> type[Any]:
+    """The class of jobs' lives on a loop. Made when the first loop starts, for asyncio is loaded then, and not before."""
 
-    __slots__ = ("assignment", "reserved", "unbegun")
+    class Life(asyncio.Task[None]):
+        """One that is cancelled before its first step runs nothing, not even what would note that."""
 
-    assignment: Assignment
-    reserved: int
-    """The slot that it was given."""
-    unbegun: Callable[[Assignment, int, asyncio.Task[None]], None]
+        __slots__ = ("assignment", "reserved", "unbegun")
 
-    def cancel(self, msg: object = None) -> bool:
-        if self.assignment.slot < 0:
-            self.add_done_callback(partial(self.unbegun, self.assignment, self.reserved))
+        assignment: Assignment
+        reserved: int
+        """The slot that it was given."""
+        unbegun: Callable[[Assignment, int, asyncio.Task[None]], None]
 
-        return super().cancel(msg)
+        def cancel(self, msg: object = None) -> bool:
+            if self.assignment.slot < 0:
+                self.add_done_callback(partial(self.unbegun, self.assignment, self.reserved))
+
+            return super().cancel(msg)
+
+    return Life
 
 
 async def _awaited(made: Awaitable[T]) -> T:
