@@ -46,6 +46,9 @@ BARE = (
     """<cherga-progress src="{{ url_for('cherga.live', job_id=job.id) }}" token="{{ cherga_token(job) }}"></cherga-progress>"""
 )
 
+GONE = """{% set id = "01999999-0000-7000-8000-000000000000" %}
+<cherga-progress src="{{ url_for('cherga.live', job_id=id) }}" token="{{ cherga_token(id) }}"></cherga-progress>"""
+
 LISTEN = """
 window.heard = [];
 window.logs = [];
@@ -419,6 +422,26 @@ def test_an_element_made_while_the_broker_was_away_finds_its_job_when_it_is_back
     visit.wait(state="ready")
     assert visit.text() == "Working… Waiting"
     visit.complaints[:] = [text for text in visit.complaints if "503" not in text]
+
+
+@staged("{{ cherga_progress(job, state='held') }}")
+def test_a_job_that_leaves_with_a_transaction_is_awaited_for_a_while(visit: Visit) -> None:
+    visit.page.route("**/live/**", lambda route: route.fulfill(status=404, body="{}"))
+    visit.open()
+    visit.until(lambda: visit.count("json") == 2, "it asks again")
+    visit.page.unroute("**/live/**")
+    visit.wait(state="ready")
+    visit.complaints[:] = [text for text in visit.complaints if "404" not in text]
+
+
+@staged(GONE)
+def test_a_job_that_is_kept_no_more_is_not_asked_for_again(visit: Visit) -> None:
+    visit.open()
+    visit.until(lambda: any("404" in text for text in visit.complaints), "the element was told")
+    visit.skip()
+
+    assert visit.count("json") == 1
+    visit.complaints.clear()
 
 
 @staged("{{ cherga_progress(job, live='off') }}")

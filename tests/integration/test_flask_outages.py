@@ -38,6 +38,16 @@ def test_a_list_of_an_owners_jobs_is_empty_while_the_broker_is_away(site: Site, 
     ]
 
 
+def test_an_element_of_a_handle_says_nothing_about_the_broker(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.away = True
+
+    for _ in range(2):
+        assert site.render(LIST) == ""
+        assert 'state="ready"' in site.render("{{ cherga_progress(job) }}")
+
+    assert [record.levelname for record in caplog.records if record.name == "cherga.web"] == ["ERROR"]
+
+
 def test_code_asks_for_the_jobs_of_a_page_in_the_same_way(site: Site) -> None:
     job = site.enqueue(owner="user:7")
     found = site.cherga.page_jobs(owner="user:7")

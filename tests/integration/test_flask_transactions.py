@@ -12,7 +12,7 @@ from flask import Flask, render_template_string
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
 
-from cherga import ConfigError, Job, JobFailed, JobHeld, JobState
+from cherga import ConfigError, Job, JobFailed, JobHeld, JobState, group
 from cherga.contrib.flask import Cherga
 from cherga.contrib.sqlalchemy import follow
 
@@ -215,6 +215,16 @@ def test_the_page_of_the_same_request_shows_a_held_job_as_one_that_waits(site: S
         page = render_template_string("{{ cherga_progress(job) }}", job=job)
         assert 'state="held"' in page
         assert "Waiting" in page
+        return page
+
+    assert site.view(work) == 200
+
+
+def test_a_group_that_is_held_is_shown_as_one_that_waits_too(site: Site) -> None:
+    def work() -> str:
+        site.look()
+        page = render_template_string("{{ cherga_progress(job) }}", job=group(site.export.s(7), site.export.s(8)).enqueue())
+        assert 'state="held"' in page
         return page
 
     assert site.view(work) == 200

@@ -120,14 +120,14 @@ def test_whoever_cancelled_the_job_is_quoted_unless_the_page_has_words_of_its_ow
 
 def test_percents_are_rounded_down_and_success_is_always_100() -> None:
     job, hand = make_job()
-    assert percent_of(job) is None
+    assert percent_of(job, job.progress) is None
 
     hand.claim()
     hand.progress(999, 1000)
-    assert percent_of(job.refresh()) == 99
+    assert percent_of(job.refresh(), job.progress) == 99
 
     hand.end()
-    assert percent_of(job.refresh()) == 100
+    assert percent_of(job.refresh(), job.progress) == 100
 
 
 def test_attributes_are_written_as_html_has_them() -> None:

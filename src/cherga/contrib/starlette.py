@@ -14,7 +14,6 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Route
 
 from cherga.client.app import QueueTasks
-from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.web.asgi import InFront, LiveApp
 from cherga.web.helpers import Address, Helpers, PageJobs
@@ -147,8 +146,7 @@ class Cherga(QueueTasks):
         if job is not None and not isinstance(job, Job):
             raise ConfigError(f"expected a job, got {job!r}; for an id: await cherga.aprogress(request, id)")
 
-        shown = Job(job.row, self) if isinstance(job, GroupJob) else job
-        return Html(self._helpers.progress(shown, self._address(request), attributes, content, cancel))
+        return Html(self._helpers.progress(job, self._address(request), attributes, content, cancel, asks=False))
 
     async def aprogress(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from cherga.client.app import QueueTasks
+from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.client.ids import as_id
 from cherga.web.live import LiveEndpoint
@@ -47,9 +48,11 @@ class Helpers:
         attributes: Mapping[str, Any],
         content: str | None = None,
         cancel: bool = False,
+        asks: bool = True,
     ) -> str:
         """The element about a job, given by its handle or its id. Nothing for a job that is not kept.
 
+        Without ``asks`` nothing is read from the broker, and a handle is needed.
         While the broker cannot be used, the element says so, and finds its job again when it can.
         """
         if job is None:
@@ -57,11 +60,16 @@ class Helpers:
 
         id = _id_of(job)
         src, token = address("live", str(id)), self._endpoint.issue(id, cancel)
+
+        if isinstance(job, Job) and not (asks and isinstance(job, GroupJob)):
+            return write_progress(job, src, token, attributes, content, asks=False)
+
         return self._endpoint.outage.ask(
-            lambda: self._write(job, src, token, attributes, content), write_unknown(id, src, token, attributes, content)
+            lambda: self._look_and_write(job, src, token, attributes, content),
+            write_unknown(id, src, token, attributes, content),
         )
 
-    def _write(
+    def _look_and_write(
         self, job: Job[Any] | UUID | str, src: str, token: str, attributes: Mapping[str, Any], content: str | None
     ) -> str:
         found = job if isinstance(job, Job) else self._app.get(job)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from msgspec import json
 
+from cherga.client.grouping import GroupJob
 from cherga.client.handle import Job
 from cherga.words.job import JobState, Progress
 
@@ -57,15 +58,21 @@ VERSION = hashlib.blake2b(ELEMENT + LOOK, digest_size=6).hexdigest()
 _NAME = re.compile(r"[A-Za-z_:][\w:.-]*")
 
 
-def write_progress(job: Job[Any], src: str, token: str, attributes: Mapping[str, Any], content: str | None = None) -> str:
-    """The element about a job as it stands. ``content`` is trusted HTML; without it the element has its usual look."""
-    percent = percent_of(job)
+def write_progress(
+    job: Job[Any], src: str, token: str, attributes: Mapping[str, Any], content: str | None = None, asks: bool = True
+) -> str:
+    """The element about a job as it stands. ``content`` is trusted HTML; without it the element has its usual look.
+
+    How far a group is has to be read from the broker: with ``asks`` it is, else the script shows it a moment later.
+    """
+    progress = _progress_of(job, asks)
+    percent = percent_of(job, progress)
     own = {"job": job.id, "src": src, "token": token, "state": job.status.value, "percent": percent}
     named = {_attribute_name(name): value for name, value in attributes.items()}
 
     if content is None:
         own |= {"role": "status", "look": "usual"}
-        content = _write_content(job, percent, {**WORDS, **_texts_in(named)})
+        content = _write_content(job, progress, {**WORDS, **_texts_in(named)})
 
     return f"<cherga-progress{write_attributes(own | named)}>{content}</cherga-progress>"
 
@@ -90,13 +97,19 @@ def write_script(src: str, look: str, attributes: Mapping[str, Any]) -> str:
     return f"<link{sheet}><script{write_attributes({'src': src, 'defer': True, **named})}></script>"
 
 
-def percent_of(job: Job[Any]) -> int | None:
+def percent_of(job: Job[Any], progress: Progress | None) -> int | None:
     """Whole percents, rounded down so that 100 means the end; None while nobody knows."""
     if job.status is JobState.SUCCEEDED:
         return 100
 
-    percent = job.progress.percent if job.progress else None
+    percent = progress.percent if progress else None
     return None if percent is None else int(percent)
+
+
+def _progress_of(job: Job[Any], asks: bool) -> Progress | None:
+    """The progress to show; none of a job that is not yet stored."""
+    known = isinstance(job.status, JobState) and (asks or not isinstance(job, GroupJob))
+    return job.progress if known else None
 
 
 def write_attributes(attributes: Mapping[str, Any]) -> str:
@@ -124,15 +137,16 @@ def _texts_in(attributes: Mapping[str, Any]) -> dict[str, str]:
     return {name.removeprefix(prefix): str(value) for name, value in attributes.items() if name.startswith(prefix)}
 
 
-def _write_content(job: Job[Any], percent: int | None, words: Mapping[str, str]) -> str:
+def _write_content(job: Job[Any], progress: Progress | None, words: Mapping[str, str]) -> str:
     """The usual look of a job as it stands."""
-    progress = None if job.status.final else job.progress
+    percent = percent_of(job, progress)
+    going = None if job.status.final else progress
     texts = {
         "description": job.description or "",
         "percent": "" if percent is None else f"{percent}%",
         "status": _status(job, words),
-        "count": _count(progress) if progress else "",
-        "note": progress.note if progress else "",
+        "count": _count(going) if going else "",
+        "note": going.note if going else "",
     }
     return _write_parts(texts, {"value": _filled(job, percent), "aria-label": job.description}, words["cancel"])
 

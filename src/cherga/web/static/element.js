@@ -139,6 +139,7 @@
 
     #hear(answer, news) {
       if (news == null || answer.status >= 500 || answer.status === 429) return this.#miss();
+      if (answer.status === 404 && this.#misses < 6 && this.matches("[state=held]")) return this.#miss(); // soon to be stored
       if (answer.status >= 400) return this.#stop(); // not ours, or gone
       this.#misses = 0;
       this.#etag = answer.headers.get("ETag");
