@@ -1,4 +1,4 @@
-"""What a Flask application around each job costs: its context, a session in it, and a worker's start beside its import."""
+"""The cost of a Flask application around each job: its context, a session in it, and a worker's start beside its import."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ from tests.workers import Workplace
 MODULES = ("app_factory", "server", "tasks")
 
 FACTORY = """
+import os
+
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
@@ -33,6 +35,10 @@ class Photo(db.Model):
 def create_app():
     global made
     made += 1
+
+    with open(MADE, "a") as diary:
+        print(os.getpid(), file=diary)
+
     app = Flask("library", instance_path=INSTANCE)
     app.config.update(SQLALCHEMY_DATABASE_URI="sqlite:///library.db", CHERGA={"broker_url": BROKER})
     db.init_app(app)
@@ -88,7 +94,7 @@ print(json.dumps([app_factory.made, sorted(app_factory.cherga.tasks), tasks.cher
 @pytest.fixture
 def library(place: Workplace, tmp_path: Path) -> Path:
     """The three files."""
-    head = f"INSTANCE, BROKER = {str(tmp_path)!r}, {place.url!r}\n"
+    head = f"INSTANCE, BROKER, MADE = {str(tmp_path)!r}, {place.url!r}, {str(tmp_path / 'made')!r}\n"
 
     for name, text in zip(MODULES, (head + FACTORY, SERVER, TASKS), strict=True):
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
@@ -142,3 +148,27 @@ def test_a_worker_that_is_given_factory_or_server_runs_what_the_server_enqueued(
     place.client.configure("library")
     results = [job.result(0) for id in (sort, search) if (job := place.client.get(id)) is not None]
     assert results == [["7 sorted", 1], ["cats found", 1]]
+
+
+MANY = 100
+ENQUEUE = f"""
+from server import app, voice_search_task
+with app.app_context():
+    voice_search_task.enqueue_many([(str(number),) for number in range({MANY})])
+print(0)
+"""
+
+
+def test_each_worker_process_makes_one_application_for_all_its_jobs(place: Workplace, library: Path) -> None:
+    run(library, CREATE)
+    run(library, ENQUEUE)
+    (library / "made").unlink()
+    path = f"{place.environment['PYTHONPATH']}:{library}"
+    worker = place.worker("--burst", "--processes", "2", app="app_factory:create_app", PYTHONPATH=path)
+
+    assert worker.wait() == 0, worker.log
+    place.client.configure("library")
+    assert place.states() == {"succeeded": MANY}
+
+    makers = (library / "made").read_text(encoding="utf-8").split()
+    assert len(makers) == len(set(makers)) == 2

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flask_migrate
@@ -257,6 +258,12 @@ def test_migrations_that_are_not_there_are_told(shop: Shop, tmp_path: Path) -> N
     assert told.startswith("the migrations could not be looked at: alembic.util.exc.CommandError: ")
 
 
+def test_another_extension_that_keeps_engines_is_left_alone(shop: Shop) -> None:
+    shop.app.extensions["sqlalchemy"] = SimpleNamespace(engines={"default": None})
+
+    assert shop.found() == []
+
+
 # --- jobs
 
 
@@ -268,27 +275,40 @@ def run_in(cherga: QueueTasks, name: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("way", ["thread", "coroutine", "batch"])
 def test_a_job_that_misses_a_table_says_so_in_one_line_and_keeps_what_is_needed(
-    shop: Shop, caplog: pytest.LogCaptureFixture
+    shop: Shop, caplog: pytest.LogCaptureFixture, way: str
 ) -> None:
-    @shop.cherga.task
-    def count() -> None:
+    def look(*values: object) -> None:
         shop.db.session.execute(sa.text("select * from user"))
 
+    @shop.cherga.task(name="thread")
+    def count() -> None:
+        look()
+
+    @shop.cherga.task(name="coroutine")
+    async def acount() -> None:
+        look()
+
+    @shop.cherga.task(name="batch", batch=2)
+    def count_many(values: list[int]) -> None:
+        look()
+
+    task: Any = shop.cherga.tasks[way]
+
     with caplog.at_level(logging.ERROR), shop.cherga.worker():
-        job = count.enqueue()
+        job = task.enqueue(*([1] if way == "batch" else []))
         job.await_end(10)
 
     error = job.refresh().error
-    (record,) = [record for record in caplog.records if getattr(record, "action", "") == "job.failed"]
+    (record,) = [record for record in caplog.records if "failed" in getattr(record, "action", "")]
     why = f"no such table: user; expected the tables user, post in {shop.file}, but"
 
-    assert error is not None
     assert error.type == "sqlalchemy.exc.OperationalError"
     assert error.message.startswith(why)
     assert f"({__file__}:" in error.message
     assert "no such table: user\n[SQL: select * from user]" in error.traceback
-    assert "in count" in error.traceback
+    assert "in look" in error.traceback
     assert "site-packages" not in error.traceback
     assert why in record.getMessage()
     assert record.exc_info is None

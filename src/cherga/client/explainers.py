@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from cherga.rules.tracebacks import text_of
 
 Explainer = Callable[[BaseException], str | None]
-"""Says in one line what is wrong and what to do when a job has met this error; None where it does not know."""
+"""The function that gives one line on an error that a job has met: its cause and what to do; None where it knows none."""
 
 OUTSIDE_APPLICATION = "Working outside of application context"
 """The words with which Flask begins to say it."""

@@ -144,7 +144,7 @@ class Cherga(QueueTasks):
         return cast(Journey, self._journey).enter(self._brought() or {})
 
     def _pack(self) -> Mapping[str, str]:
-        """What jobs that are enqueued here take along."""
+        """The headers that jobs enqueued here take along."""
         return {} if self._journey is None else self._journey.pack(self._brought())
 
     def _brought(self) -> Mapping[str, str] | None:

@@ -29,7 +29,7 @@ _told: set[tuple[str, str]] = set()
 
 
 def note(app: Flask, cherga: Any, name: str, broker_url: str, moves: bool) -> str | None:
-    """What is to be said of this birth beside the earlier ones, each thing once; None for nothing.
+    """The words on this birth beside the earlier ones, each once; None for nothing.
 
     ``moves``: jobs run in this application from now on, and not in the former one.
     """
@@ -49,7 +49,7 @@ def _alive() -> list[Birth]:
 
 
 def _compare(earlier: Birth, birth: Birth, moves: bool) -> tuple[str, str] | None:
-    """What is wrong with both in one process: its kind, and the words."""
+    """The fault of both in one process: its kind, and the words on it; None for none."""
     by_same_line = birth.lines and earlier.lines[:1] == birth.lines[:1] and _name_of(earlier) == _name_of(birth)
 
     if earlier.cherga() is birth.cherga() or by_same_line:

@@ -24,12 +24,12 @@ logger = logging.getLogger("cherga.worker")
 LOCALE = "locale"
 """The header with the locale that the request had by Flask-Babel."""
 VALUE = "g."
-"""What stands before the name of a value of ``g`` in a header."""
+"""The beginning of a header for a value of ``g``; its name stands behind."""
 _PORTS = {"http": "80", "https": "443"}
 
 
 class Journey:
-    """What travels with the jobs of one application, and the contexts that they run in.
+    """The luggage of one application's jobs, and the contexts that they run in.
 
     ``carry`` names values of ``g``; with ``base_url`` a job has a request without content, which ``url_for`` needs.
     """
@@ -97,7 +97,7 @@ class Journey:
 
 
 def environment_of(base_url: str) -> dict[str, Any]:
-    """What a server would say of a request for this address. Raises ``ConfigError`` for what is none."""
+    """The environment that a server would make of a request for this address. Raises ``ConfigError`` for what is none."""
     parts = urlsplit(base_url)
 
     if parts.scheme not in _PORTS or not parts.hostname or parts.query or parts.fragment:

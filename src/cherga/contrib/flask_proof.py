@@ -37,7 +37,7 @@ class FlaskProof:
         self._known: dict[str, tuple[float, str]] = {}
 
     def prove(self, plan: Plan) -> Iterator[Finding]:
-        """What is so with the databases of the application."""
+        """The findings about the databases of the application."""
         self._plan = plan
         app = self._bound()
 
@@ -49,7 +49,7 @@ class FlaskProof:
                 yield from _compare_migrations(app, databases[0], plan.target)
 
     def explain(self, error: BaseException) -> str | None:
-        """What an error that a job has met says about the surroundings of the job."""
+        """The fault of a job's surroundings that shows in an error which it has met; None for another error."""
         if (name := missing_table(error)) is not None:
             return self._explain_table(name)
 
@@ -121,7 +121,7 @@ def _databases(app: Flask, target: str) -> list[Any]:
     db = app.extensions.get("sqlalchemy")
     engines: Mapping[str | None, Any] = getattr(db, "engines", {})
 
-    if not engines:
+    if not engines or not hasattr(db, "metadatas"):
         return []
 
     kind, remedy = _tables().Database, _remedy(app, target)
@@ -130,6 +130,7 @@ def _databases(app: Flask, target: str) -> list[Any]:
 
 
 def _expected(db: Any, key: str | None) -> tuple[Any, ...]:
+    """The tables that the models of this bind speak of."""
     metadata = db.metadatas.get(key)
     return tuple(metadata.tables.values()) if metadata is not None else ()
 

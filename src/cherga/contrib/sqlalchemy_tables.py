@@ -59,7 +59,7 @@ def prove_tables(app: QueueTasks, engine: sa.Engine, metadata: sa.MetaData, reme
 
 
 def look_at(databases: Iterable[Database], plan: Plan) -> Iterator[Finding]:
-    """What is so with each database, its tables and its pool."""
+    """The findings about each database, its tables and its pool."""
     for database in databases:
         yield from _look(database, is_alone=not plan.target)
         yield from _compare_pool(database, plan)
