@@ -6,9 +6,11 @@ As a program it is a server process without a web server: ``python -m tests.laun
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask, current_app
@@ -23,8 +25,18 @@ class Model(DeclarativeBase):
     """What the tables inherit."""
 
 
+class Mortal(Cherga):
+    """Its process is killed between the commit and the push, where the environment says so."""
+
+    def store_held(self, groups: Any) -> Any:
+        if os.environ.get("LAUNCH_DIES"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        return super().store_held(groups)
+
+
 db = SQLAlchemy(model_class=Model, disable_autonaming=True)
-cherga = Cherga(name="launch")
+cherga = Mortal(name="launch", sqlalchemy=db, when=os.environ.get("LAUNCH_WHEN", "commit"))
 cherga.tasks_from("tests.launch_tasks")
 
 

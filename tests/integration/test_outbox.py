@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase
@@ -167,8 +169,7 @@ def test_a_worker_takes_what_was_left_behind(shop: Shop, left_behind: str) -> No
     with shop.worker():
         job = wait_until(lambda: shop.get(left_behind), "the job is stored", 20)
         job.result(20)
-
-    assert rows(shop) == []
+        wait_until(lambda: not rows(shop), "the row is deleted")
 
 
 def test_a_row_is_taken_by_one_relay_alone(shop: Shop, left_behind: str) -> None:
@@ -387,6 +388,22 @@ def test_the_table_is_part_of_the_metadata_once() -> None:
     metadata = sa.MetaData()
 
     assert outbox_table(metadata) is outbox_table(metadata) is metadata.tables["cherga_outbox"]
+
+
+def test_migrations_see_the_table_until_it_is_there(tmp_path: Path) -> None:
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    metadata = sa.MetaData()
+    outbox_table(metadata)
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        kind, table = compare_metadata(context, metadata)[0]
+        assert (kind, table.name) == ("add_table", "cherga_outbox")
+
+        metadata.create_all(connection)
+        assert compare_metadata(context, metadata) == []
+
+    engine.dispose()
 
 
 class Base(DeclarativeBase):
