@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import fastapi
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from starlette.applications import Starlette
 
 from cherga import ConfigError, Depends, Role, current_role
 from cherga.contrib.fastapi import Cherga
+from cherga.contrib.sqlalchemy import follow, job_session
 from tests.asgi_site import serve
 from tests.flask_site import Served
 
@@ -134,3 +138,43 @@ def test_an_application_of_starlettes_is_refused() -> None:
 
 def test_a_process_that_serves_pages_is_a_client() -> None:
     assert current_role() is Role.CLIENT
+
+
+def test_a_job_of_a_view_leaves_with_the_commit_of_the_views_own_session(tmp_path: Path) -> None:
+    shop = Shop()
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/shop.db", poolclass=sa.NullPool)
+    sessions = async_sessionmaker(engine)
+    follow(shop.cherga, sessions)
+    states: list[str] = []
+
+    async def open_view_session() -> AsyncIterator[AsyncSession]:
+        async with sessions() as session:
+            yield session
+
+    @shop.app.post("/orders")
+    async def order(
+        keeps: bool, names: bool = True, session: AsyncSession = fastapi.Depends(open_view_session)
+    ) -> dict[str, str]:
+        await session.execute(sa.text("select 1"))
+        add = shop.cherga.tasks["add"]
+        job = await (add.using(session=session) if names else add).aenqueue(1, 2)
+        states.append(job.status)
+        await (session.commit() if keeps else session.rollback())
+        return {"id": str(job.id)}
+
+    @shop.cherga.task
+    async def look(session: AsyncSession = Depends(job_session(sessions))) -> Any:
+        return await session.scalar(sa.text("select 7"))
+
+    looked = look.enqueue()
+    kept: list[bool] = []
+
+    with serve(shop.app) as shop.port, shop.cherga.worker(threads=1):
+        for query in ("keeps=1", "keeps=1&names=0", "keeps=0"):
+            with shop.get(f"/orders?{query}", method="POST") as answer:
+                kept.append(shop.cherga.get(json.load(answer)["id"]) is not None)
+
+        assert looked.result(10) == 7
+
+    assert states == ["held"] * 3
+    assert kept == [True, True, False]
