@@ -15,16 +15,18 @@ import msgspec
 import pytest
 
 from cherga.brokers.sqlite import SQLiteBroker, look
+from cherga.rules.limits import queue_limit
 from cherga.rules.settings import BrokerSettings
 from cherga.testing import wait_until
 from cherga.words.claim import ClaimWish
 from cherga.words.errors import BrokerUnavailable
 from cherga.words.inspection import JobFilter
-from cherga.words.job import Attempt, JobState, Reason
+from cherga.words.job import Attempt, JobRow, JobState, Reason
+from cherga.words.limits import LIMIT, LimitRule
 from cherga.words.push import GROUP_TASK, Edge, EdgePolicy, JobHead, NewJob
 from cherga.words.session import Death
 from cherga.words.settlement import Charge, Settled, Settlement
-from cherga.words.shared import PauseScope
+from cherga.words.shared import Definition, PauseScope
 from cherga.words.unique import OnConflict, Unique, UniqueWhile
 from tests.sqlite_files import TASKS, claim, new_job, opened, push_each, raw, success
 
@@ -141,6 +143,53 @@ def trace(broker: SQLiteBroker, mask: int, call: Callable[[], object]) -> list[A
     call()
     db.trace_v2(0, None, id=events)
     return events
+
+
+class TestAlone:
+    """A single plain job is stored in fewer statements than others."""
+
+    FIELDS: tuple[dict[str, Any], ...] = (
+        {},
+        {"priority": 5, "owner": "user:7", "queue": "mail", "head": msgspec.msgpack.encode(JobHead(tags=("a",)))},
+        {"delay": 60.0},
+        {"expires_in": 60.0},
+        {"expires_at": 1.0},
+        {"limit_keys": ("key:k|1",)},
+        {"parent": UUID(int=7)},
+    )
+
+    def test_it_stands_as_one_that_is_pushed_with_others(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "one.db") as one, opened(tmp_path / "many.db") as many:
+            jobs = [new_job(**fields) for fields in self.FIELDS]
+            alone = [answer for job in jobs for answer in one.push([[job]])]
+            assert alone == many.push([[job] for job in jobs])
+            assert [facts(row) for row in one.find(JobFilter())] == [facts(row) for row in many.find(JobFilter())]
+            assert one.counts() == many.counts()
+
+    @pytest.mark.parametrize("fields", FIELDS, ids=["plain", "all", "later", "expiring", "expired", "keyed", "child"])
+    def test_a_second_time_it_is_there_and_counted_once(self, tmp_path: Path, fields: dict[str, Any]) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            job = new_job(**fields)
+            (first,), (second,) = broker.push([[job]]), broker.push([[job]])
+            assert not first.jobs[0].existing
+            assert second.jobs[0] == msgspec.structs.replace(first.jobs[0], existing=True)
+            assert sum(each.count for each in broker.counts()) == 1
+
+    def test_a_queue_that_holds_only_so_many_holds_no_more_of_them(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker:
+            rule = LimitRule(max_length=2)
+            broker.define([Definition(LIMIT, queue_limit("default"), msgspec.msgpack.encode(rule), 1)])
+            answers = [broker.push([[new_job()]])[0] for _ in range(4)]
+            assert [answer.refused is None for answer in answers] == [True, True, False, False]
+            assert sum(each.count for each in broker.counts()) == 2
+
+
+def facts(row: JobRow) -> JobRow:
+    """The row without what differs between two pushes."""
+    return msgspec.structs.replace(row, sequence=0, **dict.fromkeys(TIMES & set(row.__struct_fields__), 0.0))
+
+
+TIMES = {"enqueued_at", "ready_at", "run_at", "expires_at", "finished_at", "prune_at"}
 
 
 class TestManyThreads:

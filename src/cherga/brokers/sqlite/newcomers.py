@@ -29,6 +29,7 @@ SEQUENCE, ID, STATE, LANE = range(4)
 _INSERT = f"insert into jobs ({COLUMNS}) values "
 _ROW = f"({', '.join('?' * 17)})"
 _UNLESS_KEPT = " on conflict (id) do nothing"
+_INSERT_ONE = _INSERT + _ROW + _UNLESS_KEPT
 
 _CLOSE = "update jobs set pending = 0, reason = ?, message = ?, finished_at = ?, prune_at = ? where sequence = ?"
 
@@ -85,6 +86,16 @@ def insert(write: Write, rows: Sequence[Row]) -> bool:
     return False
 
 
+def insert_one(write: Write, row: Row) -> bool:
+    """Store a row that is counted already, and ring it, unless its id is kept."""
+    stored = write.run(_INSERT_ONE, row) > 0
+
+    if stored:
+        _ring(write, [row])
+
+    return stored
+
+
 def find_kept(write: Write, ids: Iterable[UUID]) -> dict[UUID, tuple[int, int]]:
     """Sequence and state of those of the ids that are kept."""
     packed = _write_json([id.hex for id in ids]).decode()
@@ -116,6 +127,10 @@ def _note(write: Write, rows: Sequence[Row]) -> None:
     for row in rows:
         write.count(row[LANE], row[STATE], 1)
 
+    _ring(write, rows)
+
+
+def _ring(write: Write, rows: Sequence[Row]) -> None:
     states = {row[STATE] for row in rows}
 
     if READY in states:

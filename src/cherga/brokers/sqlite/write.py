@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from cherga.brokers.sqlite.bells import Bells
-from cherga.brokers.sqlite.declared import LastRules
+from cherga.brokers.sqlite.declared import STORED_RULES, LastRules, Rules
 from cherga.brokers.sqlite.lanes import HELD, KEYED, Lanes
 from cherga.brokers.sqlite.rows import BLOCKED, READY, RUNNING
 from cherga.doors.broker import Topic
@@ -99,6 +99,13 @@ class Write:
         last = self.value("update counters set count = count + ? where lane = 0 and state = 0 returning count", (count,))
         return int(last) - count + 1
 
+    def enter(self, lane: int, state: int) -> tuple[int, Rules]:
+        """A number that nobody had before, for a new job that stands here and is counted with this; and the rules in force."""
+        one, other = self.rows(_ENTER, (lane, state))  # in no order that SQLite promises
+        number, rules = other if one[1] is None else one
+        self._tally.setdefault((lane, state), 0)
+        return int(number), self.rules.read(rules)
+
     def count(self, lane: int, state: int, difference: int) -> None:
         """Note that so many jobs more (or fewer) stand here."""
         key = (lane, state)
@@ -159,6 +166,11 @@ where lanes.number = new.number and lanes.number between {KEYED} and {HELD - 1} 
 _NOTICES = "insert into notices (task, at, packed) values "
 _COUNT = "insert into counters (lane, state, count) values "
 _COUNT_TAIL = " on conflict (lane, state) do update set count = max(min(count, 1 << 48), -1 << 48) + excluded.count"
+_ENTER = f"""
+{_COUNT} (0, 0, 1), (?, ?, 1) on conflict (lane, state) do update set
+    count = case lane when 0 then count else max(min(count, 1 << 48), -1 << 48) end + 1
+returning count, case lane when 0 then {STORED_RULES} end
+"""
 
 _write_numbers = msgspec.json.Encoder().encode
 
