@@ -261,6 +261,32 @@ def test_a_worker_whose_application_changes_its_folder_has_one_queue_file(place:
     assert f"sqlite:///{elsewhere}/its own.db" in " ".join(worker.log.split("\n"))
 
 
+IMPATIENT = """
+import signal, sys
+
+from tests.worker_jobs import app
+
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: sys.exit(0))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_signal_handlers_of_an_application_take_no_grace_time_from_its_jobs(
+    place: Workplace, tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    worker = place.worker(app="impatient:app", PYTHONPATH=os.pathsep.join((str(tmp_path), PATH))).ready()
+    job = place.client.add_task("work", 1.0)
+    place.wait_for("start")
+
+    for pid in (*worker.children(), worker.process.pid):  # as a process manager tells all of a group
+        os.kill(pid, number)
+
+    assert worker.wait() == 0
+    assert (job.refresh().status, job.attempt, job.interruptions) == (JobState.SUCCEEDED, 1, 0)
+
+
 def hang_up(worker: Worker) -> None:
     """As a terminal that is closed does it: to all processes of its group."""
     for pid in (worker.process.pid, *worker.children()):

@@ -122,6 +122,7 @@ class WorkerProcess:
     def _load(self) -> QueueTasks:
         take_role(Role.WORKER)
         app = load_app(self._options.app)
+        leave_signals_to_supervisor()  # an application that handles them itself would end its jobs with the first one
         logs.set_up(self._options.log_level, self._options.log_format)
 
         if self._options.url:
@@ -267,8 +268,7 @@ def flush_streams() -> None:
 
 def main(argv: list[str]) -> int:
     """Run one worker process; the exit codes are ``Exit``."""
-    # A handler that does nothing, rather than SIG_IGN, which the programs that tasks start would inherit.
-    handle_signals(_leave_to_supervisor, *LEFT_TO_SUPERVISOR)
+    leave_signals_to_supervisor()
     reset_signals()
     sys.setswitchinterval(SWITCH_INTERVAL)
     wire, slots = Wire(socket.socket(fileno=int(argv[1]))), int(argv[2])
@@ -294,9 +294,14 @@ def main(argv: list[str]) -> int:
     except Unproven as error:
         sys.stderr.write(f"{error}\n")
         return Exit.UNPROVEN
-    except Exception:
+    except BaseException:
         logger.exception("the worker process failed", extra={"action": "worker.failed"})
         return Exit.CRASHED
+
+
+def leave_signals_to_supervisor() -> None:
+    """Handle them by doing nothing, rather than by SIG_IGN, which the programs that tasks start would inherit."""
+    handle_signals(_leave_to_supervisor, *LEFT_TO_SUPERVISOR)
 
 
 LEFT_TO_SUPERVISOR = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
