@@ -12,6 +12,8 @@ from flask import Flask, Response, abort, session
 import cherga
 from cherga import BrokerUnusable, Job
 from cherga.contrib.flask import Cherga
+from cherga.testing.clock import FakeClock
+from cherga.web.outage import PAUSE
 from tests.flask_site import STREAM, Site
 
 LIST = "{% for job in cherga_jobs(owner='user:7') %}{{ cherga_progress(job) }}{% endfor %}"
@@ -23,6 +25,7 @@ def site() -> Site:
 
 
 def test_a_list_of_an_owners_jobs_is_empty_while_the_broker_is_away(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.cherga.clock = clock = FakeClock()
     site.enqueue(owner="user:7")
     assert "<cherga-progress" in site.render(LIST)
 
@@ -31,6 +34,7 @@ def test_a_list_of_an_owners_jobs_is_empty_while_the_broker_is_away(site: Site, 
     assert site.render("{{ cherga_jobs(owner='user:7').unavailable }}") == "True"
 
     site.away = False
+    clock.advance(PAUSE)
     assert "<cherga-progress" in site.render(LIST)
     assert [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "cherga.web"] == [
         ("ERROR", "pages are shown without their jobs: nobody answers"),

@@ -85,7 +85,7 @@ class Helpers:
 
     async def ajobs(self, **where: Any) -> PageJobs:
         """The async twin of ``jobs``."""
-        found = await self._endpoint.outage.aask(self._app.ajobs(**where), None)
+        found = await self._endpoint.outage.aask(lambda: self._app.ajobs(**where), None)
         return _nothing() if found is None else PageJobs(found)
 
 

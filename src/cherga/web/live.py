@@ -63,7 +63,7 @@ class LiveEndpoint:
     ) -> None:
         self.settings = settings
         self.seats = Seats(settings.max_streams_per_job)
-        self.outage = Outage()
+        self.outage = Outage(lambda: source.clock)
         self._source = source
         self._secrets = secrets
         self._secret_place = secret_place
@@ -89,14 +89,13 @@ class LiveEndpoint:
             return refuse(403, "expected a token for this job that is not too old")
 
         try:
-            update = look(self._source, id, _read_position(asked))
+            update = self.outage.ask(lambda: look(self._source, id, _read_position(asked)), None)
         except JobNotFound:
             return refuse(404, "no such job")
-        except BrokerError as error:
-            self.outage.began(error)
+
+        if update is None:
             return refuse(503, "the job cannot be looked at just now", {"Retry-After": "2"})
 
-        self.outage.ended()
         may_cancel = self._pass().may_cancel(asked.token, id)
         seat = self.seats.take(id, asked.max_streams) if STREAM_TYPE in asked.accept else None
         return self._stream(asked, id, seat, may_cancel) if seat else self._tell(asked, update, may_cancel)

@@ -7,54 +7,90 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from cherga.words.clock import Clock
 from cherga.words.errors import BrokerError
 
 T = TypeVar("T")
 
 logger = logging.getLogger("cherga.web")
 
+PAUSE = 1.0
+"""Seconds for which nobody asks again after a broker that could not be used, during an outage."""
+
 
 class Outage:
-    """Tells the log when the broker can be used no longer, and when it can again; not at each page in between."""
+    """Notices when the broker can be used no longer, and when it can again, and tells the log both times.
 
-    def __init__(self) -> None:
+    While it lasts one request at a time tries, and the others go on at once: a broker that answers late would hold up each.
+    """
+
+    def __init__(self, clock: Callable[[], Clock]) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._lasts = False
+        self._tried = False
+        """Somebody tries now."""
+        self._again = 0.0
 
     def ask(self, question: Callable[[], T], otherwise: T) -> T:
         """The answer of the broker; ``otherwise`` while it cannot be used."""
+        if not self._may_try():
+            return otherwise
+
         try:
             answer = question()
         except BrokerError as error:
             self.began(error)
             return otherwise
+        finally:
+            self._tried = False
 
         self.ended()
         return answer
 
-    async def aask(self, question: Awaitable[T], otherwise: T) -> T:
+    async def aask(self, question: Callable[[], Awaitable[T]], otherwise: T) -> T:
         """The async twin of ``ask``."""
+        if not self._may_try():
+            return otherwise
+
         try:
-            answer = await question
+            answer = await question()
         except BrokerError as error:
             self.began(error)
             return otherwise
+        finally:
+            self._tried = False
 
         self.ended()
         return answer
 
     def began(self, error: BrokerError) -> None:
         """The broker could not be used."""
-        if self._turn(True):
+        with self._lock:
+            lasted, self._lasts = self._lasts, True
+            self._again = self._clock().monotonic() + PAUSE
+
+        if not lasted:
             logger.error("pages are shown without their jobs: %s", error, extra={"action": "web.outage"})
 
     def ended(self) -> None:
         """The broker has answered."""
-        if self._lasts and self._turn(False):
+        if not self._lasts:
+            return
+
+        with self._lock:
+            lasted, self._lasts = self._lasts, False
+
+        if lasted:
             logger.warning("pages show their jobs again", extra={"action": "web.outage_over"})
 
-    def _turn(self, lasts: bool) -> bool:
-        """True for the one who notices it first."""
+    def _may_try(self) -> bool:
+        if not self._lasts:
+            return True
+
         with self._lock:
-            turned, self._lasts = lasts is not self._lasts, lasts
-            return turned
+            if self._lasts and (self._tried or self._clock().monotonic() < self._again):
+                return False
+
+            self._tried = self._lasts
+            return True
