@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from cherga import Job, QueueTasks, Task, ctx
-from cherga.contrib.sqlalchemy import SessionDeparture, follow
+from cherga.contrib.sqlalchemy import follow
+from cherga.contrib.sqlalchemy_departure import SessionDeparture
 from cherga.contrib.sqlalchemy_outbox import Outbox
 from cherga.words.errors import EnqueueRefused
 from cherga.words.push import NewJob

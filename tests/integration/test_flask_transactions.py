@@ -157,6 +157,22 @@ def test_an_error_that_nobody_handles_drops_what_is_held(new_site: NewSite, db_f
     assert site.stored == []
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["success", "error"])
+def test_what_a_command_holds_leaves_with_its_success_alone(site: Site, fails: bool) -> None:
+    @site.app.cli.command("launch")
+    def launch() -> None:
+        site.look()
+        site.export.enqueue(7)
+
+        if fails:
+            raise ValueError("no")
+
+    result = site.app.test_cli_runner().invoke(args=["launch"])
+
+    assert isinstance(result.exception, ValueError) == fails
+    assert len(site.stored) == (not fails)
+
+
 def test_a_rollback_after_a_failed_flush_drops_the_launch_though_the_view_goes_on(site: Site) -> None:
     def work() -> None:
         site.look()

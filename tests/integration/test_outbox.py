@@ -22,7 +22,8 @@ from sqlalchemy.orm import DeclarativeBase
 
 from cherga import BrokerUnavailable, ConfigError, JobState, QueueTasks, chain
 from cherga.contrib.flask import Cherga
-from cherga.contrib.sqlalchemy import SessionDeparture, follow, outbox_table
+from cherga.contrib.sqlalchemy import follow, outbox_table
+from cherga.contrib.sqlalchemy_departure import SessionDeparture
 from cherga.testing import wait_until
 from cherga.testing.travelling import TravelClock
 from tests.database import Database, database_in

@@ -808,19 +808,22 @@ def test_a_broker_that_is_away_at_the_commit_fails_nobody_and_gets_the_jobs_late
         assert departure.leaving.late == []
 
 
-def test_a_late_job_that_is_cancelled_is_not_stored(tmp_path: Path) -> None:
+def test_a_job_that_is_on_its_way_cannot_be_cancelled_before_it_is_stored(tmp_path: Path) -> None:
     broker = FailingBroker()
 
     with database_in(tmp_path) as database, database.sessions() as session:
         shop = Shop(AppWith(broker), database)
         departure: Any = shop.app.departure
-        job, other = shop.launch(begun(session)), shop.launch(session, 2)
-        broker.fail_with(BrokerUnavailable("away"))
+        job = shop.launch(begun(session))
+        broker.fail_with(*[BrokerUnavailable("away")] * 2)
         session.commit()
-        job.cancel()
-        wait_until(lambda: departure.leaving.hurry() or other.status is JobState.READY, "the other job is stored")
 
-        assert shop.stored() == [2]
+        with pytest.raises(JobHeld, match="the broker has not taken it yet"):
+            job.cancel()
+
+        wait_until(lambda: departure.leaving.hurry() or job.status is JobState.READY, "the job is stored")
+
+        assert job.cancel()
 
 
 def test_a_job_that_is_refused_at_the_commit_is_dropped_and_logged(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:

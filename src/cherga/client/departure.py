@@ -223,8 +223,11 @@ class NoBroker:
         return [handle.row if (handle := self._hold.find(id)) else None for id in ids]
 
     def move(self, ids: Sequence[UUID], to: JobState, message: str | None = None, family: bool = False) -> list[UUID]:
-        """Cancelled ones are dropped."""
+        """Cancelled ones are dropped. Raises ``JobHeld`` for those that are on their way to the broker."""
         found = [id for id in ids if to is JobState.CANCELLED and self._hold.find(id)]
+
+        if found and self._hold.at is At.BROKER:
+            self._hold.refuse()
 
         if found:
             self._hold.leave_out(found, f"it was cancelled while it was held{f': {message}' if message else ''}")

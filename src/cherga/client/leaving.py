@@ -158,18 +158,18 @@ class Leaving:
                 self._send_late(batch)
 
     def _send_late(self, batch: Batch) -> None:
-        holds = [hold for hold in batch.holds if hold.waits]  # some may have been cancelled meanwhile
-
         try:
-            outcomes = self._app.store_held([hold.jobs for hold in holds])
+            outcomes = self._app.store_held([hold.jobs for hold in batch.holds])
         except Exception as error:
             logger.debug("the broker still does not take jobs that are committed: %s", error)
 
             with self._lock:
                 self._late.append(batch)
         else:
-            self._settle(Batch(holds, batch.done), outcomes)
-            logger.warning("jobs that were late have been stored: %s", shown_ids(holds), extra={"action": "departure.late"})
+            self._settle(batch, outcomes)
+            logger.warning(
+                "jobs that were late have been stored: %s", shown_ids(batch.holds), extra={"action": "departure.late"}
+            )
 
     def _tell_lost(self) -> None:
         if lost := [hold for hold in self.late if hold.waits and not hold.outbox]:

@@ -10,8 +10,9 @@ from flask import has_app_context
 from sqlalchemy.orm import Session, scoped_session
 
 from cherga.client.app import QueueTasks
-from cherga.contrib.sqlalchemy import Find, Scope, SessionDeparture, engine_of, finder_of
+from cherga.contrib.sqlalchemy_departure import Scope, SessionDeparture
 from cherga.contrib.sqlalchemy_outbox import Outbox, OutboxRelay, outbox_table
+from cherga.contrib.sqlalchemy_sessions import Find, engine_of, finder_of
 from cherga.words.departure import When
 from cherga.words.errors import ConfigError
 

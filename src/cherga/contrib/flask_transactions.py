@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from importlib import import_module
@@ -105,7 +106,7 @@ class FlaskDeparture:
     def _end(self, error: BaseException | None) -> None:
         """The application context of a request, a command or a job is over."""
         if (scope := g.pop(SCOPE, None)) is not None:
-            scope.end(error)
+            scope.end(error or sys.exc_info()[1])  # a command that fails does not tell its context
 
 
 def find_scope(make: Callable[[], Any]) -> Any:

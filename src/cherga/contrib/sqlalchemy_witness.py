@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from cherga.client.departure import refuse_wish
 from cherga.client.leaving import logger
-from cherga.contrib.sqlalchemy import has_written, listen_for_open_sessions, open_sessions
+from cherga.contrib.sqlalchemy_sessions import has_written, listen_for_open_sessions, open_sessions
 from cherga.words.departure import When, Wish
 
 
@@ -41,4 +41,4 @@ class Witness:
 
 
 def _is_dirty(session: Session) -> bool:
-    return has_written(session) or bool(session.new or session.dirty or session.deleted)
+    return has_written(session, session.get_transaction()) or bool(session.new or session.dirty or session.deleted)
