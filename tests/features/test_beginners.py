@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
@@ -406,6 +409,13 @@ def test_a_task_that_the_worker_does_not_know(app: QueueTasks, caplog: pytest.Lo
     [
         (("worker", "-A", "no_such_module"), 3, "expected a module named 'no_such_module'"),
         (("worker", "-A", "jobs.py"), 3, "expected a file jobs.py"),
+        (
+            ("worker", "jobs:app"),
+            2,
+            "got unexpected extra argument (jobs:app); the application is named with -A, its queues with -q",
+        ),
+        (("worker", "-A", "jobs:app", "--with-scheduler"), 2, "leave it out: every worker enqueues what is due"),
+        (("worker", "-A", "jobs:app", "--autoscale", "8"), 2, "did you mean --processes?"),
         (("worker",), 2, "expected an application: -A module:app, or CHERGA_APP in the environment"),
         (("jobs", "list"), 2, "expected an application (-A module:app or CHERGA_APP) or a broker"),
         (("job", "list"), 2, "unknown command 'job'; did you mean 'jobs'?"),
@@ -418,3 +428,80 @@ def test_calls_of_the_command_line(tmp_path: Path, args: tuple[str, ...], code: 
     assert ran.code == code
     assert words in ran.err
     assert ran.err.count("\n") == 1
+
+
+HEAD = """
+from cherga import QueueTasks
+
+app = QueueTasks("first")
+
+
+@app.task
+def work() -> int:
+    return 7
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("work.enqueue().result()", "it waits for a job meanwhile; put that under if __name__ == '__main__':"),
+        ("list(app.watch(work.enqueue().id))", "it waits for a job meanwhile"),
+        ("with app.worker():\n    pass", "it starts a worker with app.worker() meanwhile"),
+    ],
+)
+def test_a_module_that_does_more_than_declare_is_refused_where_a_worker_would_never_begin(
+    tmp_path: Path, code: str, words: str
+) -> None:
+    (tmp_path / "jobs.py").write_text(HEAD + code)
+
+    for command in (("worker", "-A", "jobs:app"), ("jobs", "list", "-A", "jobs:app")):
+        ran = finish(start(tmp_path, *command))
+        assert ran.code == 3
+        assert "importing 'jobs' failed" in ran.err
+        assert words in ran.err.splitlines()[-1]
+
+
+def test_a_module_that_enqueues_when_it_is_imported_is_warned_about_once(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(HEAD + "work.enqueue()\nwork.enqueue()\n")
+    ran = finish(start(tmp_path, "worker", "-A", "jobs:app", "--burst"))
+
+    assert ran.code == 0
+    assert ran.err.count("importing the application enqueued a job of task work, as every start of a worker") == 1
+
+
+def test_a_dot_in_place_of_the_colon(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(HEAD)
+    assert "did you mean 'jobs:app'?" in finish(start(tmp_path, "worker", "-A", "jobs.app")).err
+
+
+def test_a_task_in_place_of_the_application(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(HEAD)
+    ran = finish(start(tmp_path, "worker", "-A", "jobs:work"))
+
+    assert ran.code == 3
+    assert "expected 'jobs:work' to be an application, got <Task work>; name the QueueTasks it belongs to" in ran.err
+
+
+def test_files_that_are_called_like_modules_of_python_are_in_nobodys_way(tmp_path: Path) -> None:
+    for name in ("queue", "signal", "select", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('this is not the module of Python')\n")
+
+    (tmp_path / "jobs.py").write_text(HEAD)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    script = [sys.executable, "-P", "-m", "cherga", "worker", "-A", "jobs:app", "--burst"]
+    ran = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_file_that_is_called_like_the_library(tmp_path: Path) -> None:
+    (tmp_path / "cherga.py").write_text(HEAD)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    script = [sys.executable, "-P", "-m", "cherga", "worker", "-A", "cherga:app"]
+    ran = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 3
+    assert f"(from 'cherga:app'); rename {tmp_path}/cherga.py" in ran.stderr

@@ -104,7 +104,9 @@ def _message(error: click.UsageError) -> str:
         case click.MissingParameter():
             return " ".join(error.format_message().split())  # click lists choices one a line
         case _:
-            return error.format_message()
+            words = error.format_message().rstrip(".")
+            is_stray = "unexpected extra" in words and error.ctx is not None and error.ctx.info_name == "worker"
+            return f"{words}; the application is named with -A, its queues with -q" if is_stray else words
 
 
 def _unknown_option(error: click.NoSuchOption) -> str:

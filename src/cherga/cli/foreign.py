@@ -29,6 +29,13 @@ COMMANDS = {
     "why": "did you mean 'cherga jobs why ID'?",
 }
 WORKER_OPTIONS = {
+    "--autoscale": "did you mean --processes?",
+    "--max-jobs": "leave it out: a worker process is replaced only when it dies or stands still",
+    "--max-tasks-per-child": "leave it out: a worker process is replaced only when it dies or stands still",
+    "--prefetch-multiplier": "leave it out: a worker claims what it can run soon; the setting lookahead says how soon",
+    "--time-limit": "give tasks or the application max_time, as in @app.task(max_time=60)",
+    "--soft-time-limit": "give tasks or the application max_time, as in @app.task(max_time=60)",
+    "--with-scheduler": "leave it out: every worker enqueues what is due",
     "-B": "leave it out: every worker enqueues what is due",
     "--beat": "leave it out: every worker enqueues what is due",
     "-E": "leave it out: it is always so",

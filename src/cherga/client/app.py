@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, cast
 from uuid import UUID
 
 from cherga.brokers import connect
-from cherga.client import foreign
+from cherga.client import foreign, loading
 from cherga.client.applications import enter
 from cherga.client.by_name import ByName
 from cherga.client.children import Parent, adopted
@@ -336,6 +336,9 @@ class QueueTasks(Declaring, Looking, ByName, Steering, foreign.Explaining):
 
     def _outgoing(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
         """The jobs with the parent inside which they are enqueued, and as the enqueue middleware wants them stored."""
+        if loading.thread is not None:
+            loading.note_enqueue(jobs[0].task)
+
         parent = current_parent(self)
         return self._passed(jobs if parent is None else adopted(jobs, parent), parent)
 

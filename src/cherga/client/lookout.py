@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from uuid import UUID
 from weakref import WeakSet
 
+from cherga.client import loading
 from cherga.client.relatives import total_progress_of
 from cherga.client.waiters import EVENTS, LONGEST_LOOK, Sight, Waiter
 from cherga.doors.broker import FullBroker, JobListener
@@ -64,6 +65,9 @@ class Lookout:
     @contextmanager
     def serving(self, waiter: Waiter) -> Iterator[None]:
         """Within this the waiter is shown its job."""
+        if loading.thread is not None:
+            loading.refuse("waits for a job")
+
         try:
             self.look(waiter)
             yield

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from cherga.client import foreign
+from cherga.client import foreign, loading
 from cherga.client.app import QueueTasks
 from cherga.rules import options as check
 from cherga.words.clock import SystemClock
@@ -60,6 +60,7 @@ class EmbeddedWorker(foreign.Explaining):
         )
 
     def __enter__(self) -> Self:
+        loading.refuse("starts a worker with app.worker()")
         self._pid = os.getpid()
 
         with ExitStack() as ends:

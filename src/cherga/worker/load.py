@@ -12,6 +12,7 @@ from typing import Any
 
 from cherga.client.app import QueueTasks
 from cherga.client.foreign import Explaining
+from cherga.client.loading import loading
 from cherga.rules.options import nearest
 from cherga.rules.own_code import own_frames
 from cherga.words.errors import LoadError
@@ -29,7 +30,9 @@ def load_app(target: str) -> QueueTasks:
     without required arguments that returns either; without an attribute the module's only ``QueueTasks`` is taken.
     ``flask:TARGET`` asks Flask to load ``TARGET``. Raises ``LoadError`` with one clear line; the cause is chained.
     """
-    app = _find_app(target)
+    with loading():
+        app = _find_app(target)
+
     app.loaded_as = target
     return app
 
@@ -83,12 +86,16 @@ def _import(name: str, target: str, folder: Path) -> Any:
     if here not in sys.path and not ("" in sys.path and folder == Path.cwd()):
         sys.path.insert(0, here)
 
+    if name == "cherga" and (folder / "cherga.py").exists():
+        raise LoadError(f"expected a module with another name than the library's (from {target!r}); rename {here}/cherga.py")
+
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise LoadError(
                 f"expected a module named {name!r} (from {target!r}), but there is none in {here} or on the path"
+                f"{_with_colon(name, target)}"
             ) from error
 
         raise LoadError(f"importing {name!r} failed: it needs a module named {error.name!r}, which is not installed") from error
@@ -96,6 +103,12 @@ def _import(name: str, target: str, folder: Path) -> Any:
         raise LoadError(f"importing {name!r} failed{_place_of(error)}: {_told(error)}") from error
     except SystemExit as error:
         raise LoadError(f"importing {name!r} ended the interpreter (SystemExit: {error})") from error
+
+
+def _with_colon(name: str, target: str) -> str:
+    """The hint for ``jobs.app``, which is meant as ``jobs:app``."""
+    module, _, attribute = name.rpartition(".")
+    return f"; did you mean '{module}:{attribute}'?" if target == name and module in sys.modules else ""
 
 
 def _attribute(module: Any, path: str, target: str) -> Any:
