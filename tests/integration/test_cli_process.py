@@ -68,7 +68,7 @@ def test_options_may_stand_before_the_command(app: QueueTasks, tmp_path: Path) -
         (("jobs", "list", "-u", "ftp://host"), 4, "expected a broker URL that begins with one of"),
         (("jobs", "list", "-u", "memory://"), 4, "expected a broker that several processes share, got 'memory://'"),
         (("jobs", "list", "-u", "sqlite:///cherga.db", "-A", "no_such_module"), 3, "expected a module named 'no_such_module'"),
-        (("worker", "-A", "broken:app"), 3, "importing 'broken' failed: ZeroDivisionError"),
+        (("worker", "-A", "broken:app"), 3, "broken.py:1: ZeroDivisionError"),
         (("worker",), 2, "expected an application: -A module:app, or CHERGA_APP"),
         (("worker", "-A", FACTORY, "-q", "a=1,b"), 2, "expected queues as a,b (strict order) or a=3,b=1"),
         (("worker", "-A", FACTORY, "--processes", "0"), 2, "0 is not in the range"),
