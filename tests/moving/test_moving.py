@@ -1,4 +1,7 @@
-"""An application made for RQ is moved by the steps of ``docs/howto/from-rq.md``, and runs, with a worker that is killed."""
+"""An application made for RQ is moved by the steps of ``docs/howto/from-rq.md``, and runs, with a worker that is killed.
+
+The application in ``before/`` is in the manner of the Flask tutorials. It runs as it stands with RQ 2.1 and Redis.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ STEPS = steps_of(PAGE)
 RUNS_AFTER = 3
 """Steps after which the application runs for the first time."""
 PATIENCE = 30.0
+
+pytestmark = pytest.mark.timeout(180)
 
 SET_UP = """
 from microblog import app
