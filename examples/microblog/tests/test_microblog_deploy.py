@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib.metadata import requires
 from pathlib import Path
 from uuid import UUID
@@ -24,6 +25,7 @@ from cherga import JobState
 from cherga.client.app import BROKER_URL
 from cherga.rules.settings import Settings
 from cherga.testing import wait_until
+from cherga.words.job import JobRow
 from cherga.worker.options import CLOSING, FAREWELL, LAST_WRITE, Exit
 from examples.microblog.tests import deploying
 from examples.microblog.tests.deploying import DEPLOY, HOME, PATIENCE, Command
@@ -215,7 +217,9 @@ serverurl=unix://{socket}
 [include]
 files={folder}/programs.conf
 """
-JOBS, RESTARTS = 60, 2
+JOBS, POSTS, RESTARTS, PROCESSES = 24, 4, 2, 2
+LENGTH = 4.0
+"""Seconds that a job takes: longer than supervisor takes to see that the time to stop is over."""
 
 
 class Supervisor:
@@ -231,35 +235,40 @@ class Supervisor:
         ctl = [sys.executable, "-m", "supervisor.supervisorctl", "-c", self._configuration, *words]
         return subprocess.run(ctl, capture_output=True, encoding="utf-8", timeout=50).stdout
 
+    def kills(self) -> int:
+        """How often it has lost its patience with the worker."""
+        return (self._configuration.parent / "supervisord.log").read_text(encoding="utf-8").count("killing 'microblog-worker'")
+
     def await_status(self, program: str, status: str) -> None:
         wait_until(lambda: status in self.ask("status", program), f"{program} is {status}", PATIENCE)
 
 
 @pytest.fixture
-def supervisor(app: Flask, tmp_path: Path) -> Iterator[Supervisor]:
-    config = app.config
-    extra = {
-        "MICROBLOG_MAIL_PORT": str(config["MAIL_PORT"]),
-        "MICROBLOG_EXPORT_DELAY": "0.2",
-        "MICROBLOG_SQLALCHEMY_DATABASE_URI": config["SQLALCHEMY_DATABASE_URI"],
-        BROKER_URL: config["CHERGA"]["broker_url"],
-    }
-    port = free_port()
-    text = deploying.moved(deploying.text_of("supervisor.conf"), tmp_path, port)
-    text = re.sub("^user=.*\n", "", text, flags=re.MULTILINE)
-    text = text.replace(f"{tmp_path}/jobs.db", f"{tmp_path}/cherga.db")
-    (tmp_path / "programs.conf").write_text(text, encoding="utf-8")
+def supervise(app: Flask, tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
+    """Starts a supervisor with the file, its worker running; ``stopwaitsecs`` may be another than the file's."""
+    with ExitStack() as stack:
 
-    # Sockets have short names: the folder of a test may be too long a one.
-    with tempfile.TemporaryDirectory(prefix="sv-") as short:
-        configuration = tmp_path / "supervisord.conf"
-        configuration.write_text(SUPERVISOR.format(folder=tmp_path, socket=f"{short}/s"), encoding="utf-8")
-        command = Command("supervisord", [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)], extra)
+        def supervise(stopwaitsecs: int = 40) -> Supervisor:
+            port = free_port()
+            text = deploying.moved(deploying.text_of("supervisor.conf"), tmp_path, port)
+            text = re.sub("^user=.*\n", "", text, flags=re.MULTILINE).replace("stopwaitsecs=40", f"stopwaitsecs={stopwaitsecs}")
+            (tmp_path / "programs.conf").write_text(
+                text.replace(f"{tmp_path}/jobs.db", f"{tmp_path}/cherga.db"), encoding="utf-8"
+            )
 
-        with deploying.started(command, tmp_path):
+            # Sockets have short names: the folder of a test may be too long a one.
+            socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sv-"))) / "s"
+            configuration = tmp_path / "supervisord.conf"
+            configuration.write_text(SUPERVISOR.format(folder=tmp_path, socket=socket), encoding="utf-8")
+            command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
+            extra = {"MICROBLOG_MAIL_PORT": str(app.config["MAIL_PORT"]), "MICROBLOG_EXPORT_DELAY": str(LENGTH / POSTS)}
+            stack.enter_context(deploying.started(Command("supervisord", command, extra), tmp_path))
+
             supervisor = Supervisor(configuration, port)
             supervisor.await_status("microblog-worker", "RUNNING")
-            yield supervisor
+            return supervisor
+
+        yield supervise
 
 
 def readers(app: Flask) -> list[int]:
@@ -267,7 +276,7 @@ def readers(app: Flask) -> list[int]:
     with app.app_context():
         users = [User(username=f"u{n}", email=f"u{n}@example.org", locale="en", password_hash="none") for n in range(JOBS)]
         db.session.add_all(users)
-        db.session.add_all(Post(body=f"Post {n}.", author=user, created_at=utc_now()) for user in users for n in range(4))
+        db.session.add_all(Post(body=f"Post {n}.", author=user, created_at=utc_now()) for user in users for n in range(POSTS))
         db.session.commit()
         return [user.id for user in users]
 
@@ -276,11 +285,8 @@ def states(ids: list[UUID]) -> list[JobState]:
     return [row.state for row in cherga.broker.get(ids) if row is not None]
 
 
-@pytest.mark.timeout(120)
-def test_supervisor_restarts_a_worker_under_load_and_no_job_counts_a_crash(
-    app: Flask, supervisor: Supervisor, mailbox: Mailbox
-) -> None:
-    assert "Microblog" in deploying.await_page(supervisor.port)
+def restart_under_load(app: Flask, supervisor: Supervisor) -> list[JobRow]:
+    """Restart the worker twice while jobs run; the rows of all jobs when they have ended."""
     ids: list[UUID] = []
     users = readers(app)
 
@@ -290,15 +296,38 @@ def test_supervisor_restarts_a_worker_under_load_and_no_job_counts_a_crash(
         assert "microblog-worker: started" in supervisor.ask("restart", "microblog-worker")
         ids += some
 
-    wait_until(lambda: set(states(ids)) == {JobState.SUCCEEDED}, "all jobs have succeeded", PATIENCE)
-    rows = [row for row in cherga.broker.get(ids) if row is not None]
+    wait_until(lambda: all(state.final for state in states(ids)), "all jobs have ended", 2 * PATIENCE)
+    return [row for row in cherga.broker.get(ids) if row is not None]
 
-    assert {(row.attempt, row.crashes, row.interruptions) for row in rows} == {(1, 0, 0)}
+
+@pytest.mark.timeout(180)
+def test_supervisor_restarts_a_worker_under_load_and_kills_nothing_and_every_job_runs_once(
+    app: Flask, supervise: Callable[..., Supervisor], mailbox: Mailbox
+) -> None:
+    supervisor = supervise()
+    assert "Microblog" in deploying.await_page(supervisor.port)
+    rows = restart_under_load(app, supervisor)
+
+    assert supervisor.kills() == 0
+    assert {(row.state, row.claims - row.interruptions, row.crashes) for row in rows} == {(JobState.SUCCEEDED, 1, 0)}
     assert sorted(mail.to for mail in mailbox.all()) == sorted(f"u{n}@example.org" for n in range(JOBS))
 
 
+@pytest.mark.timeout(180)
+def test_processes_whose_supervisor_is_killed_too_early_let_their_jobs_end(
+    app: Flask, supervise: Callable[..., Supervisor]
+) -> None:
+    supervisor = supervise(stopwaitsecs=1)
+    rows = restart_under_load(app, supervisor)
+    wait_until(lambda: len(cherga.broker.workers()) == PROCESSES, "those that were left behind are gone", PATIENCE)
+
+    assert supervisor.kills() == RESTARTS
+    assert {(row.state, row.claims - row.interruptions, row.crashes) for row in rows} == {(JobState.SUCCEEDED, 1, 0)}
+
+
 @pytest.mark.timeout(120)
-def test_supervisor_leaves_a_stopped_worker_alone_and_starts_a_killed_one_again(supervisor: Supervisor) -> None:
+def test_supervisor_leaves_a_stopped_worker_alone_and_starts_a_killed_one_again(supervise: Callable[..., Supervisor]) -> None:
+    supervisor = supervise()
     supervisor.ask("stop", "microblog-worker")
     assert "STOPPED" in supervisor.ask("status", "microblog-worker")
 
