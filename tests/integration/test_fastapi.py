@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from starlette.applications import Starlette
 
-from cherga import ConfigError, Depends, Role, current_role
+from cherga import ConfigError, Depends, Role, ctx, current_role
 from cherga.contrib.fastapi import Cherga
 from cherga.contrib.sqlalchemy import follow, job_session
 from tests.asgi_site import serve
@@ -55,6 +55,34 @@ def shop() -> Iterator[Shop]:
         yield shop
 
     shop.cherga.close()
+
+
+@pytest.mark.parametrize("path", ["/traced", "/atraced"])
+def test_a_job_belongs_to_the_trace_of_the_request_that_enqueued_it(path: str) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    app = FastAPI()
+    cherga = Cherga(app, name="shop", broker_url="memory://", live={"secret": "secret"})
+    look = cherga.task(name="look")(lambda: ctx.traceparent)
+
+    @app.post("/traced")
+    def in_a_thread() -> str:
+        return str(look.enqueue().id)
+
+    @app.post("/atraced")
+    async def on_the_loop() -> str:
+        return str((await look.aenqueue()).id)
+
+    site = Served()
+
+    with serve(app) as site.port, cherga.worker(threads=1):
+        for headers, told in (({"traceparent": trace}, trace), ({}, None)):
+            with site.get(path, method="POST", **headers) as answer:
+                job = cherga.get(json.load(answer))
+
+            assert job is not None
+            assert job.result(10) == told
+
+    cherga.close()
 
 
 def test_a_job_is_an_answer(shop: Shop) -> None:

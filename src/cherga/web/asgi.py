@@ -10,6 +10,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from cherga.client.submit import Submitter
+from cherga.client.travelling import TRACEPARENT, traced
 from cherga.web.frames import Stream
 from cherga.web.lifespan import ASGIApp, Message, Receive, Scope, Send
 from cherga.web.live import Answer
@@ -18,6 +19,7 @@ from cherga.web.settings import count_async_streams
 
 logger = logging.getLogger("cherga.web")
 
+_HEADER = TRACEPARENT.encode()
 FAREWELL_LOOK = 0.5
 """Seconds between two looks at whether the server is to stop, while streams are open."""
 
@@ -70,6 +72,7 @@ class LiveApp:
 class InFront:
     """An ASGI application that answers for the live pages, and leaves everything else to the one behind it.
 
+    Jobs that are enqueued there belong to the trace of the request.
     ``begun`` is told the state of each lifespan that passes, ``ended`` is awaited at its end.
     """
 
@@ -88,10 +91,13 @@ class InFront:
 
         path = self._live.pages.place(path_of(scope)) if self._is_ours(scope) else None
 
-        if path is None:
-            await self._behind(scope, receive, send)
-        else:
+        if path is not None:
             await self._live.answer(path, scope, receive, send)
+        elif (header := _trace_of(scope)) is not None:
+            with traced(header):
+                await self._behind(scope, receive, send)
+        else:
+            await self._behind(scope, receive, send)
 
     def _is_ours(self, scope: Scope) -> bool:
         """True for a request that may be one for the live pages; who may ask from where is the application's matter."""
@@ -107,6 +113,11 @@ class InFront:
             await send(message)
 
         await self._behind(scope, receive, tell)
+
+
+def _trace_of(scope: Scope) -> str | None:
+    """The request's header ``traceparent``; None where it has none."""
+    return next((value.decode("latin-1") for name, value in scope.get("headers", ()) if name == _HEADER), None)
 
 
 class Farewell:
