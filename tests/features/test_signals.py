@@ -80,7 +80,9 @@ def test_the_life_of_a_job_that_is_retried_and_fails(app: QueueTasks, diary: Dia
     with app.worker(), pytest.raises(JobFailed):
         task.enqueue().result(5)
 
-    assert [name for name in diary.names() if name in JOB_EVENTS] == ["enqueued", "started", "retried", "started", "failed"]
+    names = [name for name in diary.names() if name in JOB_EVENTS]
+    assert names.count("enqueued") == 1  # by the sender, who may hear of it when the worker has begun
+    assert [name for name in names if name != "enqueued"] == ["started", "retried", "started", "failed"]
     retried, failed = diary.of("retried"), diary.of("failed")
     assert (retried.attempt, failed.attempt) == (1, 2)
     assert failed.error is not None

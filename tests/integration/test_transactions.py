@@ -272,18 +272,6 @@ def test_what_hooks_of_the_commit_enqueue_leaves_with_it(shop: Shop) -> None:
     assert shop.stored() == [7, 7, 7]
 
 
-def test_a_session_that_a_test_has_put_inside_a_transaction_of_its_own_launches_with_its_commits(shop: Shop) -> None:
-    """The recipe for tests: everything is taken back at the end, and the session does not notice."""
-    with shop.database.engine.connect() as connection, connection.begin() as outer:
-        with shop.sessions(bind=connection, join_transaction_mode="create_savepoint") as session:
-            job = shop.launch(begun(session))
-            assert job.status == "held"
-            session.commit()
-            assert job.status is JobState.READY
-
-        outer.rollback()
-
-
 # --- savepoints
 
 

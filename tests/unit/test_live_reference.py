@@ -6,6 +6,7 @@ import json
 from ast import literal_eval
 
 from cherga import QueueTasks
+from cherga.contrib.flask_config import OWN_KEYS
 from cherga.web.live import Asked, LiveEndpoint
 from cherga.web.settings import LiveSettings
 from tests.docs.pages import ROOT, code, rows
@@ -17,7 +18,7 @@ def test_every_live_setting_stands_in_the_reference_with_its_default() -> None:
     keys = {code(row[0]): literal_eval(code(row[1])) for row in rows(REFERENCE / "flask.md") if len(row) == 3}
     defaults = {name: getattr(LiveSettings(), name) for name in LiveSettings.__struct_fields__}
 
-    assert keys == {"name": "cherga", "broker_url": None, "live": None, **defaults}
+    assert keys == {**OWN_KEYS, **defaults}
 
 
 def test_every_field_of_an_answer_stands_in_the_reference() -> None:

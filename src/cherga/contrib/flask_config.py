@@ -25,6 +25,9 @@ from cherga.words.errors import ConfigError
 KEY = "CHERGA"
 LIVE = f"{KEY}.live"
 
+OWN_KEYS = {"name": "cherga", "broker_url": None, "live": None, "when": When.COMMIT.value, "base_url": None, "carry": ()}
+"""Keys that are no settings of every application, with their defaults."""
+
 _TYPES = {
     field.name: field.type
     for kind in (Settings, BrokerSettings)
@@ -49,10 +52,10 @@ def read_config(app: Flask, own: Mapping[str, Any]) -> FlaskConfig:
     """The keywords of ``Cherga(...)`` with what the configuration says over them. Raises ``ConfigError`` that names the key."""
     given = _fold(own, app.config.get(KEY) or {}, where=KEY)
 
-    if unknown := sorted(given.keys() - {"name", "broker_url", "live", "base_url", "carry", "when", *_TYPES}):
+    if unknown := sorted(given.keys() - OWN_KEYS.keys() - _TYPES.keys()):
         raise refused(unknown[0], APPLICATION, "setting", f" in {KEY}")
 
-    name = str(given.pop("name", "cherga"))
+    name = str(given.pop("name", OWN_KEYS["name"]))
 
     return FlaskConfig(
         name=name,

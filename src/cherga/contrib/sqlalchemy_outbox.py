@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -122,8 +121,6 @@ class Outbox:
 
     def relay(self, engine: sa.Engine) -> int:
         """Push what has been left behind, and return how many enqueues there were."""
-        _expect_file(engine)
-
         with engine.begin() as connection:
             self.expect_table(connection)
             taken = self._take(connection)
@@ -161,14 +158,6 @@ class Outbox:
     def _delete(self, connection: sa.Connection, ids: Sequence[str]) -> None:
         for first in range(0, len(ids), PAGE):
             connection.execute(sa.delete(self.table).where(self.table.c.id.in_(ids[first : first + PAGE])))
-
-
-def _expect_file(engine: sa.Engine) -> None:
-    """Raise ``ConfigError`` where SQLite would make an empty file: no worker creates a database."""
-    file = engine.url.database
-
-    if engine.dialect.name == "sqlite" and file and not file.startswith((":", "file:")) and not os.path.exists(file):
-        raise ConfigError(f"expected the database {file} with the table {TABLE}, and there is no such file; migrate it first")
 
 
 def _read(id: str, data: bytes, waited: float) -> list[NewJob]:
@@ -259,9 +248,8 @@ class OutboxRelay:
                 self._relay(self._find_engine())
         except Exception as error:
             if not self._failed:
-                trace = None if isinstance(error, ConfigError) else error
                 message = "the outbox cannot be looked into, and will be again: %s"
-                tell(logger, message, error, error=trace, extra={"action": "outbox.retry"})
+                tell(logger, message, error, error=error, extra={"action": "outbox.retry"})
 
             self._failed = True
         else:
