@@ -142,6 +142,42 @@ def test_what_is_held_when_the_request_ends_leaves_then(new_site: NewSite, db_fi
     assert site.stored == [str(held[0].id)]
 
 
+def test_a_request_of_a_test_that_has_pushed_a_context_ends_all_the_same(site: Site) -> None:
+    def work() -> None:
+        site.look()
+        site.export.enqueue(7)
+
+    with site.app.app_context():
+        site.look()
+        mine = site.export.enqueue(1)
+
+        assert site.view(work) == 200
+        assert len(site.stored) == 1
+        assert mine.status == "held"
+
+    assert len(site.stored) == 2
+
+
+@pytest.mark.parametrize("hook", ["teardown_request", "teardown_appcontext"])
+def test_an_application_that_commits_when_the_request_ends_is_waited_for(site: Site, hook: str) -> None:
+    seen: list[object] = []
+
+    def commit(error: BaseException | None) -> None:
+        seen.append(list(site.stored))
+        site.db.session.commit()
+
+    getattr(site.app, hook)(commit)
+
+    def work() -> None:
+        site.look()
+        site.launch()
+
+    assert site.view(work) == 200
+    assert seen == [[]]
+    assert len(site.stored) == 1
+    assert site.committed == site.stored
+
+
 @pytest.mark.parametrize("db_first", [True, False], ids=["db first", "cherga first"])
 def test_an_error_that_nobody_handles_drops_what_is_held(new_site: NewSite, db_first: bool) -> None:
     site = new_site(db_first=db_first)

@@ -6,10 +6,11 @@ import sys
 import threading
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from flask import Flask, g, has_app_context
+from flask import Flask, appcontext_tearing_down, g, has_app_context, has_request_context, request_tearing_down
+from flask.globals import request_ctx
 
 from cherga.client.app import QueueTasks
 from cherga.client.departure import Departure, Unit, make_witness
@@ -21,7 +22,9 @@ from cherga.words.errors import ConfigError
 FLASK_SQLALCHEMY = "sqlalchemy"
 """The name of Flask-SQLAlchemy among the extensions of an application."""
 SCOPE = "_cherga_scope"
-"""The name in ``g`` of what the request or the job holds."""
+"""The name in ``g`` of what a command or a job holds."""
+REQUEST_SCOPE = "_cherga_request_scope"
+"""The same for a request."""
 
 
 class FlaskDeparture:
@@ -39,7 +42,9 @@ class FlaskDeparture:
         self._inner: Any = None
         self._witness: Departure | None = None
         self._lock = threading.Lock()
-        app.teardown_appcontext(self._end)
+        # Signals, for they come behind all teardown functions, one of which may commit.
+        request_tearing_down.connect(end_request, app, weak=False)
+        appcontext_tearing_down.connect(end_context, app, weak=False)
         if self._follow() is None and sqlalchemy is None:
             cherga.on.worker_started(self._begin_late)
 
@@ -103,18 +108,38 @@ class FlaskDeparture:
         if self._inner is None and (inner := self._follow()) is not None and inner.relay is not None:
             inner.relay.begin(event)
 
-    def _end(self, error: BaseException | None) -> None:
-        """The application context of a request, a command or a job is over."""
-        if (scope := g.pop(SCOPE, None)) is not None:
-            scope.end(error or sys.exc_info()[1])  # a command that fails does not tell its context
+
+def end_request(sender: Flask, exc: BaseException | None = None) -> None:
+    """A request is over. Its application context ends with it, unless somebody had pushed one before, as tests do."""
+    if _is_inside_another_context():
+        _end(REQUEST_SCOPE, exc)
+
+
+def end_context(sender: Flask, exc: BaseException | None = None) -> None:
+    """The application context of a request, a command or a job is over."""
+    for name in (REQUEST_SCOPE, SCOPE):
+        _end(name, exc)
+
+
+def _end(name: str, error: BaseException | None) -> None:
+    if (scope := g.pop(name, None)) is not None:
+        scope.end(error or sys.exc_info()[1])  # a command that fails does not tell its context
+
+
+def _is_inside_another_context() -> bool:
+    """True when the request found an application context and pushed none; Flask 3.2 always pushes one."""
+    tokens: Any = getattr(cast(Any, request_ctx)._get_current_object(), "_cv_tokens", None)
+    return bool(tokens and tokens[-1][1] is None)
 
 
 def find_scope(make: Callable[[], Any]) -> Any:
-    """What the current application context holds; None outside of one."""
+    """What the current request, or else the application context, holds; None outside of both."""
     if not has_app_context():
         return None
 
-    if SCOPE not in g:
-        setattr(g, SCOPE, make())
+    name = REQUEST_SCOPE if has_request_context() else SCOPE
 
-    return g.get(SCOPE)
+    if name not in g:
+        setattr(g, name, make())
+
+    return g.get(name)
