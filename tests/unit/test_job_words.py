@@ -74,3 +74,16 @@ def test_an_id_may_be_given_as_text() -> None:
 
     with pytest.raises(ValueError, match="UUID"):
         as_id("seven")
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        (Progress(0, 3), "0 of 3 (0 %)"),
+        (Progress(1234.5, 2000, "writing page 3"), "1,234.5 of 2,000 (62 %), writing page 3"),
+        (Progress(7), "7"),
+        (Progress(7, 0, "nothing to do"), "7 of 0, nothing to do"),
+    ],
+)
+def test_a_progress_is_a_text_for_people(progress: Progress, text: str) -> None:
+    assert str(progress) == f"{progress}" == text

@@ -99,6 +99,11 @@ class Progress(Struct, frozen=True, array_like=True):
         """``done``, ``total``, ``percent`` and ``note``, for JSON."""
         return {"done": self.done, "total": self.total, "percent": self.percent, "note": self.note}
 
+    def __str__(self) -> str:
+        count = f"{self.done:,.10g}" if self.total is None else f"{self.done:,.10g} of {self.total:,.10g}"
+        percent = "" if self.percent is None else f" ({self.percent:.0f} %)"
+        return f"{count}{percent}, {self.note}" if self.note else f"{count}{percent}"
+
 
 class JobRow(Struct, frozen=True, kw_only=True):
     """The whole of what is kept about a job, as ``get`` and ``find`` return it."""

@@ -171,12 +171,12 @@ class Caretaker:
 
         rows = [row for row in self._broker.get(freed[:SHOWN]) if row is not None]
         died = any(row.reason is Reason.LOST or (row.reason is not Reason.INTERRUPTED and row.crashes) for row in rows)
-        more = f", and {len(freed) - len(rows):,} more" if len(freed) > len(rows) else ""
+        more = f"; and {len(freed) - len(rows):,} more" if len(freed) > len(rows) else ""
         logger.warning(
             "recovered %s from a %s worker (%s%s)",
             count_of(len(freed), "job"),
             "dead" if died else "stopped",
-            ", ".join(self._told(row) for row in rows),
+            "; ".join(self._told(row) for row in rows),
             more,
             extra={"action": "reap", "job_ids": [str(id) for id in freed[:SHOWN]]},
         )

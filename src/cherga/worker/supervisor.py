@@ -94,6 +94,9 @@ class Supervisor:
 
             self._close_broker()
 
+            if self._introduced:
+                logger.info("ended", extra={"action": "worker.end"})
+
         return self._code
 
     # --- one turn
