@@ -60,7 +60,6 @@ class LoopRunner:
             if self._loop is not None:
                 return
 
-            self._life = _life()
             self._loop = asyncio.new_event_loop()
 
             if (thread := start_thread(self._run, "cherga-loop")) is not None:
@@ -204,7 +203,7 @@ class LoopRunner:
 
         try:
             if loop.get_task_factory() is None:
-                task = self._life(coroutine, loop=loop, context=variables)
+                task = _life()(coroutine, loop=loop, context=variables)
                 task.unbegun, task.assignment, task.reserved = self._unbegun, assignment, slot
                 assignment.coroutine = task
             else:  # a job gave it to the loop
