@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -36,9 +37,14 @@ class CountingBroker(MemoryBroker):
         super().__init__("memory://", BrokerSettings(crash_backoff=(0.0,)))
         self.wishes: list[ClaimWish] = []
         self.errors: list[Exception] = []
+        self.may_write = threading.Event()
+        """The settler's."""
+        self.held_back: list[bool] = []
+        """Whether the settler was, at each claim."""
 
     def claim(self, wish: ClaimWish) -> ClaimAnswer:
         self.wishes.append(wish)
+        self.held_back.append(not self.may_write.is_set())
 
         if self.errors:
             raise self.errors.pop()
@@ -99,6 +105,7 @@ class Desk:
         slots = SlotTable.private(1)
         slots.lease_until = float("inf")
         settler = Settler(self.broker, SystemClock(), 0.05, slots)
+        self.broker.may_write = settler.may_write
         executor = Executor(self.app, WorkerHost(self.app, nobody, nobody), "desk", settler, slots, Deadlines(SystemClock()))
         lanes = [Lane(self.plain, lambda: frozenset({"work"})), Lane(self.coroutines, lambda: frozenset({"awork"}))]
         given: dict[str, Any] = {
@@ -222,6 +229,17 @@ def test_a_broker_that_fails_is_asked_again(desk: Desk, error: Exception, caplog
 
     wait_until(lambda: desk.plain.held, "the job is claimed after all")
     assert str(error) in caplog.text
+
+
+def test_the_settler_writes_nothing_while_somebody_claims(desk: Desk) -> None:
+    desk.broker.errors.append(RuntimeError("odd"))
+    desk.work.enqueue()
+    desk.start()
+    wait_until(lambda: desk.plain.held, "the job is claimed after all")
+    desk.claimer.stop()
+
+    assert set(desk.broker.held_back) == {True}
+    assert desk.broker.may_write.is_set()
 
 
 def test_tasks_that_nobody_here_knows_are_told_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -87,6 +88,36 @@ def test_what_waits_is_written_together() -> None:
     assert desk.settler.stop(10)
     assert desk.states() == {JobState.SUCCEEDED}
     assert desk.broker.calls.count("settle") == 1
+
+
+def test_what_is_put_down_while_somebody_claims_is_written_together_after_it() -> None:
+    desk, seen = Desk(), list[tuple[int, bool]]()
+    first, second = map(success, desk.claim(2))
+
+    class Claim(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            seen.append((desk.broker.calls.count("settle"), desk.settler.idle))
+
+            if len(seen) == 1:
+                desk.settler.settle(second)
+
+            return True
+
+    desk.settler.may_write = Claim()
+    desk.settler.settle(first)
+    desk.settler.start()
+    wait_until(lambda: desk.states() == {JobState.SUCCEEDED}, "both are written")
+    assert seen[0] == (0, False)
+    assert desk.broker.calls.count("settle") == 1
+    assert desk.settler.stop(10)
+
+
+def test_a_claim_that_takes_long_holds_up_no_settlement_for_ever(desk: Desk) -> None:
+    (job,) = desk.claim()
+    desk.settler.may_write.clear()
+    desk.settler.settle(success(job))
+
+    wait_until(lambda: desk.states() == {JobState.SUCCEEDED}, "it is written")
 
 
 def test_a_settlement_is_written_again_until_the_broker_takes_it() -> None:

@@ -282,7 +282,7 @@ class Claimer:
 
         alone = not self.active() and not self._fresh_first
         wish = self._wish(lane, limit, alone)
-        answer = self._broker.claim(wish)
+        answer = self._ask(wish)
         self._tell_unknown(answer)
 
         if answer.again_in is not None:
@@ -304,6 +304,15 @@ class Claimer:
             lane.runner.submit([ready for job in answer.jobs if (ready := prepare(job, wish.session)) is not None])
 
         return len(answer.jobs)
+
+    def _ask(self, wish: ClaimWish) -> ClaimAnswer:
+        """The broker's answer, before anything else is written that has not begun: runners without jobs stand still."""
+        self._settler.may_write.clear()
+
+        try:
+            return self._broker.claim(wish)
+        finally:
+            self._settler.may_write.set()
 
     def _wish(self, lane: Lane, limit: int, alone: bool) -> ClaimWish:
         return ClaimWish(

@@ -292,7 +292,7 @@ class LoopRunner:
 
 @cache
 def _life() -> type[Any]:
-    """The class of jobs' lives on a loop. Made when the first loop starts, for asyncio is loaded then, and not before."""
+    """The class of jobs' lives on a loop. Made for the first of them, for asyncio is loaded by then, and not before."""
 
     class Life(asyncio.Task[None]):
         """One that is cancelled before its first step runs nothing, not even what would note that."""

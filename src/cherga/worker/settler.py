@@ -25,6 +25,8 @@ logger = logging.getLogger("cherga.worker")
 
 LONGEST_PAUSE = 5.0
 BATCH = 1000
+LONGEST_CLAIM = 0.05
+"""Seconds that a claim under way holds up what is to be written."""
 _STOP = object()
 
 T = TypeVar("T")
@@ -61,6 +63,9 @@ class Settler:
         """Put down a settlement; returns at once."""
         self.unwritten = 0
         """Settlements taken out of the inbox and not yet written."""
+        self.may_write = threading.Event()
+        """Not set while somebody claims: of two writers the one comes first without whom nothing would run."""
+        self.may_write.set()
         self.awaited = False
         """Somebody claims no more until something is written."""
         self.ring: Callable[[], None] = _nobody
@@ -154,6 +159,8 @@ class Settler:
 
         with suppress(Empty):
             items.append(self._inbox.get(timeout=self._patience()))
+            self.unwritten = 1
+            self.may_write.wait(LONGEST_CLAIM)
             self.unwritten = min(BATCH, self._inbox.qsize() + 1)
 
             while len(items) < BATCH:
