@@ -127,7 +127,8 @@ def test_a_thousand_who_watch_cost_no_more_threads_than_one(app: QueueTasks) -> 
 
     async def watch(job: Job[Any]) -> None:
         async for update in app.watch(job.id):
-            seen.append(update.job_id)
+            if not update.unserved:  # which is told on a slow machine, once somebody has waited for two seconds
+                seen.append(update.job_id)
 
     async def watch_all() -> None:
         watches = [asyncio.create_task(watch(job)) for job in jobs]
