@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -46,13 +48,21 @@ class Shop:
     """The page's code in a folder of its own, and its worker, which is started again when it has been killed."""
 
     def __init__(self, place: Workplace, folder: Path, more: str = "") -> None:
+        self.database = folder / "shop.db"
         code = "\n\n".join(block.text for block in blocks(PAGE, "python")) + more
+        code = code.replace("sqlite:///shop.db", f"sqlite:///{self.database}")
         (folder / "shop.py").write_text(code, encoding="utf-8")
         self.client = QueueTasks("shop", place.url)
         self._place = place
         self._environment = {"PYTHONPATH": f"{folder}{os.pathsep}{PATH}"}
         self._worker: Worker | None = None
         self._kills = 0
+        assert self.run("shop.Model.metadata.create_all(shop.engine)") == 0
+
+    def run(self, code: str) -> int:
+        """Run this in a process of the application that is no worker; gives its exit code."""
+        environment = {**self._place.environment, **self._environment}
+        return subprocess.run([sys.executable, "-c", f"import shop\n{code}"], env=environment, timeout=50).returncode
 
     def work(self, **environment: object) -> None:
         """Start a worker."""
@@ -253,39 +263,64 @@ def test_a_charge_whose_worker_is_killed_as_the_request_arrives_is_made_once(sho
 # --- the database of the page
 
 DIE_ONCE = """
-from pathlib import Path
 import signal
-
-Model.metadata.create_all(engine)
+from pathlib import Path
 
 
 @sa.event.listens_for(Session, "after_commit")
 def die_once(session):
-    if not Path("died").exists():
-        Path("died").touch()
+    if not Path(DIED).exists():
+        Path(DIED).touch()
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_a_booking_whose_worker_dies_right_after_its_commit_is_made_once(place: Workplace, tmp_path: Path) -> None:
-    shop = Shop(place, tmp_path, DIE_ONCE.replace('Path("died")', f"Path({str(tmp_path / 'died')!r})"))
-    file = tmp_path / "shop.db"
-    code = (tmp_path / "shop.py").read_text(encoding="utf-8").replace("sqlite:///shop.db", f"sqlite:///{file}")
-    (tmp_path / "shop.py").write_text(code, encoding="utf-8")
+    died = tmp_path / "died"
+    shop = Shop(place, tmp_path, DIE_ONCE.replace("DIED", repr(str(died))))
 
-    with closing(sqlite3.connect(file)) as db:
-        db.executescript(
-            "create table account (id integer primary key, cents integer not null); insert into account values (1, 0)"
-        )
+    with closing(sqlite3.connect(shop.database)) as db:
+        db.execute("insert into account values (1, 0)")
+        db.commit()
 
     job = shop.client.add_task("pay_in", 1, 500)
     shop.work()
     wait_until(shop.settled, "the job has ended", PATIENCE)
 
-    with closing(sqlite3.connect(file)) as db:
+    with closing(sqlite3.connect(shop.database)) as db:
         assert db.execute("select cents from account").fetchall() == [(500,)]
 
-    assert (tmp_path / "died").exists()
+    assert died.exists()
     assert job.refresh().is_succeeded
     assert job.attempt == 2
     shop.client.close()
+
+
+PLACE_AND_DIE = """
+import os, signal
+
+def die(session):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+shop.sa.event.listen(shop.Session, {moment!r}, die, insert=True)
+shop.place_order({number})
+"""
+
+
+def test_an_order_whose_process_dies_at_its_commit_has_one_mail_if_it_is_there_and_none_if_not(shop: Shop) -> None:
+    moments = ["after_commit", "before_commit"]
+    office = PostOffice(shop, ())
+
+    for number, moment in enumerate(moments * 2):
+        assert shop.run(PLACE_AND_DIE.format(number=number, moment=moment)) == -signal.SIGKILL
+
+    with delivering(office) as port, serving(provider(office)) as api:
+        shop.work(MAIL_PORT=port, MAIL_API=api)
+        wait_until(lambda: len(office.mails) >= 2 and shop.settled(), "the mails are sent", PATIENCE)
+
+    with closing(sqlite3.connect(shop.database)) as db:
+        assert db.execute("select id from 'order' order by id").fetchall() == [(0,), (2,)]
+        assert db.execute("select count(*) from cherga_outbox").fetchall() == [(0,)]
+
+    assert set(office.mails.values()) == {1}
+    assert len(office.mails) == 2
