@@ -18,10 +18,12 @@ from cherga.client.snapshot import AsPushed
 from cherga.client.submit import Submitter
 from cherga.client.task import Task
 from cherga.doors.broker import FullBroker
+from cherga.rules import options as check
 from cherga.rules.elsewhere import read_state
 from cherga.rules.obstacles import Home
 from cherga.rules.results import UNKNOWN, Results
 from cherga.words.clock import Clock
+from cherga.words.errors import ConfigError
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobRow, JobState
 from cherga.words.push import GROUP_TASK
@@ -79,8 +81,16 @@ class Looking(ABC):
         limit: int = 100,
         before: Job[Any] | None = None,
     ) -> list[Job[Any]]:
-        """Jobs that match, newest first; ``before`` gives the page after that job."""
-        named = [states] if isinstance(states, str) else states
+        """Jobs that match, newest first; ``before`` gives the page after that job. Raises ``ConfigError``."""
+        for what, given in {"owner": owner, "task": task, "queue": queue}.items():
+            if given is not None:
+                check.text(given, what)
+
+        if before is not None and not isinstance(before, Job):
+            raise ConfigError(f"expected before to be a job, got {check.shown(before)}")
+
+        check.count(limit, "limit")
+        named = check.texts([states] if isinstance(states, str) else states, "states")
         where = JobFilter(states=frozenset(map(read_state, named)), queue=queue, task=task, owner=owner, unfinished=unfinished)
         # A job that was just enqueued does not know its place yet.
         below = (before.row.sequence or before.refresh().row.sequence) if before else None

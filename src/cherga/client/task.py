@@ -387,6 +387,11 @@ def _many(task: Task[P, R], order: Order, calls: Iterable[tuple[Any, ...]]) -> l
     if order.id is not None:
         raise ConfigError("expected no id for enqueue_many: one id names one job")
 
+    if not isinstance(calls, Iterable):
+        raise InvalidArguments(
+            f"task {task.name}: expected a list with a tuple of arguments for each job, got {check.shown(calls)}"
+        )
+
     return [task.build(order, _arguments(task, args), {}) for args in calls]
 
 
