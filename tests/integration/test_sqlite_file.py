@@ -77,6 +77,28 @@ class TestOpening:
         assert broker.url == f"sqlite:///{tmp_path}/a%3F b.db?durability=process"
         assert SQLiteBroker(broker.url, BrokerSettings()).url == broker.url
 
+    @pytest.mark.parametrize("path", ["%00.db", "\ud800.db"], ids=["null", "half a character"])
+    def test_a_path_that_no_file_can_have_is_refused(self, path: str) -> None:
+        with pytest.raises(ConfigError, match="expected a path that the system can write in the broker URL"):
+            SQLiteBroker(f"sqlite:///{path}", BrokerSettings())
+
+    def test_a_symbolic_link_leads_to_the_same_doorbells_and_locks(self, tmp_path: Path) -> None:
+        (tmp_path / "link.db").symlink_to(tmp_path / "jobs.db")
+
+        with opened(tmp_path / "jobs.db"), opened(tmp_path / "link.db") as other:
+            push_each(other, 1)
+            assert [path.name for path in tmp_path.glob("*-live")] == ["jobs.db-live"]
+
+    def test_a_file_with_two_names_is_refused(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db"):
+            pass
+
+        (tmp_path / "other.db").hardlink_to(tmp_path / "jobs.db")
+
+        for name in ("jobs.db", "other.db"):
+            with pytest.raises(BrokerUnusable, match=r"expected a queue file with one name, found 2 .*use a symbolic link"):
+                SQLiteBroker(url(tmp_path / name), BrokerSettings()).open()
+
     def test_an_empty_file_becomes_a_queue_file(self, tmp_path: Path) -> None:
         file = tmp_path / "jobs.db"
         file.touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -35,6 +36,9 @@ def read_address(url: str) -> Address:
     if parts.netloc or not path or path == ":memory:":
         raise ConfigError(f"expected a broker URL like {FORM}; got {masked(url)!r} (for jobs in memory alone use memory://)")
 
+    if not _can_be_a_path(path):
+        raise ConfigError(f"expected a path that the system can write in the broker URL, got {masked(url)!r}")
+
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     durable = _read_durability(options.pop("durability", "full"), url)
     watermark = _read_watermark(options.pop("watermark", None), url)
@@ -47,6 +51,13 @@ def read_address(url: str) -> Address:
     whole = Path.cwd() / path
     lasting = file_url(str(whole)) + (f"?{parts.query}" if parts.query else "")
     return Address(url=url, path=whole, lasting_url=lasting, durable=durable, watermark=watermark)
+
+
+def _can_be_a_path(path: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _read_durability(value: str, url: str) -> bool:

@@ -116,6 +116,11 @@ def companions(path: Path) -> tuple[str, str]:
     return f"{real}-wal", f"{real}-shm"
 
 
+def live_folder(path: Path) -> Path:
+    """The folder of doorbells and locks: one for all that use the file, whatever links to it are called."""
+    return Path(f"{os.path.realpath(path)}-live")
+
+
 def check_rights(path: Path) -> None:
     """Raise ``BrokerUnusable`` when others than its owner may use the file or what belongs to it.
 
@@ -128,7 +133,7 @@ def check_rights(path: Path) -> None:
         with suppress(PermissionError):
             path.chmod(0o600)
 
-    wide = [name for name in (str(path), *companions(path), f"{path}-live") if _others_may(name)]
+    wide = [name for name in (str(path), *companions(path), str(live_folder(path))) if _others_may(name)]
 
     if wide:
         modes = ", ".join(f"{name} ({stat.S_IMODE(os.stat(name).st_mode):04o})" for name in wide)
@@ -214,6 +219,12 @@ def _check_folder(path: Path) -> None:
 
     if path.exists() and not path.is_file():
         raise BrokerUnusable(f"expected a file at {path}, found something else; give the broker URL another path")
+
+    if path.exists() and (names := path.stat().st_nlink) > 1:
+        raise BrokerUnusable(
+            f"expected a queue file with one name, found {names} of {path}: whoever opens it by another one (a hard link) does "
+            "not see what is in its log, and damages it; remove the others, or use a symbolic link"
+        )
 
 
 def _check_network(path: Path) -> None:

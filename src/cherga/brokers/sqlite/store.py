@@ -19,7 +19,7 @@ from cherga.brokers.sqlite.lanes import Lanes
 from cherga.brokers.sqlite.lifelines import Lifelines
 from cherga.brokers.sqlite.limits import ring_freed_slots
 from cherga.brokers.sqlite.log import FRAME_HEAD, SYNC, Log
-from cherga.brokers.sqlite.place import Files, Space, prepare
+from cherga.brokers.sqlite.place import Files, Space, live_folder, prepare
 from cherga.brokers.sqlite.schema import set_up
 from cherga.brokers.sqlite.turns import Naps, Transaction, find_turn
 from cherga.brokers.sqlite.write import Write
@@ -49,7 +49,7 @@ class Store:
         with self.turn.lock, translated(self.path):
             with_forks_kept_out(self._open)
 
-        self._folder = LiveFolder(self.path.with_name(f"{self.path.name}-live"))
+        self._folder = LiveFolder(live_folder(self.path))
         self.doorbell = Doorbell(self._folder)
         self.lifelines = Lifelines(self._folder)
 
