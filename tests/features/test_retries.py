@@ -130,7 +130,9 @@ class TestWishes:
     def test_retry_later_fails_when_no_attempt_is_left(self, app: QueueTasks, is_async: bool) -> None:
         task = declare(app, is_async, failing(RetryLater(60, "come back"), 1))
 
-        with app.worker(), pytest.raises(JobFailed, match="come back"):
+        words = r"come back \(RetryLater needs attempts that are left, as in @app\.task\(retry=5\)\)"
+
+        with app.worker(), pytest.raises(JobFailed, match=words):
             task.enqueue().result(5)
 
     def test_a_snooze_is_no_failure_and_uses_none(self, app: QueueTasks, is_async: bool) -> None:

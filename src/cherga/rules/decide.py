@@ -70,8 +70,21 @@ def succeed(job: ClaimedJob, outcome: Succeeded, policy: Policy) -> Settlement:
     return Settlement(job.id, job.sequence, job.token, JobState.SUCCEEDED, result=outcome.result, keep=policy.result_ttl)
 
 
+RETRYLESS = "RetryLater needs attempts that are left, as in @app.task(retry=5)"
+
+
+def is_retryless(outcome: Failed, policy: Policy) -> bool:
+    """True when a task asks to be tried again later that is never tried again."""
+    return outcome.delay is not None and policy.retry.max == 0
+
+
 def _failed(job: ClaimedJob, outcome: Failed, policy: Policy, run: Run, chance: float) -> Settlement:
-    attempt = _attempt(job, run, outcome.reason, outcome.error)
+    error = outcome.error
+
+    if is_retryless(outcome, policy):
+        error = replace(error, message=f"{error.message} ({RETRYLESS})")
+
+    attempt = _attempt(job, run, outcome.reason, error)
 
     if outcome.retryable and job.attempt <= policy.retry.max:
         delay = policy.retry.wait(job.attempt, chance) if outcome.delay is None else outcome.delay

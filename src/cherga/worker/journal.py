@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cherga.client.app import QueueTasks
 from cherga.client.mishaps import tell
+from cherga.rules.decide import RETRYLESS, is_retryless
 from cherga.rules.notices import AGAIN, words_for
 from cherga.rules.times import span
 from cherga.words.job import JobState
@@ -153,7 +154,7 @@ def _words_for(assignment: Assignment, outcome: Failed, again: bool) -> str:
     attempt, most = assignment.job.attempt, assignment.policy.retry.max + 1
 
     if most == attempt == 1:
-        return "failed"
+        return f"failed ({RETRYLESS})" if is_retryless(outcome, assignment.policy) else "failed"
 
     failed = f"attempt {attempt} of {max(attempt, most)} failed"
 
