@@ -10,7 +10,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from cherga.cli import main, root
-from tests.cli_shop import Shop, open_shop
+from tests.cli_shop import FACTORY, Shop, open_shop
 
 ONE = UUID("0197c2f4-5a1b-7e30-8c4d-1f2e3d4c5b6a")
 TWO = UUID("0197c2f4-5a1b-7fff-8c4d-1f2e3d4c5b6a")
@@ -115,6 +115,28 @@ def test_tasks_and_queues_are_completed(shop: Shop) -> None:
     assert offered([*target, "jobs", "list", "--task"], "a") == ["add"]
     assert offered([*target, "jobs", "enqueue"], "exp") == ["export"]
     assert offered([*target, "queues", "pause"]) == ["default"]
+
+
+def test_schedules_arguments_and_zones_are_completed(shop: Shop) -> None:
+    target = ["-u", shop.app.broker_url]
+    shop.app.schedule("nightly-export", "export", (7,), cron="0 3 * * *")
+
+    for verb in ("pause", "resume", "run", "delete", "change"):
+        assert offered([*target, "schedules", verb], "ni") == ["nightly-export"]
+
+    assert offered([*target, "schedules", "add", "x"], "ex") == ["export"]
+    assert offered([*target, "schedules", "change", "x", "--timezone"], "Europe/Ky") == ["Europe/Kyiv"]
+    assert offered(["worker", "-u", shop.app.broker_url, "-q"], "de") == ["default"]
+
+    with_code = ["-A", FACTORY, *target]
+    assert offered([*with_code, "jobs", "enqueue", "add", "--arg"]) == ["a=", "b="]
+    assert offered([*with_code, "queues", "pause", "--task", "export", "--arg"], "p") == ["pages="]
+    assert offered([*target, "jobs", "enqueue", "add", "--arg"]) == []
+
+
+@pytest.mark.parametrize("words", [["jbos", "list"], ["jobs", "shwo"], ["schedules", "show"]])
+def test_a_slip_on_the_line_is_no_error_while_it_is_typed(words: list[str]) -> None:
+    assert offered(words, "x") == []
 
 
 def test_nothing_is_offered_where_the_application_cannot_be_opened(capsys: pytest.CaptureFixture[str]) -> None:

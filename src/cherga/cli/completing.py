@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -15,6 +16,7 @@ from cherga.cli.known import known_tasks
 from cherga.cli.opening import open_app
 from cherga.cli.target import Target, read_environment
 from cherga.client.app import QueueTasks
+from cherga.words.schedule import SCHEDULE
 
 COMPLETE = "_CHERGA_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -55,6 +57,28 @@ def complete_tasks(ctx: click.Context, param: click.Parameter, begun: str) -> li
 def complete_queues(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
     """Queues with jobs or tasks."""
     return offer(ctx, lambda app: _items({count.queue for count in app.broker.counts()} | _queues(app), begun))
+
+
+def complete_schedules(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Names of schedules that are stored."""
+    return offer(ctx, lambda app: _items((definition.name for definition in app.broker.definitions(SCHEDULE)), begun))
+
+
+def complete_arguments(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Names of the arguments of the task that the line names, as far as its code is here."""
+
+    def find(app: QueueTasks) -> list[CompletionItem]:
+        # An option that still waits for its value leaves the words of the line unread.
+        name = ctx.params.get("task") or next(iter(ctx.args), None)
+        task = app.task_named(name) if name else None
+        return _items((f"{name}=" for name in task.signature.names), begun) if task else []
+
+    return offer(ctx, find)
+
+
+def complete_zones(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Names of time zones."""
+    return _items(available_timezones(), begun)
 
 
 def _queues(app: QueueTasks) -> set[str]:

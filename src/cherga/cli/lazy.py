@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
         """The command, as click finds it; an unknown one offers the nearest."""
         name = args[0]
 
-        if name not in self.entries and not name.startswith("-"):
+        if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:  # a line is being typed
             raise click.UsageError(f"unknown command {name!r}{self._hint(name)}", ctx)
 
         return super().resolve_command(ctx, args)

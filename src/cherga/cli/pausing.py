@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from cherga.cli.calls import read_named
-from cherga.cli.completing import complete_queues, complete_tasks
+from cherga.cli.completing import complete_arguments, complete_queues, complete_tasks
 from cherga.cli.known import known_queues, known_tasks
 from cherga.cli.options import reading_options, with_app
 from cherga.cli.output import Done, Output, note
@@ -27,7 +27,12 @@ def scope_options(function: F) -> F:
     """Add the names of queues, ``--task`` and ``--arg``."""
     for option in (
         click.option(
-            "--arg", "named", multiple=True, metavar="KEY=VALUE", help="Only its jobs with this argument; may be repeated."
+            "--arg",
+            "named",
+            multiple=True,
+            metavar="KEY=VALUE",
+            shell_complete=complete_arguments,
+            help="Only its jobs with this argument; may be repeated.",
         ),
         click.option(
             "--task",

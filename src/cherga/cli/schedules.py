@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from cherga.cli.calls import ARG_HELP, FORCE_HELP, check_known, read_call
+from cherga.cli.completing import complete_arguments, complete_schedules, complete_tasks, complete_zones
 from cherga.cli.lazy import Entry, LazyGroup, show_help
 from cherga.cli.options import reading_options, watch_option, with_app
 from cherga.cli.output import Cell, Column, Done, Listing, Output
@@ -58,7 +59,9 @@ def timing_options(function: F) -> F:
             "--catch-up-cap", type=click.IntRange(min=1), metavar="N", help="Missed ticks at most, for --catch-up all."
         ),
         click.option("--catch-up", type=ways, metavar="WAY", help="Missed ticks: skip them, enqueue the last, or all."),
-        click.option("--timezone", metavar="ZONE", help="The time zone of --cron, such as Europe/Kyiv."),
+        click.option(
+            "--timezone", metavar="ZONE", shell_complete=complete_zones, help="The time zone of --cron, such as Europe/Kyiv."
+        ),
         click.option("--every", type=SPAN, metavar="SPAN", help="The time between two ticks: 90s, 5m, 2h, 1d."),
         click.option("--cron", metavar="TEXT", help='Five fields, "0 3 * * *", or six with seconds first.'),
     ):
@@ -141,10 +144,10 @@ def schedule_record(scheduled: Scheduled) -> dict[str, Any]:
 
 
 @click.command("add")
-@click.argument("name", type=NAME)
-@click.argument("task")
+@click.argument("name", type=NAME, shell_complete=complete_schedules)
+@click.argument("task", shell_complete=complete_tasks)
 @click.argument("args", nargs=-1)
-@click.option("--arg", "named", multiple=True, metavar="KEY=VALUE", help=ARG_HELP)
+@click.option("--arg", "named", multiple=True, metavar="KEY=VALUE", shell_complete=complete_arguments, help=ARG_HELP)
 @timing_options
 @click.option("--force", is_flag=True, help=FORCE_HELP)
 @with_app
@@ -175,7 +178,7 @@ def add(
 
 
 @click.command("change")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_schedules)
 @timing_options
 @with_app
 def change(app: QueueTasks, out: Output, name: str, **timing: Any) -> None:
@@ -205,7 +208,7 @@ def _rhythm(scheduled: Scheduled) -> str:
 
 
 @click.command("pause")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_schedules)
 @with_app
 def pause(app: QueueTasks, out: Output, names: tuple[str, ...]) -> None:
     """Let these schedules fire no more, until they are resumed; a deploy does not change that."""
@@ -216,7 +219,7 @@ def pause(app: QueueTasks, out: Output, names: tuple[str, ...]) -> None:
 
 
 @click.command("resume")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_schedules)
 @with_app
 def resume(app: QueueTasks, out: Output, names: tuple[str, ...]) -> None:
     """Let these schedules fire again; what becomes of missed ticks is what each one's --catch-up says."""
@@ -227,7 +230,7 @@ def resume(app: QueueTasks, out: Output, names: tuple[str, ...]) -> None:
 
 
 @click.command("run")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_schedules)
 @with_app
 def run(app: QueueTasks, out: Output, name: str) -> None:
     """Enqueue the job of the schedule NAME now, beside its ticks."""
@@ -238,7 +241,7 @@ def run(app: QueueTasks, out: Output, name: str) -> None:
 
 
 @click.command("delete")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_schedules)
 @with_app
 def delete(app: QueueTasks, out: Output, names: tuple[str, ...]) -> None:
     """Delete these schedules, which were made at run time. The jobs that they have enqueued stay."""

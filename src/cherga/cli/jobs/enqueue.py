@@ -11,7 +11,7 @@ from uuid import UUID
 import click
 
 from cherga.cli.calls import ARG_HELP, FORCE_HELP, check_known, read_call
-from cherga.cli.completing import complete_queues, complete_tasks
+from cherga.cli.completing import complete_arguments, complete_queues, complete_tasks
 from cherga.cli.exits import ExitCode
 from cherga.cli.jobs.following import follow
 from cherga.cli.options import with_app
@@ -36,7 +36,7 @@ PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 @click.command("enqueue")
 @click.argument("task", shell_complete=complete_tasks)
 @click.argument("args", nargs=-1)
-@click.option("--arg", "named", multiple=True, metavar="KEY=VALUE", help=ARG_HELP)
+@click.option("--arg", "named", multiple=True, metavar="KEY=VALUE", shell_complete=complete_arguments, help=ARG_HELP)
 @click.option("--in", "run_in", type=SPAN, metavar="SPAN", help="Run after this long: 60, 90s, 5m, 2h, 1d.")
 @click.option("--at", "run_at", type=TIME, metavar="TIME", help="Run at this time, ISO 8601.")
 @click.option("--priority", type=click.IntRange(-100, 100), metavar="N", help="-100 to 100; higher runs first.")
