@@ -12,15 +12,18 @@ import msgspec
 import pytest
 
 from cherga.brokers.sqlite import SQLiteBroker
+from cherga.brokers.sqlite.declare import define
 from cherga.brokers.sqlite.empty import PAGE
 from cherga.brokers.sqlite.lanes import KEYED
+from cherga.brokers.sqlite.limits import stored_rules
 from cherga.brokers.sqlite.offers import HELD_BACK, HINDRANCES
 from cherga.brokers.sqlite.room import AHEAD
+from cherga.brokers.sqlite.write import Write
 from cherga.rules.pausing import write_arguments
 from cherga.words.claim import ClaimAnswer, ClaimedJob, ClaimWish
 from cherga.words.inspection import JobFilter
 from cherga.words.job import JobState
-from cherga.words.limits import LIMIT, LimitRule, Overflow, Rate
+from cherga.words.limits import LIMIT, OVERRIDE, LimitRule, Overflow, Rate
 from cherga.words.push import Edge
 from cherga.words.session import Death
 from cherga.words.settlement import Charge, Settlement
@@ -58,8 +61,44 @@ class TestEffort:
             claim(broker, limit=1)
             wish = ClaimWish(session="ours.1", limit=5, tasks=TASKS)
             statements = [event["sql"] for event in trace(broker, apsw.SQLITE_TRACE_STMT, lambda: broker.claim(wish))]
-            assert sum("definitions" in sql for sql in statements) == 1
+            assert not [sql for sql in statements if "definitions" in sql]
             assert not [sql for sql in statements if "rates" in sql or "counters_running" in sql or "turn" in sql]
+
+    def test_limits_that_have_not_changed_are_not_read_again(self, tmp_path: Path) -> None:
+        def work(broker: SQLiteBroker) -> None:
+            push_each(broker, 1)
+            broker.settle([success(job) for job in claim(broker)])
+
+        with opened(tmp_path / "jobs.db") as broker:
+            set_limit(broker, "key:k", max_running=1)
+            work(broker)
+            few = steps(broker, lambda: work(broker))
+            broker.define([rule_of(f"key:k|{number}", OVERRIDE, max_running=2) for number in range(2000)])
+            work(broker)
+            assert steps(broker, lambda: work(broker)) < few + 100
+
+    def test_limits_that_another_process_changes_hold_for_the_next_claim(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "jobs.db") as broker, opened(tmp_path / "jobs.db") as other:
+            set_limit(broker, "queue:default", max_running=1)
+            push_each(broker, 9)
+            assert len(claim(broker)) == 1
+
+            for most in (3, 5):
+                set_limit(other, "queue:default", max_running=most)
+                assert len(claim(broker)) == 2
+
+    def test_limits_that_were_taken_back_in_the_same_transaction_never_held(self, tmp_path: Path) -> None:
+        def define_and_fail(write: Write) -> None:
+            define(write, [rule_of("queue:default", max_length=1)])
+            assert stored_rules(write).lengths
+            raise LookupError
+
+        with opened(tmp_path / "jobs.db") as broker, opened(tmp_path / "jobs.db") as other:
+            with pytest.raises(LookupError):
+                broker._write(define_and_fail)
+
+            other.define([rule_of("queue:default", max_length=3)])
+            assert [broker.push([[new_job()]])[0].refused is None for _ in range(4)] == [True, True, True, False]
 
     def test_limited_jobs_are_settled_as_cheaply_as_plain_ones(self, tmp_path: Path) -> None:
         with opened(tmp_path / "jobs.db") as broker:
@@ -196,7 +235,12 @@ class TestEmptyLanes:
 
 def set_limit(broker: SQLiteBroker, name: str, **rule: Any) -> None:
     """Declare a rule."""
-    broker.define([Definition(LIMIT, name, msgspec.msgpack.encode(LimitRule(**rule)))])
+    broker.define([rule_of(name, **rule)])
+
+
+def rule_of(name: str, kind: str = LIMIT, **rule: Any) -> Definition:
+    """The declaration of a rule."""
+    return Definition(kind, name, msgspec.msgpack.encode(LimitRule(**rule)))
 
 
 def push_keys(broker: SQLiteBroker, count: int) -> None:

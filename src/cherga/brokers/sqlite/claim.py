@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from cherga.brokers.sqlite.choosing import Choice, PlainChoice, choose
-from cherga.brokers.sqlite.declared import STORED_RULES, Rules
+from cherga.brokers.sqlite.declared import RULES_VERSION, Rules
 from cherga.brokers.sqlite.holds import bring_back, read_scopes
 from cherga.brokers.sqlite.lanes import FILLED, KEYED, Lane, Lanes
 from cherga.brokers.sqlite.offers import Picker
@@ -40,7 +40,7 @@ select
     (select json_group_array(hex(scope)) from pauses),
     (select json_group_array(lane) from filled where lane is not null),
     exists (select 1 from uniques indexed by uniques_queued where hold = 'queued'),
-    {STORED_RULES}
+    {RULES_VERSION}
 """
 
 # Numbers are masked where they are raised, here and elsewhere: one that cannot be right breaks no batch.
@@ -147,7 +147,7 @@ def _look(write: Write, wish: ClaimWish) -> Look | None:
 
 
 def _find_ready(write: Write, wish: ClaimWish) -> Look | None:
-    session, paused, numbers, queued_keys, rules = write.row(_LOOK, (wish.session,))
+    session, paused, numbers, queued_keys, version = write.row(_LOOK, (wish.session,))
 
     if session is None:
         return None
@@ -156,7 +156,7 @@ def _find_ready(write: Write, wish: ClaimWish) -> Look | None:
     found = _read_numbers(numbers)
     keyed = bool(found) and found[-1] >= KEYED
     lanes = _open_lanes(write, wish, scopes, found[:-1] if keyed else found)
-    return Look(session, lanes, keyed, scopes, write.rules.read(rules), bool(queued_keys))
+    return Look(session, lanes, keyed, scopes, write.rules.read(write.db, version), bool(queued_keys))
 
 
 def _open_lanes(write: Write, wish: ClaimWish, scopes: Sequence[PauseScope], numbers: Sequence[int]) -> dict[int, Lane]:

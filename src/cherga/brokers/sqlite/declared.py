@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import apsw
 import msgspec
 
 from cherga.brokers.sqlite.lanes import LANES_REMEMBERED, Lane
@@ -15,6 +16,9 @@ STORED_RULES = """
 (select json_group_array(json_array(kind, name, hex(data))) from definitions
     where kind in ('limit', 'override') and data <> x'')
 """
+
+RULES_VERSION = "(select cast(value as blob) from facts where name = 'rules')"
+"""SQL for a value that is another one after each change of what is declared."""
 
 NO_RULES = "[]"
 
@@ -72,16 +76,24 @@ def _hinders(rule: LimitRule) -> bool:
 
 
 class LastRules:
-    """Keeps what was last decoded."""
+    """Keeps what was last decoded, and under which version. Within write transactions alone."""
 
     def __init__(self) -> None:
         self._rules = Rules(NO_RULES)
+        self._version: bytes | None = None
 
-    def read(self, text: str) -> Rules:
-        """The rules of this text."""
-        rules = self._rules
+    def read(self, db: apsw.Connection, version: bytes | None) -> Rules:
+        """The rules of this version, which the same transaction has found."""
+        if version is None or version != self._version:
+            text = db.execute(f"select {STORED_RULES}").get
 
-        if rules.text != text:
-            rules = self._rules = Rules(text)
+            if text != self._rules.text:
+                self._rules = Rules(text)
 
-        return rules
+            self._version = version
+
+        return self._rules
+
+    def forget(self) -> None:
+        """Read anew: a transaction was rolled back, and perhaps its version is used again."""
+        self._version = None

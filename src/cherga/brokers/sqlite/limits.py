@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import apsw
 import msgspec
 
-from cherga.brokers.sqlite.declared import STORED_RULES, Rules
+from cherga.brokers.sqlite.declared import RULES_VERSION, STORED_RULES, Rules
 from cherga.brokers.sqlite.lanes import FILLED, KEYED, Lane, Lanes
 from cherga.brokers.sqlite.rates import read_logs
 from cherga.brokers.sqlite.write import Write
@@ -17,6 +17,7 @@ from cherga.rules.rates import Starts, again_in
 from cherga.words.limits import LimitRule, LimitUse
 
 _RULES = f"select {STORED_RULES}"
+_VERSION = f"select {RULES_VERSION}"
 
 _RUNNING = """
 select json_group_array(json_array(lane, count)) from counters indexed by counters_running where state = 4 and count > 0
@@ -73,7 +74,7 @@ class Standing:
 
 def stored_rules(write: Write) -> Rules:
     """The rules in force now."""
-    return write.rules.read(write.value(_RULES))
+    return write.rules.read(write.db, write.value(_VERSION))
 
 
 def count_running(db: apsw.Connection, lanes: Lanes, names: Callable[[Lane], Sequence[str]]) -> Counter[str]:

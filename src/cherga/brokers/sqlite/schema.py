@@ -16,7 +16,7 @@ from cherga.words.errors import BrokerUnusable
 
 APPLICATION_ID = 0x43485247
 """Stands in the file's header and says whose it is (the letters CHRG)."""
-VERSION = 3
+VERSION = 4
 """The version of the schema; ``upgrade_N.sql`` leads from the one before to N."""
 
 

@@ -146,8 +146,17 @@ create table ticks (schedule text primary key, due real) strict, without rowid;
 
 create table shared (key text primary key, version integer not null, value blob not null) strict, without rowid;
 
--- namespace; sweep: when and on which boot the last reap was, and until when no lease may expire.
+-- namespace; sweep: when and on which boot the last reap was, and until when no lease may expire; rules: a number that rises with
+-- each change of a limit, so that limits are read only when it has.
 create table facts (name text primary key, value text not null) strict, without rowid;
+
+insert into facts (name, value) values ('rules', '0');
+create trigger limit_declared after insert on definitions when new.kind in ('limit', 'override')
+    begin update facts set value = value + 1 where name = 'rules'; end;
+create trigger limit_changed after update on definitions when new.kind in ('limit', 'override') or old.kind in ('limit', 'override')
+    begin update facts set value = value + 1 where name = 'rules'; end;
+create trigger limit_deleted after delete on definitions when old.kind in ('limit', 'override')
+    begin update facts set value = value + 1 where name = 'rules'; end;
 
 -- What the broker did with jobs by itself and a worker is to tell: whose it is to tell (sessions.number), packed (words/notice.py).
 create table notices (

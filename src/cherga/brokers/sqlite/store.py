@@ -160,7 +160,7 @@ class Store:
         transaction.undo_outer()
 
         if transaction.outer is not None:
-            self.lanes.forget()  # those that it had made are undone with it
+            self._forget()  # what it had written is undone with it
 
         self._mend_log(db)
         self._set_synchronous(transaction, "full" if durable else "normal")
@@ -179,7 +179,7 @@ class Store:
                 db.execute("commit")
                 return value, write
             except BaseException as error:
-                self.lanes.forget()  # before others may give their numbers away
+                self._forget()  # before others may give its numbers away
 
                 if db.in_transaction:
                     db.execute("rollback")
@@ -188,6 +188,10 @@ class Store:
                     raise
 
                 transaction.begin_again()
+
+    def _forget(self) -> None:
+        self.lanes.forget()
+        self.rules.forget()
 
     def _mend_log(self, db: apsw.Connection) -> None:
         """After a failed sync there may be a gap in the log on the disk: bring all of it into the file, and begin it anew."""

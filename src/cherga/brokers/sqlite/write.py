@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from cherga.brokers.sqlite.bells import Bells
-from cherga.brokers.sqlite.declared import STORED_RULES, LastRules, Rules
+from cherga.brokers.sqlite.declared import RULES_VERSION, LastRules, Rules
 from cherga.brokers.sqlite.lanes import HELD, KEYED, Lanes
 from cherga.brokers.sqlite.rows import BLOCKED, READY, RUNNING
 from cherga.doors.broker import Topic
@@ -102,9 +102,9 @@ class Write:
     def enter(self, lane: int, state: int) -> tuple[int, Rules]:
         """A number that nobody had before, for a new job that stands here and is counted with this; and the rules in force."""
         one, other = self.rows(_ENTER, (lane, state))  # in no order that SQLite promises
-        number, rules = other if one[1] is None else one
+        number, _, version = other if one[1] else one
         self._tally.setdefault((lane, state), 0)
-        return int(number), self.rules.read(rules)
+        return int(number), self.rules.read(self.db, version)
 
     def count(self, lane: int, state: int, difference: int) -> None:
         """Note that so many jobs more (or fewer) stand here."""
@@ -169,7 +169,7 @@ _COUNT_TAIL = " on conflict (lane, state) do update set count = max(min(count, 1
 _ENTER = f"""
 {_COUNT} (0, 0, 1), (?, ?, 1) on conflict (lane, state) do update set
     count = case lane when 0 then count else max(min(count, 1 << 48), -1 << 48) end + 1
-returning count, case lane when 0 then {STORED_RULES} end
+returning count, lane, {RULES_VERSION}
 """
 
 _write_numbers = msgspec.json.Encoder().encode
