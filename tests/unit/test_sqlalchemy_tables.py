@@ -55,7 +55,8 @@ def test_connections_that_are_not_pooled_are_as_many_as_are_wanted(tmp_path: Pat
     engine = sa.create_engine(f"sqlite:///{tmp_path}/shop.db", poolclass=NullPool)
     found = list(look_at([Database(engine, ())], Plan(threads=100, concurrency=1, target="shop")))
 
-    assert found[-1] == Finding("tables", "0 verified")
+    assert found == [Finding("database", f"{tmp_path}/shop.db, no file yet"), Finding("tables", "0 verified")]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_application_without_flask_proves_its_tables_too(app: QueueTasks, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def _look(database: Database, is_alone: bool) -> Iterator[Finding]:
         yield Finding("tables", say_missing(database, missing), proven=False)
     else:
         key = f"{database.key}: " if database.key else ""
-        yield Finding("database", f"{key}{database.place}, initialised")
+        yield Finding("database", f"{key}{database.place}, {'no file yet' if is_no_file(database) else 'initialised'}")
         yield Finding("tables", f"{key}{len(database.tables)} verified")
 
 
