@@ -34,3 +34,12 @@ def test_it_says_which_queues_come_first() -> None:
     assert queues() == "all"
     assert queues(queues=("high", "low")) == "high, then low"
     assert queues(queues=("high", "low"), weights=(3, 1)) == "high=3, low=1"
+
+
+def test_it_names_the_first_tasks() -> None:
+    def tasks(number: int, *names: str) -> object:
+        hello = Hello("shop", number, "memory://", BrokerSettings(), "here.1", 25.0, 60.0, task_names=names)
+        return banner(WorkerOptions(app="shop:app"), hello)["facts"]["tasks"]
+
+    assert tasks(2, "mail", "sort") == "2: mail, sort"
+    assert tasks(9, "mail", "sort") == "9: mail, sort, …"

@@ -17,6 +17,10 @@ from cherga.worker.wire import Hello
 logger = logging.getLogger("cherga.worker")
 
 
+MOST_TOLD = 6
+"""Tasks that are named."""
+
+
 def banner(options: WorkerOptions, hello: Hello) -> dict[str, Any]:
     """The extra fields of the log line; the broker's password is in none of them."""
     return {
@@ -44,7 +48,7 @@ def _facts(options: WorkerOptions, hello: Hello) -> Facts:
             "application": f"{hello.application}, {_origin(options.app)}",
             "broker": located(hello.broker_url),
             **_proven(hello),
-            "tasks": hello.tasks,
+            "tasks": _tasks(hello),
             "queues": _queues(options),
             "processes": f"{options.processes}{', with' if one else ', each with'} {at_once}",
         }
@@ -66,6 +70,12 @@ def _proven(hello: Hello) -> dict[str, str]:
             found[finding.name] = "; ".join(filter(None, (found.get(finding.name), finding.text)))
 
     return found
+
+
+def _tasks(hello: Hello) -> str:
+    """``2: mail, sort``; of many the first ones."""
+    more = ", …" if hello.tasks > len(hello.task_names) else ""
+    return f"{hello.tasks}: {', '.join(hello.task_names)}{more}" if hello.task_names else str(hello.tasks)
 
 
 def _queues(options: WorkerOptions) -> str:

@@ -23,7 +23,7 @@ from cherga.words.errors import BrokerError, ConfigError, LoadError
 from cherga.words.proof import Finding, Plan
 from cherga.words.session import Cancel
 from cherga.worker import logs
-from cherga.worker.banner import problems
+from cherga.worker.banner import MOST_TOLD, problems
 from cherga.worker.engine import Engine, EngineOptions
 from cherga.worker.host import close_process
 from cherga.worker.inherited import handle_signals, reset_signals
@@ -83,6 +83,7 @@ class WorkerProcess:
                 grace=self._grace,
                 stall_limit=app.settings.stall_limit,
                 files=loaded_files() if self._options.reload else (),
+                task_names=tuple(sorted(app.tasks)[:MOST_TOLD]),
                 findings=findings,
             )
         )

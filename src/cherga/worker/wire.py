@@ -40,6 +40,8 @@ class Hello(Struct, frozen=True, tag="hello"):
     stall_limit: float
     files: tuple[str, ...] = ()
     """Source files that were loaded, for ``--reload``."""
+    task_names: tuple[str, ...] = ()
+    """The first of its tasks, for people."""
     findings: tuple[Finding, ...] = ()
     """The findings of the process before its first claim."""
 
