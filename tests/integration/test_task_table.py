@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -173,6 +174,23 @@ def test_a_job_that_is_cancelled_before_it_began_closes_its_row_without_a_worker
     job.cancel()
     desk.await_row(job, Row(True, "cancelled", "asked"))
     assert job.refresh().reason == "asked"
+
+
+def test_many_jobs_that_are_cancelled_before_they_began_need_one_thread(desk: Desk) -> None:
+    writers: list[int] = []
+
+    def sessions() -> Session:
+        writers.append(sum(thread.name == "cherga-task-row" for thread in threading.enumerate()))
+        return desk.sessions()
+
+    keep_true(Task, desk.app, sessions)
+    jobs = [desk.note(job) for job in desk.app.tasks["work"].enqueue_many([()] * 40)]
+
+    for job in jobs:
+        job.cancel()
+
+    wait_until(lambda: all(desk.row(job).state == "cancelled" for job in jobs), "the rows are closed")
+    assert set(writers) == {1}
 
 
 def test_whoever_cancels_inside_a_transaction_that_holds_the_row_does_not_wait_for_itself(desk: Desk) -> None:

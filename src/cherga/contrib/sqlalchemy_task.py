@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, cast
 from uuid import UUID
 
@@ -121,6 +122,8 @@ class TaskKeeper:
         self._page = page
         self._told: dict[str, JobState | None] = {}
         """Jobs that something was told of and whose rows were not looked at since, with the state that they had then."""
+        self._asked: list[_Standing] = []
+        """Jobs that were cancelled in this process before they began; one thread writes for as long as there are any."""
         self._missing: dict[str, float] = {}
         """Since when the broker has not known these jobs, by the monotonic clock."""
         self._telling = threading.Lock()
@@ -150,10 +153,7 @@ class TaskKeeper:
 
     def _hear(self, event: Event) -> None:
         if event.worker is None:
-            # Told on the thread of whoever cancelled it. That may be a loop's, so the broker is not asked; and a transaction of
-            # its own may hold the row, so it does not wait for that.
-            asked = _Standing(str(event.job_id), event.state, Reason.ASKED)
-            threading.Thread(target=self._guard, args=(lambda: self._write([asked]),), name="cherga-task-row").start()
+            self._write_asked_for(_Standing(str(event.job_id), event.state, Reason.ASKED))
             return
 
         with self._telling:
@@ -164,6 +164,28 @@ class TaskKeeper:
         # What the broker decided by itself is acknowledged once it was told, and so it is written before that.
         if event.details is not None or self._thread is None:
             self._guard(self._write_told)
+
+    def _write_asked_for(self, standing: _Standing) -> None:
+        """Write this soon. It is told on the thread of whoever cancelled the job: that may be a loop's, which must not wait for
+        anything, and a transaction of its own may hold the row."""
+        with self._telling:
+            self._asked.append(standing)
+            first = len(self._asked) == 1
+
+        if first:
+            threading.Thread(target=self._write_asked, name="cherga-task-row").start()
+
+    def _write_asked(self) -> None:
+        """One thread at a time, which ends when nothing is left."""
+        left = True
+
+        while left:
+            asked = list(self._asked)
+            self._guard(partial(self._write, asked))
+
+            with self._telling:
+                del self._asked[: len(asked)]
+                left = bool(self._asked)
 
     def _write_told(self) -> None:
         """Events may be late: what the broker says now stands over what they say."""
@@ -191,9 +213,7 @@ class TaskKeeper:
         query = sa.select(model.id, *(getattr(model, name) for name in COLUMNS)).where(model.id.in_(ids))
 
         with self._sessions() as session:
-            return {
-                row.id: {"complete": row.complete, "state": row.state, "reason": row.reason} for row in session.execute(query)
-            }
+            return {row.id: dict(zip(COLUMNS, row[1:], strict=True)) for row in session.execute(query)}
 
     # --- what was not told
 
