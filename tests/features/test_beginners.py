@@ -200,6 +200,18 @@ def test_flows_written_as_in_celery(app: QueueTasks) -> None:
         assert answer(called) == f"{called!r} cannot be called; store it with its enqueue(…)"
 
 
+def test_a_job_in_place_of_its_id(app: QueueTasks) -> None:
+    job: Any = app.tasks["mail"].enqueue(1)
+
+    with pytest.raises(ValueError, match=r"got <Job .* mail ready>; a job's own id is job\.id"):
+        app.get(job)
+
+
+def test_a_signal_with_empty_brackets(app: QueueTasks) -> None:
+    signal: Any = app.on.failed
+    assert answer(lambda: signal()) == "expected @app.on.failed without brackets, or with a handler in them, got nothing"
+
+
 def test_a_step_in_place_of_a_task(app: QueueTasks) -> None:
     step: Any = app.tasks["mail"].s(1)
     assert answer(lambda: app.add_task(step)) == (

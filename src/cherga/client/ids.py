@@ -42,4 +42,5 @@ def as_id(value: UUID | str) -> UUID:
     try:
         return UUID(value)
     except (ValueError, TypeError, AttributeError):
-        raise ValueError(f"expected a job's id to be a UUID or its text, got {value!r}") from None
+        hint = "; a job's own id is job.id" if isinstance(getattr(value, "id", None), UUID) else ""
+        raise ValueError(f"expected a job's id to be a UUID or its text, got {value!r}{hint}") from None

@@ -53,8 +53,11 @@ class Signal:
         self._run: Callable[[Awaitable[Any]], object] = _run_here
         self._inside: Inside = nullcontext
 
-    def __call__(self, handler: H) -> H:
+    def __call__(self, handler: H = None) -> H:  # type: ignore[assignment] # brackets with nothing in them have an answer
         """Connect a handler. Raises ``ConfigError`` for what cannot be told an event."""
+        if handler is None:
+            raise ConfigError(f"expected @app.on.{self.name} without brackets, or with a handler in them, got nothing")
+
         if not callable(handler):
             raise ConfigError(f"expected a handler of {self.name!r} to be a function, got {handler!r}")
 
