@@ -39,6 +39,8 @@ class Workplace:
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder / 'queue.db'}"
         self.diary = folder / "diary"
+        self.start_in = ROOT
+        """The working directory of workers."""
         self.client = QueueTasks("jobs", self.url)
         self._workers: list[Worker] = []
 
@@ -49,7 +51,7 @@ class Workplace:
 
     def worker(self, *arguments: str, app: str = "tests.worker_jobs:app", **environment: str) -> Worker:
         """Start ``cherga worker`` with these arguments."""
-        worker = Worker(["-A", app, *arguments], {**self.environment, **environment}, self.diary.parent)
+        worker = Worker(["-A", app, *arguments], {**self.environment, **environment}, self.diary.parent, self.start_in)
         self._workers.append(worker)
         return worker
 
@@ -135,10 +137,10 @@ def declared_here(place: Workplace, name: str) -> Task[..., Any]:
 class Worker:
     """One ``cherga worker`` with its supervisor's process."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str], folder: Path) -> None:
+    def __init__(self, arguments: list[str], environment: dict[str, str], folder: Path, started_in: Path = ROOT) -> None:
         self._log = (folder / f"worker-{len(list(folder.glob('worker-*')))}.log").open("w+")
         command = [sys.executable, "-m", "cherga", "worker", *arguments]
-        self.process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=self._log, stderr=self._log)
+        self.process = subprocess.Popen(command, env=environment, cwd=started_in, stdout=self._log, stderr=self._log)
 
     @property
     def log(self) -> str:

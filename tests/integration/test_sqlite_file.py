@@ -99,6 +99,19 @@ class TestOpening:
             with pytest.raises(BrokerUnusable, match=r"expected a queue file with one name, found 2 .*use a symbolic link"):
                 SQLiteBroker(url(tmp_path / name), BrokerSettings()).open()
 
+    def test_a_working_directory_that_was_deleted_matters_to_relative_paths_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "release").mkdir()
+        monkeypatch.chdir(tmp_path / "release")
+        (tmp_path / "release").rmdir()
+
+        with opened(tmp_path / "jobs.db") as broker:
+            push_each(broker, 1)
+
+        with pytest.raises(ConfigError, match="expected a working directory for the relative path in 'sqlite:///jobs.db'"):
+            SQLiteBroker("sqlite:///jobs.db", BrokerSettings())
+
     def test_an_empty_file_becomes_a_queue_file(self, tmp_path: Path) -> None:
         file = tmp_path / "jobs.db"
         file.touch()

@@ -287,6 +287,18 @@ def test_the_signal_handlers_of_an_application_take_no_grace_time_from_its_jobs(
     assert (job.refresh().status, job.attempt, job.interruptions) == (JobState.SUCCEEDED, 1, 0)
 
 
+def test_a_worker_whose_folder_was_deleted_replaces_its_processes(place: Workplace, tmp_path: Path) -> None:
+    release = tmp_path / "release 7"
+    release.mkdir()
+    place.start_in = release
+    worker = place.worker().ready()
+    release.rmdir()
+    (child,) = worker.children()
+    os.kill(child, signal.SIGKILL)
+
+    assert place.client.add_task("work", 0).result(20) != child
+
+
 def hang_up(worker: Worker) -> None:
     """As a terminal that is closed does it: to all processes of its group."""
     for pid in (worker.process.pid, *worker.children()):

@@ -35,6 +35,14 @@ def as_url(broker: str | os.PathLike[str]) -> str:
     return broker
 
 
+def working_folder() -> str | None:
+    """The working directory; None where somebody has deleted it, as a deploy does with old releases."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
 def file_url(path: str) -> str:
     """The URL of a queue file."""
     return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F').replace('#', '%23')}"

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+from cherga.rules.urls import working_folder
 from cherga.words.clock import Clock
 from cherga.words.session import Death
 from cherga.words.settlement import Settlement
@@ -151,7 +152,7 @@ def describe_exit(code: int) -> str:
 
 def _start_process(wire_fd: int, slots_fd: int) -> subprocess.Popen[bytes]:
     # The working directory is not looked into for Cherga's own imports: a queue.py of the user is not Python's queue.
-    apart = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
+    apart = [] if {"", working_folder()} & set(sys.path) else ["-P"]
     command = [sys.executable, *apart, "-m", "cherga.worker.process", str(wire_fd), str(slots_fd)]
     # A group of its own: Ctrl-C in a terminal reaches the supervisor alone, which then drains in order.
     return subprocess.Popen(command, pass_fds=[wire_fd, slots_fd], start_new_session=True)

@@ -15,6 +15,7 @@ from cherga.client.foreign import Explaining
 from cherga.client.loading import loading
 from cherga.rules.options import nearest
 from cherga.rules.own_code import own_frames
+from cherga.rules.urls import working_folder
 from cherga.words.errors import LoadError
 
 CIRCLE = (
@@ -60,12 +61,12 @@ def _find_module(name: str, target: str) -> tuple[Path, str]:
     path = Path(name)
 
     if not (name.endswith(".py") or len(path.parts) > 1 or name in (".", "..")):
-        return Path.cwd(), name
+        return _here(), name
 
     place = path.resolve()
 
     if not place.exists():
-        raise LoadError(f"expected a file {path} (from {target!r}), but there is none in {Path.cwd()}")
+        raise LoadError(f"expected a file {path} (from {target!r}), but there is none in {_here()}")
 
     if place.is_dir() and not (place / "__init__.py").exists():
         raise LoadError(f"expected a module, got the folder {path}, which is no package (from {target!r}); name a file in it")
@@ -80,10 +81,15 @@ def _find_module(name: str, target: str) -> tuple[Path, str]:
     return folder, ".".join(names)
 
 
+def _here() -> Path:
+    """The working directory; no absolute path where it was deleted."""
+    return Path(working_folder() or ".")
+
+
 def _import(name: str, target: str, folder: Path) -> Any:
     here = str(folder)
 
-    if here not in sys.path and not ("" in sys.path and folder == Path.cwd()):
+    if folder.is_absolute() and here not in sys.path and not ("" in sys.path and folder == _here()):
         sys.path.insert(0, here)
 
     if name == "cherga" and (folder / "cherga.py").exists():

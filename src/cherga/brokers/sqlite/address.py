@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
-from cherga.rules.urls import file_url, masked
+from cherga.rules.urls import file_url, masked, working_folder
 from cherga.words.errors import ConfigError
 
 FORM = "sqlite:///relative.db or sqlite:////absolute/path.db"
@@ -48,9 +48,19 @@ def read_address(url: str) -> Address:
             f"expected only durability and watermark after the ? of {masked(url)!r}; got {', '.join(sorted(options))}"
         )
 
-    whole = Path.cwd() / path
+    whole = Path(path) if os.path.isabs(path) else _in_working_folder(path, url)
     lasting = file_url(str(whole)) + (f"?{parts.query}" if parts.query else "")
     return Address(url=url, path=whole, lasting_url=lasting, durable=durable, watermark=watermark)
+
+
+def _in_working_folder(path: str, url: str) -> Path:
+    if (folder := working_folder()) is None:
+        raise ConfigError(
+            f"expected a working directory for the relative path in {masked(url)!r}, but it was deleted; start in another one, "
+            "or give the whole path"
+        )
+
+    return Path(folder) / path
 
 
 def _can_be_a_path(path: str) -> bool:
