@@ -253,6 +253,14 @@ def test_a_followed_job_has_a_bar_with_percent_count_and_note() -> None:
         assert words in text
 
 
+def test_where_no_worker_is_the_command_that_helps_is_shown_whole() -> None:
+    words = "no worker is alive; cherga worker -A a_package.with_a_long_name.jobs:application"
+    text = followed(replace(RUNNING, state=JobState.READY, attempt=0), unserved=words)
+
+    assert words in " ".join(text.split())
+    assert text.count("no worker is alive") >= 2
+
+
 def test_a_job_that_does_not_run_yet_says_what_it_waits_for() -> None:
     assert "waits for a worker" in followed(replace(RUNNING, state=JobState.READY, attempt=0))
     assert "waits for attempt 3" in followed(replace(RUNNING, state=JobState.SCHEDULED))

@@ -45,6 +45,7 @@ class LiveBar:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(*_columns(), console=console, transient=True, expand=True)
         self._shown = False
+        self._unserved = ""
         self._task = self._progress.add_task("", total=None, percent="", count="", note="", started=None)
 
     def __enter__(self) -> Self:
@@ -59,6 +60,10 @@ class LiveBar:
         if not self._shown:
             self._progress.console.print(Text(f"{printable(job.task_name)}  {job.id}", style="dim"))
             self._shown = True
+
+        if update.unserved and update.unserved != self._unserved:  # whole: the line below has no room for what helps
+            self._unserved = update.unserved
+            self._progress.console.print(Text(printable(update.unserved), style="yellow"))
 
         for line in update.logs:
             self._progress.console.print(Text(printable(line), style="dim"))
@@ -99,7 +104,7 @@ def _fields(job: Job[Any], update: LiveUpdate) -> dict[str, Any]:
     progress = update.progress
 
     if progress is None or (update.state in WAITING and not (update.of_group and progress.total)):
-        note = printable(update.unserved) or _waiting(job, update.state)
+        note = printable(update.unserved).partition(";")[0] or _waiting(job, update.state)
         return {"total": None, "completed": 0, "percent": "", "count": "", "note": note}
 
     return {
