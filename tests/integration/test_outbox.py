@@ -407,6 +407,11 @@ def test_migrations_see_the_table_until_it_is_there(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def rows_in(engine: sa.Engine, table: sa.Table) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(table)))
+
+
 class Base(DeclarativeBase):
     """What the tables of the Flask application inherit."""
 
@@ -426,9 +431,7 @@ def test_flask_takes_the_table_into_the_metadata_of_flask_sqlalchemy(tmp_path: P
         table = db.metadata.tables["cherga_outbox"]
         db.session.begin()
         job = task.enqueue()
-        sa.event.listen(
-            db.session(), "after_commit", lambda _: seen.append(len(db.engine.connect().execute(sa.select(table)).all()))
-        )
+        sa.event.listen(db.session(), "after_commit", lambda _: seen.append(len(rows_in(db.engine, table))))
         db.session.commit()
 
         assert (seen, job.status) == ([1], JobState.READY)

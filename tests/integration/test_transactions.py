@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from cherga import (
     BrokerUnavailable,
@@ -27,6 +27,7 @@ from cherga import (
     JobNotFound,
     JobState,
     QueueTasks,
+    SyncRouter,
     Task,
     chain,
     group,
@@ -36,6 +37,18 @@ from cherga.testing import wait_until
 from tests.database import Database, Row, database_in
 from tests.odd_brokers import AppWith, FailingBroker
 from tests.workers import PATH
+
+
+class Apart(DeclarativeBase):
+    """What the tables of another database inherit."""
+
+
+class Other(Apart):
+    """A row in another database."""
+
+    __tablename__ = "other"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
 
 
 class Shop:
@@ -168,6 +181,27 @@ def test_two_sessions_do_not_mix(shop: Shop) -> None:
         one.commit()
 
     assert (first.status, second.status, shop.stored()) == (JobState.READY, "dropped", [1])
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["commit", "rollback"])
+def test_a_transaction_over_two_databases_is_one(app: QueueTasks, tmp_path: Path, commits: bool) -> None:
+    (tmp_path / "other").mkdir()
+
+    with database_in(tmp_path) as one, database_in(tmp_path / "other") as other:
+        sessions = sessionmaker(binds={Row: one.engine, Other: other.engine})
+        Other.metadata.create_all(other.engine)
+        follow(app, sessions)
+        task = app.task(name="t")(lambda: None)
+
+        with sessions() as session:
+            session.add_all([Row(job="x"), Other(id=1)])
+            session.flush()
+            job = task.enqueue()
+            assert job.status == "held"
+            session.commit() if commits else session.rollback()
+
+    assert job.status == (JobState.READY if commits else "dropped")
+    assert len(app.jobs()) == commits
 
 
 def test_sessions_of_another_maker_are_not_followed(shop: Shop) -> None:
@@ -378,6 +412,14 @@ def launch_group(shop: Shop) -> object:
     return group(shop.export.s(1), shop.export.s(2), then=shop.app.s("report")).enqueue()
 
 
+def launch_routed(shop: Shop) -> object:
+    """A task of a router, which finds its application."""
+    router = SyncRouter()
+    task = router.task(name="routed")(lambda: None)
+    shop.app.include_router(router)
+    return task.enqueue()
+
+
 WAYS: dict[str, Callable[[Shop], object]] = {
     "enqueue": lambda shop: shop.export.enqueue(1),
     "using": lambda shop: shop.export.using(priority=3).enqueue(1),
@@ -385,6 +427,7 @@ WAYS: dict[str, Callable[[Shop], object]] = {
     "by name": lambda shop: shop.app.add_task("export", 1),
     "by an unknown name": lambda shop: shop.app.add_task("elsewhere", 1),
     "queue": lambda shop: shop.app.queue("mail").enqueue("export", 1),
+    "router": launch_routed,
     "step": lambda shop: shop.export.s(1).enqueue(),
     "chain": launch_chain,
     "group": launch_group,
@@ -397,10 +440,6 @@ def test_whatever_way_is_taken_to_enqueue_waits_for_the_commit(shop: Shop, way: 
         begun(session)
         WAYS[way](shop)
         assert shop.app.jobs() == []
-        session.rollback()
-
-        begun(session)
-        WAYS[way](shop)
         session.commit()
 
     assert len(shop.app.jobs()) == {"many": 2, "chain": 2, "group": 4}.get(way, 1)

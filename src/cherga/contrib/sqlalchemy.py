@@ -79,13 +79,17 @@ def _dependency(sessions: sessionmaker[Any] | async_sessionmaker[Any]) -> Callab
         async def open_async_session() -> AsyncIterator[AsyncSession]:
             async with sessions() as session:
                 yield session
-                await session.commit()
+
+                if session.in_transaction():
+                    await session.commit()
 
         return open_async_session
 
     def open_session() -> Iterator[Session]:
         with sessions() as session:
             yield session
-            session.commit()
+
+            if session.in_transaction():
+                session.commit()
 
     return open_session

@@ -264,5 +264,12 @@ class OutboxRelay:
 
     async def _relay_async(self, engine: sa.Engine) -> None:
         """On a loop of its own, so with connections of its own: those of the pool belong to the loop of the jobs."""
-        sync = sa.create_engine(engine.url, poolclass=sa.NullPool)
-        await in_async(self._outbox.relay, sync)
+        own = sa.Engine(engine.pool.recreate(), engine.dialect, engine.url)
+
+        def relay() -> None:
+            try:
+                self._outbox.relay(own)
+            finally:
+                own.dispose()
+
+        await in_async(relay)
