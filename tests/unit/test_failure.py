@@ -12,7 +12,7 @@ import pytest
 
 from cherga import InvalidArguments, JobError, Reason, Retry, RetryLater, Snooze, TaskCancelError
 from cherga.rules.codec import encode
-from cherga.rules.tracebacks import MESSAGE_LIMIT, TRACEBACK_LIMIT
+from cherga.rules.tracebacks import MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT
 from cherga.words.outcomes import Cancelled, Failed, Outcome, Snoozed
 from cherga.worker.failure import describe, outcome_of, unencodable, unreadable
 
@@ -309,3 +309,18 @@ def test_a_huge_text_is_cut_before_it_is_copied() -> None:
     error = describe(raised(ValueError("\ud800" * 1_000_000)))
 
     assert len(error.message) == MESSAGE_LIMIT
+
+
+class Boundless(Exception):
+    """Its name is longer than most messages."""
+
+
+Boundless.__qualname__ = "Bound\ud83dless" * 100_000
+
+
+def test_the_name_of_an_error_is_bounded_and_can_be_stored() -> None:
+    error = describe(Boundless("x"))
+
+    assert error.type.startswith(f"{__name__}.Bound\\ud83dless")
+    assert len(error.type) == NAME_LIMIT
+    assert len(encode(error)) < 100_000

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 MESSAGE_LIMIT = 8_192
+NAME_LIMIT = 500
 TRACEBACK_LIMIT = 49_152
 """Characters kept; an error of plain text stays under 64 KiB, message included."""
 MOST_FRAMES = 1_000
@@ -20,7 +21,8 @@ def name_of(error: BaseException) -> str:
     """The class of the error, as people write it."""
     kind = type(error)
     module = type.__getattribute__(kind, "__module__")
-    return kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
+    name = kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
+    return printable(name[:NAME_LIMIT])[:NAME_LIMIT]
 
 
 def text_of(error: BaseException, limit: int = MESSAGE_LIMIT) -> str:
