@@ -7,6 +7,7 @@ import logging.config
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from cherga import JobFailed, QueueTasks, Retry
@@ -123,6 +124,7 @@ def test_the_last_attempt_has_its_traceback_and_one_line_alone(caplog: pytest.Lo
     assert only.getMessage().endswith("attempt 1 of 2 failed, and none follows: KeyError")
     assert "in fail" in TextLines().format(last)
     assert "in fail" in TextLines().format(only)
+    assert msgspec.json.decode(JsonLines().format(last))["message"].endswith("attempt 2 of 2 failed: ValueError: such a thing")
     assert [TextLines().format(each).count("such a thing") for each in (again, last)] == [1, 2]  # once, and in the line of code
 
 

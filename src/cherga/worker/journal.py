@@ -16,7 +16,7 @@ from cherga.words.outcomes import Failed
 from cherga.words.settlement import Settlement
 from cherga.worker.assignment import Assignment
 from cherga.worker.calls import Call
-from cherga.worker.logs import EXPECTED
+from cherga.worker.logs import EXPECTED, TOLD_BELOW
 from cherga.worker.successes import Successes
 
 logger = logging.getLogger("cherga.job")
@@ -37,6 +37,7 @@ class Journal:
         """A last failure is an error. One that will be tried again is a warning, and expected: no line shows its traceback."""
         job, again = assignment.job, comes_again(assignment, outcome)
         shown = None if outcome.explained else error
+        below = shown is not None and not again
         assignment.told = True
         tell(
             self._find_logger(),
@@ -44,7 +45,7 @@ class Journal:
             job.id,
             job.task,
             _words_for(assignment, outcome, again),
-            _told(outcome, below=shown is not None and not again),
+            _told(outcome, below),
             error=shown,
             extra={
                 "action": "job.failed",
@@ -52,6 +53,7 @@ class Journal:
                 "task_name": job.task,
                 "attempt": job.attempt,
                 EXPECTED: again,
+                **_told_below(outcome, below),
             },
             level=logging.WARNING if again else logging.ERROR,
         )
@@ -60,19 +62,21 @@ class Journal:
         """Log one failure of many jobs in one line."""
         again = [comes_again(each, outcome) for each in members]
         shown = None if outcome.explained else error
+        below = shown is not None and not all(again)
         tell(
             self._find_logger(),
             "a call of %s for %d jobs failed, %d of them will be tried again: %s",
             call.job.task,
             len(members),
             sum(again),
-            _told(outcome, below=shown is not None and not all(again)),
+            _told(outcome, below),
             error=shown,
             extra={
                 "action": "batch.failed",
                 "job_ids": [str(each.job.id) for each in members],
                 "task_name": call.job.task,
                 EXPECTED: all(again),
+                **_told_below(outcome, below),
             },
             level=logging.WARNING if all(again) else logging.ERROR,
         )
@@ -168,3 +172,7 @@ def _told(outcome: Failed, below: bool) -> str:
     """``ConnectionError: the server is away``; the class alone where the traceback ``below`` ends with the same words."""
     error = outcome.error
     return error.type if below or not error.message else f"{error.type}: {error.message}"
+
+
+def _told_below(outcome: Failed, below: bool) -> dict[str, str]:
+    return {TOLD_BELOW: outcome.error.message} if below else {}

@@ -25,6 +25,8 @@ DEEPEST, MOST_ITEMS = 8, 1_000
 """The most levels, and items, of values in a JSON line."""
 EXPECTED = "expected"
 """The extra field of a failure after which the job is tried again. Its traceback is shown where its logger is at DEBUG."""
+TOLD_BELOW = "told_below"
+"""The extra field of a failure whose message leaves to its traceback what the error says. In JSON the message has it, too."""
 LARGEST = 1 << 64
 """A whole number in a JSON line is smaller, or a text."""
 
@@ -145,11 +147,11 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "pid": record.process,
-            "message": message_of(record),
+            "message": _whole_message_of(record),
         }
 
         for key, value in vars(record).items():
-            if key not in _STANDARD and type(value) is not Facts:
+            if key not in _STANDARD and key != TOLD_BELOW and type(value) is not Facts:
                 fields[f"{key}_" if key in _OURS else str(key)] = value
 
         if trace := _trace_of(record):
@@ -172,6 +174,11 @@ def message_of(record: logging.LogRecord) -> str:
         text = f"{message} {args} ({type(error).__name__} when these were put together)"
 
     return shortened(text, LONGEST_MESSAGE)
+
+
+def _whole_message_of(record: logging.LogRecord) -> str:
+    told = getattr(record, TOLD_BELOW, "")
+    return f"{message_of(record)}: {told}" if told else message_of(record)
 
 
 def escape(text: str) -> str:
