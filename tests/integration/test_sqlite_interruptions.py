@@ -35,7 +35,7 @@ class Stopped(BaseException):
     """What a thread is told to end with, as by Ctrl-C or by a greenlet that is killed."""
 
 
-@pytest.fixture(params=["memory://", "sqlite:///{}/jobs.db?durability=process"])
+@pytest.fixture(params=["memory://", "sqlite:///{}/jobs.db?durability=process", "sqlite:///{}/jobs.db"])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[QueueTasks]:
     app = QueueTasks("shop", request.param.format(tmp_path))
     keep = app.broker
