@@ -426,6 +426,7 @@ def test_a_task_that_the_worker_does_not_know(app: QueueTasks, caplog: pytest.Lo
             2,
             "got unexpected extra argument (jobs:app); the application is named with -A, its queues with -q",
         ),
+        (("worker", "-A", "jobs:app", "--threads", "x"), 2, "invalid value for '--threads': 'x' is not a valid whole number"),
         (("worker", "-A", "jobs:app", "--with-scheduler"), 2, "leave it out: every worker enqueues what is due"),
         (("worker", "-A", "jobs:app", "--autoscale", "8"), 2, "did you mean --processes?"),
         (("worker",), 2, "expected an application: -A module:app, or CHERGA_APP in the environment"),

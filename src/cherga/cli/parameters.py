@@ -41,6 +41,12 @@ class Read(click.ParamType):  # type: ignore[type-arg] # generic from click 8.4 
         return self._complete(ctx, incomplete) if self._complete else []
 
 
+class Whole(click.IntRange):
+    """A whole number within bounds; what is none is answered in these words."""
+
+    name = "whole number"
+
+
 def _read_id(text: str) -> UUID:
     try:
         return UUID(text.strip())

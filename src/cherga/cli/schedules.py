@@ -12,7 +12,7 @@ from cherga.cli.completing import complete_arguments, complete_schedules, comple
 from cherga.cli.lazy import Entry, LazyGroup, show_help
 from cherga.cli.options import reading_options, watch_option, with_app
 from cherga.cli.output import Cell, Column, Done, Listing, Output
-from cherga.cli.parameters import NAME, SPAN
+from cherga.cli.parameters import NAME, SPAN, Whole
 from cherga.cli.values import call_text, shorten, unpack
 from cherga.client.app import QueueTasks
 from cherga.client.records import job_record
@@ -55,9 +55,7 @@ def timing_options(function: F) -> F:
     ways = click.Choice([way.value for way in CatchUp])
 
     for option in (
-        click.option(
-            "--catch-up-cap", type=click.IntRange(min=1), metavar="N", help="Missed ticks at most, for --catch-up all."
-        ),
+        click.option("--catch-up-cap", type=Whole(min=1), metavar="N", help="Missed ticks at most, for --catch-up all."),
         click.option("--catch-up", type=ways, metavar="WAY", help="Missed ticks: skip them, enqueue the last, or all."),
         click.option(
             "--timezone", metavar="ZONE", shell_complete=complete_zones, help="The time zone of --cron, such as Europe/Kyiv."

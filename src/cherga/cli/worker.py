@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cherga.cli.completing import complete_queues
-from cherga.cli.parameters import SPAN
+from cherga.cli.parameters import SPAN, Whole
 from cherga.cli.target import APP, Target, app_option, choose_target, url_option
 from cherga.words.errors import ConfigError
 from cherga.worker import supervisor
@@ -15,7 +15,7 @@ from cherga.worker.options import DEFAULT_CONCURRENCY, DEFAULT_THREADS, WorkerOp
 
 LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 FORMATS = click.Choice(["text", "json"])
-COUNT = click.IntRange(min=1)
+COUNT = Whole(min=1)
 THREADS_HELP = "def tasks side by side in each process."
 CONCURRENCY_HELP = "async def tasks side by side in each process."
 LEVELS_HELP = "debug, info, warning or error.  [default: info]"

@@ -16,7 +16,7 @@ from cherga.cli.exits import ExitCode
 from cherga.cli.jobs.following import follow
 from cherga.cli.options import with_app
 from cherga.cli.output import Done, Output
-from cherga.cli.parameters import NEW_ID, SPAN, TIME
+from cherga.cli.parameters import NEW_ID, SPAN, TIME, Whole
 from cherga.cli.values import json_text
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
@@ -39,7 +39,7 @@ PUBLISHED = ("queue", "priority", "tags", "description", "on_crash")
 @click.option("--arg", "named", multiple=True, metavar="KEY=VALUE", shell_complete=complete_arguments, help=ARG_HELP)
 @click.option("--in", "run_in", type=SPAN, metavar="SPAN", help="Run after this long: 60, 90s, 5m, 2h, 1d.")
 @click.option("--at", "run_at", type=TIME, metavar="TIME", help="Run at this time, ISO 8601.")
-@click.option("--priority", type=click.IntRange(-100, 100), metavar="N", help="-100 to 100; higher runs first.")
+@click.option("--priority", type=Whole(-100, 100), metavar="N", help="-100 to 100; higher runs first.")
 @click.option("--queue", metavar="NAME", shell_complete=complete_queues, help="Another queue than the task's.")
 @click.option("--owner", metavar="NAME", help="Whose job it is.")
 @click.option("--description", metavar="TEXT", help="A line for people.")

@@ -14,6 +14,7 @@ from cherga.cli.jobs.selection import filter_options, find_job, make_filter, new
 from cherga.cli.known import doubt
 from cherga.cli.options import watch_option, with_app
 from cherga.cli.output import WIDE, Cell, Column, Listing, Output
+from cherga.cli.parameters import Whole
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
 from cherga.client.records import job_record
@@ -41,9 +42,7 @@ def columns_for(jobs: Sequence[Job[Any]]) -> tuple[Column, ...]:
 @click.command("list")
 @filter_options
 @click.option("--unfinished", is_flag=True, help="Only jobs that have not ended.")
-@click.option(
-    "-n", "--limit", type=click.IntRange(min=0), metavar="N", default=30, show_default=True, help="Jobs at most; 0 for all."
-)
+@click.option("-n", "--limit", type=Whole(min=0), metavar="N", default=30, show_default=True, help="Jobs at most; 0 for all.")
 @click.option("--before", type=JOB_ID, metavar="ID", help="Only jobs older than this one: the next page.")
 @watch_option
 @with_app
