@@ -12,7 +12,7 @@ import secrets
 import select
 import socket
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Self, TypeVar
 from uuid import UUID
@@ -163,9 +163,9 @@ class WakeUp:
         with suppress(OSError):
             self._writing.send(b"w")
 
-    def drain(self) -> None:
-        """Make it unreadable again."""
-        _drain(self._reading)
+    def recv(self, size: int) -> bytes:
+        """Take a call; ``BlockingIOError`` when there is none."""
+        return self._reading.recv(size)
 
     def close(self) -> None:
         """Give both ends back."""
@@ -202,14 +202,12 @@ class BellListener:
         """True when one of the bells was rung, or ``wake`` called, since the last wait."""
         sources: list[socket.socket | WakeUp] = [*self._bells.values(), self._wake_up]
 
-        if not await_readable(sources, timeout):
-            return False
+        rung = await_readable(sources, timeout)
 
-        for bell in self._bells.values():
-            _drain(bell)
+        for source in rung:
+            _drain(source)
 
-        self._wake_up.drain()
-        return True
+        return bool(rung)
 
     def wake(self) -> None:
         """Make the wait return True now."""
@@ -267,7 +265,7 @@ class PollingListener:
 
         while not self._watch.changed():
             if await_readable([self._wake_up], max(0.0, min(pause, left))):
-                self._wake_up.drain()
+                _drain(self._wake_up)
                 return True
 
             if left <= pause:
@@ -303,17 +301,18 @@ class PollingListener:
         self.close()
 
 
-def await_readable(sources: Iterable[socket.socket | WakeUp], timeout: float | None) -> bool:
-    """True when one of these became readable within ``timeout`` seconds (None: for ever)."""
+def await_readable(sources: Sequence[socket.socket | WakeUp], timeout: float | None) -> list[socket.socket | WakeUp]:
+    """Those of these that became readable within ``timeout`` seconds (None: for ever)."""
     if not hasattr(select, "poll"):
-        return bool(select.select(list(sources), [], [], timeout)[0])
+        return select.select(sources, [], [], timeout)[0]
 
     poll = select.poll()
 
     for source in sources:
         poll.register(source.fileno(), select.POLLIN)
 
-    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
+    rung = {descriptor for descriptor, _ in poll.poll(None if timeout is None else max(0.0, timeout) * 1000)}
+    return [source for source in sources if source.fileno() in rung]
 
 
 def _slate_of(bell: str) -> str:
@@ -353,7 +352,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all_to_parent)
 
 
-def _drain(source: socket.socket) -> None:
+def _drain(source: socket.socket | WakeUp) -> None:
     with suppress(BlockingIOError):
         while True:
             source.recv(16)
