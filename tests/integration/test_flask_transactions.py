@@ -410,8 +410,11 @@ def test_a_job_that_launches_another_holds_it_until_it_commits(site: Site) -> No
     assert site.committed == [child]
 
 
+@pytest.mark.parametrize("base_url", [None, "https://shop.example"], ids=["context", "request"])
 @pytest.mark.parametrize("fails", [False, True], ids=["success", "error"])
-def test_what_a_job_still_holds_leaves_with_its_success_alone(site: Site, fails: bool) -> None:
+def test_what_a_job_still_holds_leaves_with_its_success_alone(new_site: NewSite, fails: bool, base_url: str | None) -> None:
+    site = new_site(base_url=base_url)
+
     @site.cherga.task
     def parent() -> None:
         site.look()
