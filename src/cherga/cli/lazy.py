@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple, cast
 
@@ -35,8 +35,7 @@ class LazyGroup(click.Group):
         if cmd_name not in self.entries:
             return None
 
-        module, _, attribute = self.entries[cmd_name].place.partition(":")
-        return cast(click.Command, getattr(import_module(module), attribute))
+        return cast(click.Command, _find(self.entries[cmd_name].place))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """The command, as click finds it; an unknown one offers the nearest."""
@@ -55,6 +54,20 @@ class LazyGroup(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
+
+
+def complete_later(place: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+    """What completes a value (``module:attribute``), imported when the Tab key is pressed."""
+
+    def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[Any]:
+        return cast(list[Any], _find(place)(ctx, param, begun))
+
+    return complete
+
+
+def _find(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 @click.pass_context

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cherga.cli.completing import complete_queues
+from cherga.cli.lazy import complete_later
 from cherga.cli.parameters import SPAN, Whole
 from cherga.cli.target import APP, Target, app_option, choose_target, url_option
 from cherga.words.errors import ConfigError
@@ -16,6 +16,7 @@ from cherga.worker.options import DEFAULT_CONCURRENCY, DEFAULT_THREADS, WorkerOp
 LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 FORMATS = click.Choice(["text", "json"])
 COUNT = Whole(min=1)
+QUEUES = complete_later("cherga.cli.completing:complete_queues")
 THREADS_HELP = "def tasks side by side in each process."
 CONCURRENCY_HELP = "async def tasks side by side in each process."
 LEVELS_HELP = "debug, info, warning or error.  [default: info]"
@@ -29,7 +30,7 @@ QUEUES_HELP = "a,b in strict order, or a=3,b=1 by weight; may be repeated."
 @click.option("--processes", type=COUNT, metavar="N", default=1, show_default=True, help="Worker processes.")
 @click.option("--threads", type=COUNT, metavar="N", default=DEFAULT_THREADS, show_default=True, help=THREADS_HELP)
 @click.option("--concurrency", type=COUNT, metavar="N", default=DEFAULT_CONCURRENCY, show_default=True, help=CONCURRENCY_HELP)
-@click.option("-q", "--queue", "queues", multiple=True, metavar="QUEUES", shell_complete=complete_queues, help=QUEUES_HELP)
+@click.option("-q", "--queue", "queues", multiple=True, metavar="QUEUES", shell_complete=QUEUES, help=QUEUES_HELP)
 @click.option("--burst", is_flag=True, help="End when no job is ready or running.")
 @click.option("--reload", is_flag=True, help="Restart when the code changes; for development.")
 @click.option("--strict", is_flag=True, help=STRICT_HELP)
