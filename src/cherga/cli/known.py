@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from cherga.client.app import QueueTasks
-from cherga.client.publish import TASK
 from cherga.rules.options import nearest
 from cherga.words.inspection import JobFilter
 from cherga.words.push import GROUP_TASK
+from cherga.words.shared import TASK
+
+if TYPE_CHECKING:
+    from cherga.client.app import QueueTasks
 
 
 def known_tasks(app: QueueTasks) -> set[str]:
@@ -19,7 +23,7 @@ def known_tasks(app: QueueTasks) -> set[str]:
 def known_queues(app: QueueTasks) -> set[str]:
     """Queues that tasks, workers or pauses name, and those with jobs."""
     broker = app.broker
-    published = (msgspec.msgpack.decode(definition.data).get("queue", "default") for definition in broker.definitions("task"))
+    published = (msgspec.msgpack.decode(definition.data).get("queue", "default") for definition in broker.definitions(TASK))
 
     return {
         *(task.queue for task in app.tasks.values()),

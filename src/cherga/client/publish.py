@@ -18,7 +18,7 @@ from cherga.rules.settings import Settings
 from cherga.words.keeping import KEEPING, Keeping
 from cherga.words.limits import LIMIT, LimitRule
 from cherga.words.schedule import SCHEDULE
-from cherga.words.shared import Definition
+from cherga.words.shared import ALIAS, TASK, Definition
 
 logger = logging.getLogger("cherga.worker")
 
@@ -26,8 +26,6 @@ OLDER_CODE = (
     "code_version %d is lower than %d, whose limits and schedules stay as they are; give the code that is deployed last the "
     "highest number"
 )
-TASK, ALIAS = "task", "alias"
-"""Kinds of definitions. An alias is one more name of a task, or the dotted name of where it stands."""
 PUBLISHED = ("queue", "priority", "tags", "description", "on_crash", "unique", "unique_while", "unique_for", "on_conflict")
 """The options that senders by name are told of a task."""
 KEYED = "keyed"

@@ -14,6 +14,10 @@ class PauseScope(Struct, frozen=True, order=True):
     """Only jobs of that task with these arguments, as ``cherga.rules.pausing`` writes them."""
 
 
+TASK, ALIAS = "task", "alias"
+"""Kinds of definitions. An alias is one more name of a task, or the dotted name of where it stands."""
+
+
 class Definition(Struct, frozen=True):
     """A declaration. ``kind`` is ``task``, ``alias``, ``schedule``, ``limit``, ``override``, ``keeping``; ``data`` is packed,
     empty takes it back.
