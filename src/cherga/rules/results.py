@@ -10,6 +10,7 @@ from cherga.rules.kinds import MISFITS, Changed
 
 EVERY_FLOAT = 1 << 53
 """Up to this one, each whole number is equal to a float."""
+_LEAST = -EVERY_FLOAT
 
 
 class Results:
@@ -20,7 +21,9 @@ class Results:
 
     def pack(self, value: Any) -> bytes:
         """The bytes of a result. Raises ``Changed`` when it would come back as something else, else what encoding raises."""
-        if type(value) in SCALARS and (type(value) is not int or -EVERY_FLOAT <= value <= EVERY_FLOAT):
+        kind = type(value)
+
+        if kind in SCALARS and (kind is not int or _LEAST <= value <= EVERY_FLOAT):
             return encode(value)
 
         try:
