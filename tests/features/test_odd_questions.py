@@ -40,3 +40,9 @@ def test_many_calls_are_a_list(app: QueueTasks, calls: Any) -> None:
 
     with pytest.raises(InvalidArguments, match="expected a list with a tuple of arguments for each job"):
         task.enqueue_many(calls)
+
+
+@pytest.mark.parametrize("task", [[], {}, 5, "two words"], ids=["list", "mapping", "number", "words"])
+def test_the_task_of_a_limit_is_a_name(app: QueueTasks, task: Any) -> None:
+    with pytest.raises(ConfigError, match="expected task to be 1 to 200 letters"):
+        app.limits.set(task=task, max_running=1)

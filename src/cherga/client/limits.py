@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -64,7 +64,7 @@ def limit_name(queue: str | None = None, task: str | None = None, key: Any = Non
     if (queue is None) == (task is None) or key is not None:
         raise ConfigError(f"expected queue, or task, or task and key, got queue={queue!r}, task={task!r}, key={key!r}")
 
-    return queue_limit(check.name(queue, "queue")) if queue is not None else task_limit(check.name(str(task), "task"))
+    return queue_limit(check.name(queue, "queue")) if queue is not None else task_limit(check.name(cast(str, task), "task"))
 
 
 def rule_with(
@@ -180,7 +180,7 @@ class Limits:
 
     def name_of(self, queue: str | None, task: str | None, key: Any) -> str:
         """The name of the limit, with the key as jobs of the task have it, where that is declared here."""
-        declared = None if task is None else self._source.tasks.get(task)
+        declared = None if task is None else self._source.tasks.get(check.name(task, "task"))
         spelled = key if declared is None or key is None or key == EVERY_VALUE else declared.key_text(key)
         return limit_name(queue, task, spelled)
 
