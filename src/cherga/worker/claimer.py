@@ -206,8 +206,11 @@ class Claimer:
         return any(self._wants_more(lane.runner) for lane in hungry)
 
     def _wants_more(self, runner: Runner) -> bool:
-        """True when half of what it has ahead is gone, or a slot is idle: to claim a few costs as much as to claim many."""
-        return self._room(runner) > self._ahead(runner) // 2
+        """True when a slot is idle, or a quarter of what it has ahead is gone.
+
+        To claim a few costs as much as to claim many, and what is left has to last for the time of a claim.
+        """
+        return self._room(runner) > self._ahead(runner) // 4
 
     def _in_turn(self) -> list[Lane]:
         """The lanes, new ones too. Some share slots: the one that got some last comes last."""
@@ -257,7 +260,7 @@ class Claimer:
             lane.runner.refill_below = NOT_WAITED_FOR
 
         for lane in hungry:
-            lane.runner.refill_below = self._ahead(lane.runner) // 2
+            lane.runner.refill_below = self._ahead(lane.runner) * 3 // 4
 
     def _may_go_on(self) -> bool:
         """Before suspects start, and while they run, nothing else is claimed."""

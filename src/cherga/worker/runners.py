@@ -28,7 +28,7 @@ class Runner(Protocol):
 
     @property
     def ahead(self) -> int | None:
-        """Jobs wanted beside those that fill the slots, as the last look at the room found; at half it is time to claim.
+        """Jobs wanted beside those that fill the slots, as the last look at the room found; at three quarters more are due.
 
         None: the runner itself sees to it that no more are claimed than can be written.
         """
