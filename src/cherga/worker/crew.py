@@ -25,6 +25,8 @@ STRETCH = 8
 """Jobs of the leader between two looks at how it spends its time."""
 MOMENT = 0.001
 """Seconds after which such a look is taken anyway."""
+BUSY = 0.75
+"""Share of the time for which a process was at work that does not merely wait for one thing after the other."""
 FIRST_TERM, LONGEST_TERM = 0.02, 2.0
 """Seconds that all work together, longer and longer while jobs still wait at the end of them."""
 
@@ -32,7 +34,7 @@ FIRST_TERM, LONGEST_TERM = 0.02, 2.0
 class Seat:
     """A thread's place in the crew."""
 
-    __slots__ = ("called", "cpu", "left", "since")
+    __slots__ = ("called", "cpu", "left", "since", "whole")
 
     def __init__(self) -> None:
         self.called = threading.Lock()
@@ -47,14 +49,18 @@ class Seat:
     def rest(self) -> None:
         """A stretch of work is over."""
         self.left = 1
-        self.since = self.cpu = 0.0
+        self.since = self.cpu = self.whole = 0.0
 
     def waited(self, now: float) -> bool | None:
-        """True when the thread was idle for most of the stretch that ends here; None when this one only begins."""
-        cpu = time.thread_time()
-        spent, worked, known = now - self.since, cpu - self.cpu, self.since > 0.0
-        self.left, self.since, self.cpu = STRETCH, now, cpu
-        return worked < spent / 2 if known else None
+        """True when the thread was idle for most of the stretch that ends here; None when this one only begins.
+
+        Where the process was busy all the same, the thread only waited for its turn at the interpreter, and more threads
+        would make that longer.
+        """
+        cpu, whole = time.thread_time(), time.process_time()
+        spent, worked, busy, known = now - self.since, cpu - self.cpu, whole - self.whole, self.since > 0.0
+        self.left, self.since, self.cpu, self.whole = STRETCH, now, cpu, whole
+        return worked < spent / 2 and busy < spent * BUSY if known else None
 
 
 class Crew:
