@@ -143,7 +143,7 @@ def test_no_thread_outlives_the_block(shop: Shop) -> None:
             shop.aadd.enqueue(2)
             kit.drain()
 
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # those of an earlier test may have ended meanwhile
 
 
 # --- draining
