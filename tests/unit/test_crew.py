@@ -13,7 +13,7 @@ import pytest
 from cherga.testing import wait_until
 from cherga.words.clock import SystemClock
 from cherga.worker.assignment import Assignment
-from cherga.worker.crew import Crew, Seat
+from cherga.worker.crew import Crew, Post
 
 Act = Callable[[], object]
 WAIT = 20.0
@@ -42,7 +42,7 @@ class Threads:
         assert not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
-        seat, clock = Seat(), SystemClock()
+        seat, clock = Post(), SystemClock()
 
         while (act := cast(Any, self.crew.next(seat))) is not None:
             act()
@@ -106,7 +106,7 @@ def test_a_thread_that_comes_late_takes_its_part() -> None:
     crew, held, other, ended = Crew(SystemClock()), threading.Event(), threading.Event(), list[bool]()
 
     def work() -> None:
-        seat = Seat()
+        seat = Post()
 
         while (act := cast(Any, crew.next(seat))) is not None:
             act()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from cherga.client.lifespan import LifespanFailed
-from cherga.web.lifespan import Lifespan
+from cherga.web.lifespan import ASGILifespan
 
 
-async def live(app: Any) -> Lifespan:
-    lifespan = Lifespan(app)
+async def live(app: Any) -> ASGILifespan:
+    lifespan = ASGILifespan(app)
     await lifespan.start()
     await lifespan.stop()
     return lifespan

@@ -68,7 +68,7 @@ class Departure(Protocol):
         ...
 
 
-class Application(Source, Protocol):
+class HoldingApplication(Source, Protocol):
     """The parts of an application that held jobs need."""
 
     def handle(self, row: JobRow | AsPushed, existing: bool = False) -> Job[Any]: ...
@@ -89,7 +89,7 @@ class Hold:
     """The jobs of one enqueue, which leave together; until they are stored, their handles ask this and not the application."""
 
     def __init__(
-        self, app: Application, jobs: Sequence[NewJob], outbox: bool = False, replacing: Mapping[UUID, UUID] = NOBODY
+        self, app: HoldingApplication, jobs: Sequence[NewJob], outbox: bool = False, replacing: Mapping[UUID, UUID] = NOBODY
     ) -> None:
         self.app = app
         self.jobs = list(jobs)
@@ -247,13 +247,13 @@ class NoBroker:
 # --- from an enqueue to a unit of work
 
 
-class Keys(Struct, frozen=True):
+class KeyHolders(Struct, frozen=True):
     """The jobs that hold the unique keys of an enqueue already: stored ones, and those that the same unit holds."""
 
     stored: Mapping[str, JobRow]
     held: Mapping[str, Job[Any]]
 
-    def holder(self, key: str, app: Application) -> Job[Any] | None:
+    def holder(self, key: str, app: HoldingApplication) -> Job[Any] | None:
         """The handle of the job that holds this key."""
         return self.held.get(key) or (app.handle(self.stored[key], True) if key in self.stored else None)
 
@@ -265,7 +265,7 @@ class Keys(Struct, frozen=True):
         return self.stored[key].id if key in self.stored and self.stored[key].state in WAITING_STATES else None
 
 
-def find_keys(broker: FullBroker, unit: Unit, jobs: Sequence[NewJob]) -> Keys:
+def find_keys(broker: FullBroker, unit: Unit, jobs: Sequence[NewJob]) -> KeyHolders:
     """The holders of the keys of these jobs. Asks the broker where one has a key; while it is away, the push will tell."""
     keys = [job.unique.key for job in jobs if job.unique is not None]
     held = {
@@ -280,7 +280,7 @@ def find_keys(broker: FullBroker, unit: Unit, jobs: Sequence[NewJob]) -> Keys:
     except BrokerUnavailable:  # it may be there again when the transaction commits
         rows = {}
 
-    return Keys({key: found[0] for key, found in rows.items() if found}, held)
+    return KeyHolders({key: found[0] for key, found in rows.items() if found}, held)
 
 
 def has_keys(jobs: Sequence[NewJob]) -> bool:
@@ -288,7 +288,7 @@ def has_keys(jobs: Sequence[NewJob]) -> bool:
     return any(job.unique is not None for job in jobs)
 
 
-def hold_jobs(app: Application, unit: Unit, jobs: Sequence[NewJob], keys: Keys | None) -> list[Job[Any]]:
+def hold_jobs(app: HoldingApplication, unit: Unit, jobs: Sequence[NewJob], keys: KeyHolders | None) -> list[Job[Any]]:
     """Let the unit hold these jobs; the handles of all, in order, those of others that stand in for some among them.
 
     Raises ``EnqueueRefused`` where a unique key is held and its task refuses that.
@@ -310,7 +310,7 @@ def is_flow(jobs: Sequence[NewJob]) -> bool:
     return len(ids) > 1 and any(edge.parent in ids for job in jobs for edge in job.edges)
 
 
-def _standing_in(app: Application, jobs: Sequence[NewJob], keys: Keys) -> dict[UUID, Job[Any]]:
+def _standing_in(app: HoldingApplication, jobs: Sequence[NewJob], keys: KeyHolders) -> dict[UUID, Job[Any]]:
     """The handles of jobs that hold the keys of these ones, and that these would only be answered with."""
     found: dict[UUID, Job[Any]] = {}
 
@@ -329,7 +329,7 @@ def _standing_in(app: Application, jobs: Sequence[NewJob], keys: Keys) -> dict[U
     return found
 
 
-def _replaced(jobs: Sequence[NewJob], keys: Keys) -> dict[UUID, UUID]:
+def _replaced(jobs: Sequence[NewJob], keys: KeyHolders) -> dict[UUID, UUID]:
     """The ids of jobs that will take over everything from these but the id."""
     return {
         job.id: id

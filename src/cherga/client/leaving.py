@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
-from cherga.client.departure import Application, At, Hold
+from cherga.client.departure import At, Hold, HoldingApplication
 from cherga.client.handle import Job
 from cherga.client.mishaps import tell
 from cherga.words.errors import EnqueueRefused
@@ -37,7 +37,7 @@ class Await(Protocol):
     def __call__(self, awaitable: Awaitable[T], /) -> T: ...
 
 
-class LeavingApplication(Application, Protocol):
+class LeavingApplication(HoldingApplication, Protocol):
     """The parts of an application that leaving needs."""
 
     after_send: Any

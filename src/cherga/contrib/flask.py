@@ -28,7 +28,7 @@ from cherga.web.live import LiveEndpoint
 from cherga.web.markup import VERSION
 from cherga.web.pages import ROUTES, LivePages
 from cherga.web.settings import LiveSettings
-from cherga.web.wsgi import InFront, read_visit
+from cherga.web.wsgi import WSGIFront, read_visit
 from cherga.words.errors import BrokerUnusable, ConfigError
 from cherga.words.proof import Finding
 
@@ -217,7 +217,7 @@ def _add_live(app: Flask, helpers: Helpers, pages: LivePages) -> None:
     app.jinja_env.globals.update(_template_functions(helpers))
 
     if not pages.endpoint.settings.hooks:
-        app.wsgi_app = InFront(app.wsgi_app, pages)  # type: ignore[method-assign]
+        app.wsgi_app = WSGIFront(app.wsgi_app, pages)  # type: ignore[method-assign]
 
 
 def _view(pages: LivePages) -> Callable[..., Response]:

@@ -10,7 +10,7 @@ from flask import has_app_context
 from sqlalchemy.orm import Session, scoped_session
 
 from cherga.client.app import QueueTasks
-from cherga.contrib.sqlalchemy_departure import Scope, SessionDeparture
+from cherga.contrib.sqlalchemy_departure import HoldScope, SessionDeparture
 from cherga.contrib.sqlalchemy_outbox import Outbox, OutboxRelay, outbox_table
 from cherga.contrib.sqlalchemy_sessions import Find, engine_of, finder_of
 from cherga.words.departure import When
@@ -24,8 +24,8 @@ def make_departure(cherga: QueueTasks, sqlalchemy: Any, when: When, find_scope: 
     outbox = _outbox(cherga, metadata, when)
     departure = SessionDeparture(cherga, _finder(sessions), when, lambda: find_scope(make_scope), outbox)
 
-    def make_scope() -> Scope:
-        return Scope(departure.leaving)
+    def make_scope() -> HoldScope:
+        return HoldScope(departure.leaving)
 
     if outbox is not None:
         departure.relay = OutboxRelay(cherga, outbox, lambda: engine_of(sessions, outbox.table))

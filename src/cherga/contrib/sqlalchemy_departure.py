@@ -33,7 +33,7 @@ _HOLDS = "cherga_holds"
 """The key in ``session.info`` of the jobs that it holds, by their departures."""
 
 
-class Scope:
+class HoldScope:
     """A request or a job: what it still holds at its end leaves then, or is dropped after an error."""
 
     def __init__(self, leaving: Leaving) -> None:
@@ -61,7 +61,7 @@ class SessionDeparture:
         app: QueueTasks,
         find_session: Find,
         when: When,
-        find_scope: Callable[[], Scope | None],
+        find_scope: Callable[[], HoldScope | None],
         outbox: Outbox | None = None,
     ) -> None:
         if when is When.OUTBOX and outbox is None:
@@ -132,7 +132,7 @@ class SessionDeparture:
     @contextmanager
     def job_scope(self) -> Iterator[None]:
         """For one job: what it still holds at its end leaves, or is dropped with its error."""
-        scope = Scope(self.leaving)
+        scope = HoldScope(self.leaving)
         token = _scope.set(scope)
 
         try:
@@ -146,16 +146,16 @@ class SessionDeparture:
         scope.end(None)
 
 
-_scope: ContextVar[Scope | None] = ContextVar("cherga_scope", default=None)
+_scope: ContextVar[HoldScope | None] = ContextVar("cherga_scope", default=None)
 current_scope = _scope.get
 
 
-class Entry(Struct):
+class HeldEnqueue(Struct):
     """An enqueue, the transaction that it follows, and the request or job in which it was made."""
 
     hold: Hold
     transaction: SessionTransaction
-    scope: Scope | None
+    scope: HoldScope | None
     written: bool = False
     """The enqueue stands in the outbox."""
 
@@ -165,7 +165,7 @@ class SessionHolds:
 
     def __init__(self, departure: SessionDeparture) -> None:
         self.departure = departure
-        self.entries: list[Entry] = []
+        self.entries: list[HeldEnqueue] = []
         self.left: list[Hold] = []
         """The same without transactions, for whoever finds that the session is gone."""
         self.committed = False
@@ -219,7 +219,7 @@ class SessionHolds:
             committed, self.committed = self.committed, False
             self._let_go(entries, committed, has_written(session, transaction), waiting(session))
 
-    def _let_go(self, entries: Sequence[Entry], committed: bool, wrote: bool, wait: Await | None) -> None:
+    def _let_go(self, entries: Sequence[HeldEnqueue], committed: bool, wrote: bool, wait: Await | None) -> None:
         holds = [entry.hold for entry in entries if entry.hold.at is At.TRANSACTION]
 
         if committed:
@@ -234,7 +234,7 @@ class SessionHolds:
         else:
             self.departure.leaving.send(alone, wait=wait)
 
-    def _send(self, entries: Sequence[Entry], holds: Sequence[Hold], wait: Await | None) -> None:
+    def _send(self, entries: Sequence[HeldEnqueue], holds: Sequence[Hold], wait: Await | None) -> None:
         written = {id(entry.hold) for entry in entries if entry.written}
 
         for hold in holds:
@@ -297,7 +297,7 @@ class SessionUnit:
             held = session.info[_HOLDS][self._departure] = SessionHolds(self._departure)
             finalize(session, drop_loudly, held.left)  # also at the end of the process
 
-        held.entries.append(Entry(hold, transaction, scope))
+        held.entries.append(HeldEnqueue(hold, transaction, scope))
         held.left.append(hold)
 
         if scope is not None:

@@ -15,9 +15,9 @@ from starlette.routing import Route
 
 from cherga.client.app import QueueTasks
 from cherga.client.handle import Job
-from cherga.web.asgi import InFront, LiveApp
+from cherga.web.asgi import ASGIFront, LiveApp
 from cherga.web.helpers import Address, Helpers, PageJobs
-from cherga.web.lifespan import Lifespan
+from cherga.web.lifespan import ASGILifespan
 from cherga.web.live import LiveEndpoint
 from cherga.web.pages import ROUTES, LivePages
 from cherga.web.settings import LiveSettings
@@ -106,14 +106,14 @@ class Cherga(QueueTasks):
 
         app.state.cherga = self
         self.asgi_app = app
-        self.lifespan = lambda: Lifespan(app)
+        self.lifespan = lambda: ASGILifespan(app)
         # In front of other routes, of which one may take every path.
         app.router.routes[:0] = [
             Route(self._pages.prefix + path, self._live_app, name=f"cherga.{name}", include_in_schema=False)
             for name, path in ROUTES.items()
         ]
         build, live_app = app.build_middleware_stack, self._live_app
-        front = lambda: InFront(build(), live_app, self._begin_lifespan, self._end_lifespan)
+        front = lambda: ASGIFront(build(), live_app, self._begin_lifespan, self._end_lifespan)
         app.build_middleware_stack = front  # type: ignore[method-assign]
 
     def _begin_lifespan(self, state: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ class LiveApp:
                 await send({"type": "http.response.body", "body": b""})
 
 
-class InFront:
+class ASGIFront:
     """An ASGI application that answers for the live pages, and leaves everything else to the one behind it.
 
     Jobs that are enqueued there belong to the trace of the request.

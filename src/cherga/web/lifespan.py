@@ -18,7 +18,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 logger = logging.getLogger("cherga.web")
 
 
-class Lifespan:
+class ASGILifespan:
     """A life of an application. One task goes through all of it, as cancel scopes and context variables need it."""
 
     def __init__(self, app: ASGIApp) -> None:

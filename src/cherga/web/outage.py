@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from cherga.words.clock import Clock
@@ -34,35 +35,30 @@ class Outage:
 
     def ask(self, question: Callable[[], T], otherwise: T) -> T:
         """The answer of the broker; ``otherwise`` while it cannot be used."""
-        if not self._may_try():
-            return otherwise
+        if self._may_try():
+            with self._trying():
+                return question()
 
-        try:
-            answer = question()
-        except BrokerError as error:
-            self.began(error)
-            return otherwise
-        finally:
-            self._tried = False
-
-        self.ended()
-        return answer
+        return otherwise
 
     async def aask(self, question: Callable[[], Awaitable[T]], otherwise: T) -> T:
         """The async twin of ``ask``."""
-        if not self._may_try():
-            return otherwise
+        if self._may_try():
+            with self._trying():
+                return await question()
 
+        return otherwise
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        """Note what became of a question. That the broker cannot be used is no error of the page: the block just ends."""
         try:
-            answer = await question()
+            yield
+            self.ended()
         except BrokerError as error:
             self.began(error)
-            return otherwise
         finally:
             self._tried = False
-
-        self.ended()
-        return answer
 
     def began(self, error: BrokerError) -> None:
         """The broker could not be used."""

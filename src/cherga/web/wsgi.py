@@ -17,7 +17,7 @@ Body = Iterable[bytes]
 Application = Callable[[Environ, Start], Body]
 
 
-class InFront:
+class WSGIFront:
     """A WSGI application that answers for the live pages, and leaves everything else to the one behind it."""
 
     def __init__(self, behind: Application, pages: LivePages) -> None:

@@ -31,7 +31,7 @@ FIRST_TERM, LONGEST_TERM = 0.02, 2.0
 """Seconds that all work together, longer and longer while jobs still wait at the end of them."""
 
 
-class Seat:
+class Post:
     """A thread's place in the crew."""
 
     __slots__ = ("called", "cpu", "left", "since", "whole")
@@ -70,10 +70,10 @@ class Crew:
         self._monotonic = clock.monotonic
         self._waiting: deque[Item] = deque()
         self._lock = threading.Lock()
-        self._resting: list[Seat] = []
+        self._resting: list[Post] = []
         """The last one to rest is called first: what it needs is still at hand."""
-        self._lead: Seat | None = None
-        self._standby: Seat | None = None
+        self._lead: Post | None = None
+        self._standby: Post | None = None
         self._together = False
         self._until = 0.0
         self._term = FIRST_TERM
@@ -106,7 +106,7 @@ class Crew:
 
     # --- from the threads
 
-    def next(self, seat: Seat) -> Item:
+    def next(self, seat: Post) -> Item:
         """Wait for the next one that this thread is to take."""
         waiting = self._waiting
 
@@ -127,7 +127,7 @@ class Crew:
 
             self._rest(seat)
 
-    def done(self, seat: Seat, now: float) -> None:
+    def done(self, seat: Post, now: float) -> None:
         """Note that what was taken last has ended, at this monotonic time."""
         if self._together:
             if now >= self._until:
@@ -145,7 +145,7 @@ class Crew:
         if seat.left <= 0 or now - seat.since > MOMENT:
             self._judge(seat.waited(now), now)
 
-    def leave(self, seat: Seat) -> None:
+    def leave(self, seat: Post) -> None:
         """The thread ends."""
         with self._lock:
             if self._lead is seat:
@@ -191,7 +191,7 @@ class Crew:
             self._taken_at = self._monotonic()
             seat.call()
 
-    def _next_seat(self) -> Seat | None:
+    def _next_seat(self) -> Post | None:
         seat, self._standby = self._standby, None
         return seat or (self._resting.pop() if self._resting else None)
 
@@ -200,7 +200,7 @@ class Crew:
             self._standby = self._resting.pop()
             self._standby.call()
 
-    def _rest(self, seat: Seat) -> None:
+    def _rest(self, seat: Post) -> None:
         """Until this thread is called, if there is nothing for it to do now."""
         seat.rest()
 
@@ -226,7 +226,7 @@ class Crew:
         while self._standby is seat:
             self._stand_by(seat)
 
-    def _stand_by(self, seat: Seat) -> None:
+    def _stand_by(self, seat: Post) -> None:
         """A look: nobody has taken anything for a while, so that more threads are of use."""
         seen = self._taken
         called = seat.called.acquire(timeout=GRACE)

@@ -12,7 +12,7 @@ from itertools import takewhile
 from queue import Empty
 
 from cherga.worker.assignment import Assignment
-from cherga.worker.crew import Crew, Seat
+from cherga.worker.crew import Crew, Post
 from cherga.worker.executor import Executor
 from cherga.worker.pace import Pace
 from cherga.worker.runners import NOT_WAITED_FOR, tell_broken
@@ -170,7 +170,7 @@ class ThreadRunner:
             self._taken_in += number
 
     def _work(self, slot: int) -> None:
-        waiting, ended, run, note_end, seat = self._waiting, self._ended, self._executor.run, self._pace.ended, Seat()
+        waiting, ended, run, note_end, seat = self._waiting, self._ended, self._executor.run, self._pace.ended, Post()
 
         while (assignment := waiting.next(seat)) is not None:
             try:

@@ -22,7 +22,7 @@ from cherga.words.job import FINAL_STATES, JobState
 from cherga.words.push import GROUP_TASK
 
 
-class Wish(Struct, frozen=True):
+class BulkChange(Struct, frozen=True):
     """A change that a person wants for jobs."""
 
     verb: str
@@ -36,8 +36,8 @@ class Wish(Struct, frozen=True):
 
 
 UNFINISHED = frozenset(JobState) - FINAL_STATES
-RETRY = Wish("retry", "retried", JobState.READY, sources(Move.RETRY), frozenset({JobState.FAILED}))
-CANCEL = Wish("cancel", "cancelled", JobState.CANCELLED, UNFINISHED, UNFINISHED)
+RETRY = BulkChange("retry", "retried", JobState.READY, sources(Move.RETRY), frozenset({JobState.FAILED}))
+CANCEL = BulkChange("cancel", "cancelled", JobState.CANCELLED, UNFINISHED, UNFINISHED)
 
 Found = dict[UUID, JobState]
 
@@ -50,7 +50,7 @@ class Moved(Struct, frozen=True):
     left: list[UUID]
 
 
-def move_named(app: QueueTasks, out: Output, wish: Wish, ids: Iterable[UUID]) -> ExitCode:
+def move_named(app: QueueTasks, out: Output, wish: BulkChange, ids: Iterable[UUID]) -> ExitCode:
     """Carry out the wish for these jobs; 1 when it was not possible for some, each with a line that says why."""
     wanted = list(dict.fromkeys(ids))
     rows = [row for row in app.broker.get(wanted) if row is not None]
@@ -66,7 +66,7 @@ def move_named(app: QueueTasks, out: Output, wish: Wish, ids: Iterable[UUID]) ->
     return ExitCode.FAILED if missing or moved.left else ExitCode.OK
 
 
-def move_matching(app: QueueTasks, out: Output, wish: Wish, where: JobFilter, yes: bool) -> ExitCode:
+def move_matching(app: QueueTasks, out: Output, wish: BulkChange, where: JobFilter, yes: bool) -> ExitCode:
     """Carry out the wish for all jobs that match now, after asking; those that have moved on meanwhile are left."""
     where = replace(where, states=where.states or wish.usual)
 
@@ -90,7 +90,7 @@ def move_matching(app: QueueTasks, out: Output, wish: Wish, where: JobFilter, ye
     return ExitCode.OK
 
 
-def _move_all(app: QueueTasks, out: Output, wish: Wish, ids: Sequence[UUID]) -> set[UUID]:
+def _move_all(app: QueueTasks, out: Output, wish: BulkChange, ids: Sequence[UUID]) -> set[UUID]:
     touched: set[UUID] = set()
 
     with out.counting(wish.verb, len(ids)) as advance:
@@ -102,14 +102,14 @@ def _move_all(app: QueueTasks, out: Output, wish: Wish, ids: Sequence[UUID]) -> 
     return touched
 
 
-def _move(app: QueueTasks, wish: Wish, ids: Sequence[UUID]) -> list[UUID]:
+def _move(app: QueueTasks, wish: BulkChange, ids: Sequence[UUID]) -> list[UUID]:
     if wish.to is JobState.CANCELLED:
         return cancel(app, ids, wish.message)
 
     return app.broker.move(ids, wish.to, wish.message)
 
 
-def _move_groups(app: QueueTasks, wish: Wish, ids: Sequence[UUID]) -> list[UUID]:
+def _move_groups(app: QueueTasks, wish: BulkChange, ids: Sequence[UUID]) -> list[UUID]:
     """A group is cancelled with all that belongs to it."""
     if wish.to is JobState.CANCELLED:
         return cancel(app, ids, wish.message, family=True)
@@ -124,7 +124,7 @@ def _confirm(question: str) -> bool:
     return click.confirm(question[:1].upper() + question[1:], err=True)
 
 
-def _sort(wish: Wish, found: Found, touched: set[UUID]) -> Moved:
+def _sort(wish: BulkChange, found: Found, touched: set[UUID]) -> Moved:
     stopping = {id for id in touched if wish.to is JobState.CANCELLED and found[id] is JobState.RUNNING}
 
     return Moved(
@@ -134,21 +134,21 @@ def _sort(wish: Wish, found: Found, touched: set[UUID]) -> Moved:
     )
 
 
-def _tell(out: Output, wish: Wish, moved: Moved, sentence: str | None = None) -> None:
+def _tell(out: Output, wish: BulkChange, moved: Moved, sentence: str | None = None) -> None:
     asked = {"stopping": moved.stopping} if wish.to is JobState.CANCELLED else {}
     data = {wish.past: moved.done, **asked, "left": moved.left}
     lines = [*([str(id), wish.past] for id in moved.done), *([str(id), "stopping"] for id in moved.stopping)]
     out.done(Done(sentence or _sentence(wish, moved), lines, data, good=bool(lines or sentence)))
 
 
-def _sentence(wish: Wish, moved: Moved) -> str:
+def _sentence(wish: BulkChange, moved: Moved) -> str:
     """``cancelled 3 jobs, asked 1 job to stop, left 1 job``."""
     parts = ((wish.past, moved.done, ""), ("asked", moved.stopping, " to stop"), ("left", moved.left, ""))
     said = [f"{verb} {_jobs(len(ids))}{rest}" for verb, ids, rest in parts if ids]
     return ", ".join(said) or f"nothing was {wish.past}"
 
 
-def _refusal(id: UUID, state: JobState | None, wish: Wish) -> str:
+def _refusal(id: UUID, state: JobState | None, wish: BulkChange) -> str:
     if state is None:
         return f"no job {id} is kept: it never existed, or was pruned"
 
