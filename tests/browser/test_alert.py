@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,27 +12,11 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = shutil.which("chromium")
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts"
 """Pictures for people to look at are kept there, where somebody has made that folder."""
 PATIENCE = 30_000
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 
-if os.environ.get("CI"):
-    pytest.skip("browser tests are not run in CI", allow_module_level=True)
-
-if CHROMIUM is None:
-    pytest.skip("there is no chromium (Debian: apt install chromium)", allow_module_level=True)
-
-playwright = pytest.importorskip("playwright.sync_api", reason="there is no playwright (pip install playwright)")
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 SEE_EVERY_CHANGE = """
@@ -61,14 +43,6 @@ def demo() -> Iterator[dict[str, str]]:
         finally:
             process.terminate()
             process.communicate(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

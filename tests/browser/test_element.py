@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,18 +12,8 @@ from cherga import JobState
 from cherga.testing import wait_until
 from tests.flask_site import Site
 
-CHROMIUM = shutil.which("chromium")
-
-if os.environ.get("CI"):
-    pytest.skip("browser tests are not run in CI", allow_module_level=True)
-
-if CHROMIUM is None:
-    pytest.skip("there is no chromium (Debian: apt install chromium)", allow_module_level=True)
-
-playwright = pytest.importorskip("playwright.sync_api", reason="there is no playwright (pip install playwright)")
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 PATIENCE = 15_000
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -57,14 +45,6 @@ for (const name of ["cherga-update", "cherga-end"]) {
   document.addEventListener(name, (event) => heard.push([name, event.detail.state]));
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
 
 
 class Visit:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,18 +11,9 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = shutil.which("chromium")
 DEMO = Path(__file__).parents[2] / "examples/fastapi_reports/run_demo.py"
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 PATIENCE = 30_000
 
-if os.environ.get("CI"):
-    pytest.skip("browser tests are not run in CI", allow_module_level=True)
-
-if CHROMIUM is None:
-    pytest.skip("there is no chromium (Debian: apt install chromium)", allow_module_level=True)
-
-playwright = pytest.importorskip("playwright.sync_api", reason="there is no playwright (pip install playwright)")
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 
@@ -41,14 +30,6 @@ def url() -> Iterator[str]:
             yield next(match[0] for match in found if match)
         finally:
             process.terminate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
