@@ -93,7 +93,8 @@ def test_a_module_in_a_package_is_found(write: Write) -> None:
             "expected one QueueTasks in module 'lost_shop', found 2 (queue, other); name",
         ),
         ("queue = 7", "lost_shop:queue", "expected 'lost_shop:queue' to be a QueueTasks, a factory of one, or an application"),
-        ("def make():\n    return 7", "lost_shop:make", "got a int"),
+        ("def make():\n    return 7", "lost_shop:make", "got 7"),
+        ("async def make():\n    return 7", "lost_shop:make", "plain function, but it is async def"),
         (
             "def make(config, *, town, port=1):\n    return 7",
             "lost_shop:make",

@@ -13,7 +13,7 @@ from typing import Any
 from cherga.client.app import QueueTasks
 from cherga.client.foreign import Explaining
 from cherga.client.loading import loading
-from cherga.rules.options import nearest
+from cherga.rules.options import nearest, shown
 from cherga.rules.own_code import own_frames
 from cherga.rules.urls import working_folder
 from cherga.words.errors import LoadError
@@ -157,6 +157,12 @@ def _from_object(found: Any, target: str) -> QueueTasks:
     if isinstance(found, Explaining):
         raise LoadError(f"expected {target!r} to be an application, got {found!r}; name the QueueTasks it belongs to")
 
+    if iscoroutinefunction(found):
+        raise LoadError(
+            f"expected the factory {target!r} to be a plain function, but it is async def: nothing is there yet to await it; "
+            "write def, and open what has to be awaited in the application's lifespan"
+        )
+
     if iscoroutinefunction(type(found).__call__):
         raise LoadError(
             f"expected the application {target!r} to have a Cherga, but this {type(found).__name__} has none; write "
@@ -185,7 +191,7 @@ def _from_object(found: Any, target: str) -> QueueTasks:
 
     raise LoadError(
         f"expected {target!r} to be a QueueTasks, a factory of one, or an application initialised with Cherga's "
-        f"init_app; got a {type(found).__name__}"
+        f"init_app; got {shown(found)}"
     )
 
 
