@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask, render_template_string
+from flask import Flask, abort, render_template_string
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
 
@@ -233,6 +233,28 @@ def test_a_session_that_is_closed_in_the_view_leaves_the_launch_to_the_end_of_th
 
     assert site.view(work) == 200
     assert len(site.stored) == 1
+
+
+@pytest.mark.parametrize("wrote", [True, False], ids=["wrote", "only read"])
+def test_a_view_that_gives_up_without_a_rollback_hears_that_its_job_leaves_and_its_row_does_not(
+    site: Site, caplog: pytest.LogCaptureFixture, wrote: bool
+) -> None:
+    def work() -> None:
+        site.look()
+
+        if wrote:
+            site.launch()
+        else:
+            site.export.enqueue(7)
+
+        abort(404)
+
+    assert site.view(work) == 404
+    assert len(site.stored) == 1
+    assert site.committed == []
+    told = [record.getMessage() for record in caplog.records if record.name == "cherga.departure"]
+    lost = f"jobs leave although what their session had written was never committed: export_posts {site.stored[0]}; "
+    assert told == [lost + "commit it, or roll it back, which drops them"] * wrote
 
 
 def test_without_a_transaction_a_job_leaves_at_once_and_can_be_waited_for(site: Site) -> None:

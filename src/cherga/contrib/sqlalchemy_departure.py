@@ -38,14 +38,26 @@ class HoldScope:
 
     def __init__(self, leaving: Leaving) -> None:
         self.holds: list[Hold] = []
+        self.bereft: list[Hold] = []
+        """Those of them whose session was closed without a commit, though it had written something."""
         self._leaving = leaving
 
     def end(self, error: BaseException | None) -> None:
         """The request or the job is over."""
         left = [hold for hold in self.holds if hold.at is At.TRANSACTION]
+        bereft = [hold for hold in self.bereft if hold.at is At.TRANSACTION]
         self.holds.clear()
+        self.bereft.clear()
 
         if error is None:
+            if bereft:
+                logger.warning(
+                    "jobs leave although what their session had written was never committed: %s; commit it, or roll it back, "
+                    "which drops them",
+                    shown_ids(bereft),
+                    extra={"action": "departure.bereft"},
+                )
+
             self._leaving.send(left)
             return
 
@@ -225,6 +237,10 @@ class SessionHolds:
         if committed:
             self._send(entries, holds, wait)
             return
+
+        for entry in entries if wrote else ():
+            if entry.scope is not None:
+                entry.scope.bereft.append(entry.hold)
 
         # Closed with no word. The request or job around it knows how it ends; without one, what was written is lost.
         alone = [entry.hold for entry in entries if entry.scope is None and entry.hold.at is At.TRANSACTION]
